@@ -1,0 +1,276 @@
+//! The control stream: length-delimited JSON messages, one bidirectional stream per connection (docs/wire-format.md §3).
+//!
+//! Unknown fields are ignored and unknown messages decode as [`Control::Unknown`], so that either side may be newer.
+//! Sizes are bounded here; what a message means is decided in `lanparty-core`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DatagramBudget, LanMtu, MacAddr, MemberId, RoomCode};
+
+/// Version of the protocol spoken after ALPN `lanparty/1`. A relay refuses another one with words.
+pub const PROTOCOL_VERSION: u16 = 1;
+/// Longest control message, in bytes, without its length prefix. A room of 200 members is listed in less.
+pub const CONTROL_MESSAGE_LEN_MAX: usize = 64 * 1024;
+const LEN_PREFIX: usize = 4;
+
+/// What a member is in its room.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Role {
+    /// Bridges a physical LAN; its frames come from many MAC addresses.
+    Gateway,
+    /// One host with one virtual MAC address.
+    Client,
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Gateway => "Gateway",
+            Self::Client => "Client",
+        })
+    }
+}
+
+/// A member as the relay announces it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MemberInfo {
+    /// Its number in this room.
+    pub id: MemberId,
+    /// What it is.
+    pub role: Role,
+    /// Client: the only source MAC address it may use. Gateway: its interface's own.
+    pub mac: MacAddr,
+    /// Gateway: whether its LAN has a carrier. Always true for clients.
+    #[serde(default = "yes")]
+    pub lan_up: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The first message of a member.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`] of the sender.
+    pub version: u16,
+    /// What it wants to be.
+    pub role: Role,
+    /// The room.
+    pub room: RoomCode,
+    /// Its MAC address (see [`MemberInfo::mac`]).
+    pub mac: MacAddr,
+    /// Largest datagram its path takes toward the relay.
+    pub budget: DatagramBudget,
+    /// Program and version, for the relay's log.
+    #[serde(default)]
+    pub software: String,
+    /// Gateway: whether its LAN has a carrier.
+    #[serde(default = "yes")]
+    pub lan_up: bool,
+    /// The number this member had before; given back when it is still free.
+    #[serde(default)]
+    pub resume: Option<MemberId>,
+}
+
+/// The relay's answer to an accepted [`Hello`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The relay's [`PROTOCOL_VERSION`].
+    pub version: u16,
+    /// The member's number in this room.
+    pub member: MemberId,
+    /// The room's LAN MTU now.
+    pub lan_mtu: LanMtu,
+    /// Everybody else in the room.
+    pub members: Vec<MemberInfo>,
+}
+
+/// Why a relay refuses a member. The code is stable; the message is for people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Refusal {
+    /// Another protocol version.
+    Version,
+    /// The room has a gateway already.
+    SecondGateway,
+    /// A member with this MAC address is in the room.
+    DuplicateMac,
+    /// The MAC address cannot be a member's: multicast, broadcast or zero.
+    InvalidMac,
+    /// The room, or the relay, is full.
+    Full,
+    /// Too many joins in a short time.
+    TooManyJoins,
+    /// The path is too small for the smallest LAN MTU.
+    PathTooSmall,
+    /// The same identity joined again from elsewhere; the newer connection stays.
+    Replaced,
+    /// The first message was no `Hello`.
+    Protocol,
+    /// A code of a newer relay.
+    #[serde(other)]
+    Other,
+}
+
+/// Every message of the control stream.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Control {
+    /// Member to relay: let me in.
+    Hello(Hello),
+    /// Relay to member: you are in.
+    Welcome(Welcome),
+    /// Relay to member: you are not, or no longer, in.
+    Refused {
+        /// Stable code.
+        code: Refusal,
+        /// The reason in words, and what to do.
+        message: String,
+    },
+    /// Relay to members: somebody joined, or joined anew.
+    MemberJoined {
+        /// Who.
+        member: MemberInfo,
+    },
+    /// Relay to members: somebody is gone.
+    MemberLeft {
+        /// Who.
+        id: MemberId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Relay to members: the room's LAN MTU changed.
+    LanMtu {
+        /// The LAN MTU from now on.
+        mtu: LanMtu,
+    },
+    /// Member to relay: my path's budget changed.
+    Budget {
+        /// Largest datagram my path takes.
+        budget: DatagramBudget,
+    },
+    /// Gateway to relay, relay to members: the LAN behind the gateway went down or came back.
+    LanState {
+        /// Whether its Ethernet has a carrier.
+        up: bool,
+    },
+    /// Either way: I am leaving.
+    Bye {
+        /// Why, in words.
+        reason: String,
+    },
+    /// A message of a newer version: ignored.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What is wrong with a control stream. It ends the connection: after it the stream has no known message boundary.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The length prefix is above [`CONTROL_MESSAGE_LEN_MAX`].
+    #[error("control message of {0} bytes, at most {CONTROL_MESSAGE_LEN_MAX} are allowed")]
+    TooLong(usize),
+    /// The message is no JSON of a known shape.
+    #[error("control message not understood: {0}")]
+    Syntax(#[from] serde_json::Error),
+}
+
+/// A message as the stream carries it: four bytes of length, big-endian, then JSON.
+///
+/// # Panics
+/// Never: every [`Control`] has a JSON form.
+#[must_use]
+pub fn encode_control(message: &Control) -> Vec<u8> {
+    let mut out = vec![0; LEN_PREFIX];
+    serde_json::to_writer(&mut out, message).expect("INVARIANT: every control message has a JSON form");
+    let len = u32::try_from(out.len() - LEN_PREFIX).unwrap_or(u32::MAX);
+    if let Some(prefix) = out.first_chunk_mut::<LEN_PREFIX>() {
+        *prefix = len.to_be_bytes();
+    }
+    out
+}
+
+/// Cuts a byte stream into messages. Holds at most one unfinished message.
+#[derive(Default)]
+pub struct ControlDecoder {
+    buffer: Vec<u8>,
+}
+
+impl ControlDecoder {
+    /// An empty decoder.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends bytes read from the stream.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole message, or `None` until more bytes arrive.
+    ///
+    /// # Errors
+    /// [`ControlError`] when the stream cannot be followed any further.
+    pub fn next_message(&mut self) -> Result<Option<Control>, ControlError> {
+        let Some((prefix, rest)) = self.buffer.split_first_chunk::<LEN_PREFIX>() else { return Ok(None) };
+        let len = u32::from_be_bytes(*prefix) as usize;
+        if len > CONTROL_MESSAGE_LEN_MAX {
+            return Err(ControlError::TooLong(len));
+        }
+        let Some(body) = rest.get(..len) else { return Ok(None) };
+        let message = serde_json::from_slice(body)?;
+        self.buffer.drain(..LEN_PREFIX + len);
+        Ok(Some(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> Control {
+        Control::Hello(Hello {
+            version: PROTOCOL_VERSION,
+            role: Role::Client,
+            room: "ROOM1".parse().unwrap(),
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            budget: DatagramBudget(1404),
+            software: "test".into(),
+            lan_up: true,
+            resume: None,
+        })
+    }
+
+    #[test]
+    fn messages_survive_a_stream_cut_anywhere() {
+        let bye = Control::Bye { reason: "done".into() };
+        let stream = [encode_control(&hello()), encode_control(&bye)].concat();
+        let (mut decoder, mut got) = (ControlDecoder::new(), vec![]);
+        for byte in stream {
+            decoder.extend(&[byte]);
+            while let Some(message) = decoder.next_message().unwrap() {
+                got.push(message);
+            }
+        }
+        assert_eq!(got, [hello(), bye]);
+    }
+
+    #[test]
+    fn unknown_fields_and_messages_are_ignored() {
+        let mut decoder = ControlDecoder::new();
+        for json in [r#"{"type":"Bye","reason":"x","more":[1]}"#, r#"{"type":"Sing","song":1}"#] {
+            decoder.extend(&u32::try_from(json.len()).unwrap().to_be_bytes());
+            decoder.extend(json.as_bytes());
+        }
+        assert_eq!(decoder.next_message().unwrap(), Some(Control::Bye { reason: "x".into() }));
+        assert_eq!(decoder.next_message().unwrap(), Some(Control::Unknown));
+    }
+
+    #[test]
+    fn a_length_above_the_limit_ends_the_stream_at_once() {
+        let mut decoder = ControlDecoder::new();
+        decoder.extend(&u32::MAX.to_be_bytes());
+        assert!(matches!(decoder.next_message(), Err(ControlError::TooLong(_))));
+    }
+}

@@ -1,0 +1,61 @@
+//! The header in front of every frame in a datagram: kind and flags, source member (docs/wire-format.md §2).
+
+use crate::{DropReason, MemberId};
+
+/// Length of the datagram header without optional fields, in bytes.
+pub const DATAGRAM_HEADER_LEN: usize = 3;
+
+/// High nibble of the first byte: an Ethernet frame follows.
+const KIND_FRAME: u8 = 0x10;
+const KIND_MASK: u8 = 0xf0;
+// Flags, the low nibble, are reserved and 0 today: 0x1 sealed payload, 0x2 sequence number (docs/wire-format.md §2).
+
+/// Who sent the frame that follows, as the relay numbered it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DatagramHeader {
+    /// The member whose frame this is. A relay forwards it only when it is the sender's own.
+    pub source: MemberId,
+}
+
+impl DatagramHeader {
+    /// The header's bytes.
+    #[must_use]
+    pub const fn encode(self) -> [u8; DATAGRAM_HEADER_LEN] {
+        let [high, low] = self.source.0.to_be_bytes();
+        [KIND_FRAME, high, low]
+    }
+
+    /// Splits a datagram into header and frame.
+    ///
+    /// # Errors
+    /// [`DropReason::Malformed`] when it is too short, of an unknown kind, carries a flag this version does not know, or
+    /// names member 0.
+    pub const fn decode(datagram: &[u8]) -> Result<(Self, &[u8]), DropReason> {
+        match datagram {
+            [kind, high, low, frame @ ..] if *kind & KIND_MASK == KIND_FRAME && *kind & !KIND_MASK == 0 && (*high | *low) != 0 => {
+                Ok((Self { source: MemberId(u16::from_be_bytes([*high, *low])) }, frame))
+            }
+            _ => Err(DropReason::Malformed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_survives_the_wire() {
+        let header = DatagramHeader { source: MemberId(0x0102) };
+        let mut datagram = header.encode().to_vec();
+        datagram.extend_from_slice(b"frame");
+        assert_eq!(DatagramHeader::decode(&datagram), Ok((header, &b"frame"[..])));
+    }
+
+    #[test]
+    fn unknown_kinds_flags_and_member_zero_are_malformed() {
+        for bad in [&[][..], &[0x10, 0], &[0x10, 0, 0, 1], &[0x11, 0, 1], &[0x20, 0, 1], &[0x00, 0, 1], &[0x12, 0, 1]] {
+            assert_eq!(DatagramHeader::decode(bad), Err(DropReason::Malformed), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Bytes to meaning, and back: what an Ethernet frame is, what a datagram carries, what the control stream says,
+//! which sizes a room promises, and which frames are admitted.
+//!
+//! Pure: no clock, no socket, no thread. Everything here takes bytes and returns values, so that the client, the
+//! gateway, the relay, the simulator and the fuzzer all call the same functions.
+
+mod batch;
+mod control;
+mod drop_reason;
+mod header;
+mod ids;
+mod mtu;
+
+pub use batch::FrameBatch;
+pub use control::{
+    CONTROL_MESSAGE_LEN_MAX, Control, ControlDecoder, ControlError, Hello, MemberInfo, PROTOCOL_VERSION, Refusal, Role, Welcome,
+    encode_control,
+};
+pub use drop_reason::{Direction, DropReason};
+pub use header::{DATAGRAM_HEADER_LEN, DatagramHeader};
+pub use ids::{IdentityId, InvalidMac, InvalidRoomCode, MacAddr, MemberId, RoomCode};
+pub use mtu::{DatagramBudget, ETHERNET_HEADER_LEN, IPV6_LAN_MTU_MIN, LAN_MTU_MAX, LAN_MTU_MIN, LanMtu, SizeVerdict, WireMtu, frame_fits};
