@@ -4,19 +4,28 @@
 //! Pure: no clock, no socket, no thread. Everything here takes bytes and returns values, so that the client, the
 //! gateway, the relay, the simulator and the fuzzer all call the same functions.
 
+#![deny(clippy::indexing_slicing)]
+
+mod admission;
 mod batch;
+mod class;
 mod control;
 mod drop_reason;
+mod frame;
 mod header;
 mod ids;
 mod mtu;
+mod packet;
 
+pub use admission::{AdmissionPolicy, Source, admit};
 pub use batch::FrameBatch;
+pub use class::TrafficClass;
 pub use control::{
     CONTROL_MESSAGE_LEN_MAX, Control, ControlDecoder, ControlError, Hello, MemberInfo, PROTOCOL_VERSION, Refusal, Role, Welcome,
     encode_control,
 };
 pub use drop_reason::{Direction, DropReason};
+pub use frame::Frame;
 pub use header::{DATAGRAM_HEADER_LEN, DatagramHeader};
 pub use ids::{IdentityId, InvalidMac, InvalidRoomCode, MacAddr, MemberId, RoomCode};
 pub use mtu::{DatagramBudget, ETHERNET_HEADER_LEN, IPV6_LAN_MTU_MIN, LAN_MTU_MAX, LAN_MTU_MIN, LanMtu, SizeVerdict, WireMtu, frame_fits};
