@@ -1,1 +1,31 @@
-//! core
+//! The state machines of lanparty: what a relay's switch, a member's two directions, the room's LAN MTU, the sampled
+//! frame log and the diagnostics decide. Pure: bytes, time and randomness come in as arguments, decisions go out.
+//!
+//! Files in packet order: a frame leaves a member through [`Outbound`], crosses the relay's [`Relay::forward`], and
+//! enters another member through [`Inbound`]. ARCHITECTURE.md walks the numbered stations.
+
+mod announce;
+mod backoff;
+mod counters;
+mod diagnostics;
+mod egress;
+mod frame_log;
+mod inbound;
+mod lan_mtu;
+mod limiter;
+mod outbound;
+mod relay;
+mod roster;
+
+pub use announce::{ANNOUNCE_INTERVAL, AnnounceReason, Announcement, Announcer};
+pub use backoff::Backoff;
+pub use counters::{Counters, CountersSnapshot};
+pub use diagnostics::{ClientFacts, Diagnostics};
+pub use egress::{EGRESS_AGE_MAX, EGRESS_FRAMES_MAX, Egress};
+pub use frame_log::{FrameLog, FrameRecord};
+pub use inbound::Inbound;
+pub use lan_mtu::{GROW_HOLD, LanMtuAgreement, SHRINK_HOLD};
+pub use limiter::{BumLimits, Limits, MemberLimiter, Rate, TokenBucket};
+pub use outbound::Outbound;
+pub use relay::{Delivery, LinkId, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport};
+pub use roster::Roster;

@@ -1,0 +1,125 @@
+//! Counters of one direction: every drop reason from the start, at zero.
+
+use lanparty_proto::DropReason;
+use serde::Serialize;
+
+/// What happened to the frames of one direction. `frames_in = forwarded + answered + dropped + queued`, always.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    frames_in: u64,
+    bytes_in: u64,
+    forwarded: u64,
+    bytes_forwarded: u64,
+    answered: u64,
+    dropped: [u64; DropReason::ALL.len()],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { frames_in: 0, bytes_in: 0, forwarded: 0, bytes_forwarded: 0, answered: 0, dropped: [0; DropReason::ALL.len()] }
+    }
+}
+
+impl Counters {
+    /// A frame of `bytes` came in.
+    pub const fn count_in(&mut self, bytes: usize) {
+        self.frames_in += 1;
+        self.bytes_in += bytes as u64;
+    }
+
+    /// It went on.
+    pub const fn count_forwarded(&mut self, bytes: usize) {
+        self.forwarded += 1;
+        self.bytes_forwarded += bytes as u64;
+    }
+
+    /// It went no further, for this reason.
+    pub const fn count_dropped(&mut self, reason: DropReason) {
+        self.dropped[reason as usize] += 1;
+    }
+
+    /// A frame counted as forwarded was dropped after all, further along.
+    pub const fn recount_as_dropped(&mut self, bytes: usize, reason: DropReason) {
+        self.forwarded = self.forwarded.saturating_sub(1);
+        self.bytes_forwarded = self.bytes_forwarded.saturating_sub(bytes as u64);
+        self.count_dropped(reason);
+    }
+
+    /// Frames dropped for `reason`.
+    #[must_use]
+    pub const fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize]
+    }
+
+    /// Frames dropped for any reason.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    /// Frames that came in.
+    #[must_use]
+    pub const fn frames_in(&self) -> u64 {
+        self.frames_in
+    }
+
+    /// Frames that went on.
+    #[must_use]
+    pub const fn forwarded(&self) -> u64 {
+        self.forwarded
+    }
+
+    /// Whether every frame that came in is accounted for, `queued` of them still waiting.
+    #[must_use]
+    pub fn is_conserved(&self, queued: u64) -> bool {
+        self.frames_in == self.forwarded + self.answered + self.dropped_total() + queued
+    }
+
+    /// For `lanparty status`: every reason by name.
+    #[must_use]
+    pub fn snapshot(&self) -> CountersSnapshot {
+        CountersSnapshot {
+            frames_in: self.frames_in,
+            bytes_in: self.bytes_in,
+            forwarded: self.forwarded,
+            bytes_forwarded: self.bytes_forwarded,
+            answered: self.answered,
+            dropped: DropReason::ALL.iter().map(|r| (r.as_str(), self.dropped(*r))).collect(),
+        }
+    }
+}
+
+/// [`Counters`] as a report: frames, bytes, and frames dropped by reason.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of `Counters`")]
+pub struct CountersSnapshot {
+    pub frames_in: u64,
+    pub bytes_in: u64,
+    pub forwarded: u64,
+    pub bytes_forwarded: u64,
+    pub answered: u64,
+    pub dropped: std::collections::BTreeMap<&'static str, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_there_from_the_start_at_zero() {
+        let snapshot = Counters::default().snapshot();
+        assert_eq!(snapshot.dropped.len(), DropReason::ALL.len());
+        assert!(snapshot.dropped.values().all(|n| *n == 0));
+    }
+
+    #[test]
+    fn what_came_in_went_out_or_was_dropped() {
+        let mut c = Counters::default();
+        c.count_in(60);
+        assert!(!c.is_conserved(0) && c.is_conserved(1));
+        c.count_forwarded(60);
+        assert!(c.is_conserved(0));
+        c.recount_as_dropped(60, DropReason::QueueFull);
+        assert!(c.is_conserved(0) && c.dropped(DropReason::QueueFull) == 1);
+    }
+}

@@ -1,0 +1,108 @@
+//! Which frames get a log line: the first of each (member, direction, action, reason), then one a second that says how
+//! many were left out. One [`FrameLog`] belongs to one member and direction.
+
+use std::time::{Duration, Instant};
+
+use lanparty_proto::{DropReason, MacAddr};
+
+/// Time between two lines of the same kind.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+const FORWARDED: usize = DropReason::ALL.len();
+
+/// One line of the frame log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameRecord {
+    /// Why it was dropped; `None` when it was forwarded.
+    pub drop_reason: Option<DropReason>,
+    /// Source MAC address, when the frame has a header.
+    pub src: Option<MacAddr>,
+    /// Destination MAC address, when the frame has a header.
+    pub dst: Option<MacAddr>,
+    /// Length in bytes, Ethernet header included.
+    pub len: usize,
+    /// Members it went to.
+    pub targets: usize,
+    /// Frames of this kind since the last line that got none.
+    pub suppressed: u64,
+}
+
+impl FrameRecord {
+    /// `Forwarded` or `Dropped`, as logs spell it.
+    #[must_use]
+    pub const fn action(&self) -> &'static str {
+        if self.drop_reason.is_none() { "Forwarded" } else { "Dropped" }
+    }
+
+    /// The reason, or `-`.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self.drop_reason {
+            Some(reason) => reason.as_str(),
+            None => "-",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    last: Option<Instant>,
+    suppressed: u64,
+}
+
+/// The sampling state of one member and direction.
+pub struct FrameLog {
+    slots: [Slot; DropReason::ALL.len() + 1],
+}
+
+impl Default for FrameLog {
+    fn default() -> Self {
+        Self { slots: [Slot::default(); DropReason::ALL.len() + 1] }
+    }
+}
+
+impl FrameLog {
+    /// Notes a frame; a record when this one is to be logged.
+    pub fn note(&mut self, frame: &[u8], outcome: Result<usize, DropReason>, now: Instant) -> Option<FrameRecord> {
+        let slot = &mut self.slots[outcome.err().map_or(FORWARDED, |r| r as usize)];
+        if slot.last.is_some_and(|last| now.saturating_duration_since(last) < SAMPLE_INTERVAL) {
+            slot.suppressed += 1;
+            return None;
+        }
+        slot.last = Some(now);
+        let suppressed = std::mem::take(&mut slot.suppressed);
+        let mac = |at: usize| frame.get(at..at + 6).and_then(|b| b.try_into().ok()).map(MacAddr);
+        Some(FrameRecord {
+            drop_reason: outcome.err(),
+            src: mac(6),
+            dst: mac(0),
+            len: frame.len(),
+            targets: outcome.unwrap_or(0),
+            suppressed,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_is_logged_then_one_a_second_with_the_number_left_out() {
+        let (mut log, start) = (FrameLog::default(), Instant::now());
+        assert_eq!(log.note(&[0; 60], Ok(1), start).unwrap().suppressed, 0);
+        for ms in 1..1000 {
+            assert_eq!(log.note(&[0; 60], Ok(1), start + Duration::from_millis(ms)), None);
+        }
+        let record = log.note(&[0; 60], Ok(1), start + Duration::from_secs(1)).unwrap();
+        assert_eq!((record.suppressed, record.action(), record.reason()), (999, "Forwarded", "-"));
+    }
+
+    #[test]
+    fn each_reason_has_a_first_line_of_its_own() {
+        let (mut log, now) = (FrameLog::default(), Instant::now());
+        assert!(log.note(&[0; 60], Ok(1), now).is_some());
+        for reason in DropReason::ALL {
+            assert_eq!(log.note(&[1; 5], Err(*reason), now).unwrap().reason(), reason.as_str());
+        }
+    }
+}

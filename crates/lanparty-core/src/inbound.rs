@@ -1,0 +1,110 @@
+//! Inbound: datagrams from the relay toward a member's device. The last stations of the walk: decode, restore, admit.
+//!
+//! The relay has checked all of this already. It is checked again because the relay is trusted for availability, not
+//! for content (THREATS §2.1).
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+use lanparty_proto::{DATAGRAM_HEADER_LEN, DatagramHeader, Direction, DropReason, Frame, MemberId, Role, admit};
+
+use crate::roster::source_of;
+use crate::{Counters, FrameLog, FrameRecord, Roster};
+
+/// The inbound half of a member.
+pub struct Inbound {
+    direction: Direction,
+    counters: Counters,
+    /// By source; `None` collects datagrams whose sender is not known.
+    logs: BTreeMap<Option<MemberId>, FrameLog>,
+    lan_flooded: u64,
+}
+
+impl Inbound {
+    /// The inbound half of a member of that role.
+    #[must_use]
+    pub fn new(role: Role) -> Self {
+        let direction = match role {
+            Role::Client => Direction::RelayToTap,
+            Role::Gateway => Direction::RemoteToLan,
+        };
+        Self { direction, counters: Counters::default(), logs: BTreeMap::new(), lan_flooded: 0 }
+    }
+
+    /// Takes `datagrams` and appends the frames that may enter the device to `out`. `roster` is `None` while this
+    /// member is in no room.
+    pub fn process(
+        &mut self,
+        datagrams: impl IntoIterator<Item = Bytes>,
+        roster: Option<&Roster>,
+        now: Instant,
+        out: &mut Vec<Bytes>,
+        records: &mut Vec<(Option<MemberId>, FrameRecord)>,
+    ) {
+        for datagram in datagrams {
+            let frame = datagram.slice(DATAGRAM_HEADER_LEN.min(datagram.len())..);
+            self.counters.count_in(frame.len());
+            let (sender, outcome) = admit_inbound(&datagram, roster);
+            let known = sender.filter(|id| roster.is_some_and(|r| r.member(*id).is_some()));
+            let log = self.logs.entry(known).or_default();
+            records.extend(log.note(&frame, outcome.as_ref().map(|_| 1).map_err(|e| *e), now).map(|record| (known, record)));
+            match outcome {
+                Ok(admitted) => {
+                    let from_lan = roster.and_then(|r| r.member(known?)).is_some_and(|m| m.role == Role::Gateway);
+                    self.lan_flooded += u64::from(from_lan && admitted.dst().is_group());
+                    self.counters.count_forwarded(frame.len());
+                    out.push(frame);
+                }
+                Err(reason) => self.counters.count_dropped(reason),
+            }
+        }
+    }
+
+    /// A member left: its log state goes with it.
+    pub fn forget(&mut self, member: MemberId) {
+        self.logs.remove(&Some(member));
+    }
+
+    /// A frame that [`Self::process`] gave out did not enter the device after all.
+    pub const fn take_back(&mut self, frame: &Bytes, reason: DropReason) {
+        self.counters.recount_as_dropped(frame.len(), reason);
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The direction, as logs spell it.
+    #[must_use]
+    pub const fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// Broadcast and multicast frames that came from the LAN behind the gateway.
+    #[must_use]
+    pub const fn lan_flooded(&self) -> u64 {
+        self.lan_flooded
+    }
+}
+
+/// Station 9, decode; station 10, admit.
+fn admit_inbound<'a>(datagram: &'a [u8], roster: Option<&Roster>) -> (Option<MemberId>, Result<Frame<'a>, DropReason>) {
+    let (header, frame) = match DatagramHeader::decode(datagram) {
+        Ok(parts) => parts,
+        Err(reason) => return (None, Err(reason)),
+    };
+    let verdict = || {
+        let roster = roster.ok_or(DropReason::LinkDown)?;
+        let sender = roster.member(header.source).ok_or(DropReason::UnknownSender)?;
+        let admitted = admit(frame, source_of(sender), &roster.policy(), None)?;
+        let own = roster.own();
+        if own.role == Role::Client && !admitted.dst().is_group() && admitted.dst() != own.mac {
+            return Err(DropReason::UnknownDestination);
+        }
+        Ok(admitted)
+    };
+    (Some(header.source), verdict())
+}

@@ -1,0 +1,99 @@
+//! The LAN MTU a room agrees on: the smallest that its members' paths allow, changed only for good reasons.
+//!
+//! A path's budget moves with path MTU discovery, and falls for a moment when congestion looks like a black hole
+//! (DESIGN §9). So a member that joins shrinks the room at once, but a shrink afterwards must last before it is taken,
+//! and so must growth.
+
+use std::time::{Duration, Instant};
+
+use lanparty_proto::LanMtu;
+
+/// A shrink of a member's path must last this long before the room's LAN MTU follows.
+pub const SHRINK_HOLD: Duration = Duration::from_secs(4);
+/// Room for a larger LAN MTU must last this long before it is taken.
+pub const GROW_HOLD: Duration = Duration::from_secs(1);
+
+/// The agreement of one room.
+#[derive(Clone, Debug)]
+pub struct LanMtuAgreement {
+    agreed: LanMtu,
+    /// What the paths allow now, when that differs, and since when it is on that side of `agreed`.
+    pending: Option<(LanMtu, Instant)>,
+}
+
+impl LanMtuAgreement {
+    /// A room whose first member allows `first`.
+    #[must_use]
+    pub const fn new(first: LanMtu) -> Self {
+        Self { agreed: first, pending: None }
+    }
+
+    /// The LAN MTU in force.
+    #[must_use]
+    pub const fn agreed(&self) -> LanMtu {
+        self.agreed
+    }
+
+    /// A member joined whose path allows `allowed`. The new LAN MTU when the room must shrink for it.
+    pub fn admit(&mut self, allowed: LanMtu) -> Option<LanMtu> {
+        if allowed >= self.agreed {
+            return None;
+        }
+        self.pending = None;
+        self.agreed = allowed;
+        Some(allowed)
+    }
+
+    /// `allowed` is the smallest over all members now. The new LAN MTU when the change has lasted.
+    pub fn observe(&mut self, allowed: LanMtu, now: Instant) -> Option<LanMtu> {
+        if allowed == self.agreed {
+            self.pending = None;
+            return None;
+        }
+        let since = match self.pending {
+            Some((before, since)) if (before < self.agreed) == (allowed < self.agreed) => since,
+            _ => now,
+        };
+        self.pending = Some((allowed, since));
+        let hold = if allowed < self.agreed { SHRINK_HOLD } else { GROW_HOLD };
+        if now.saturating_duration_since(since) < hold {
+            return None;
+        }
+        self.pending = None;
+        self.agreed = allowed;
+        Some(allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mtu(bytes: u16) -> LanMtu {
+        LanMtu::new(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_joining_member_shrinks_the_room_at_once() {
+        let mut room = LanMtuAgreement::new(mtu(1400));
+        assert_eq!(room.admit(mtu(1420)), None);
+        assert_eq!(room.admit(mtu(1250)), Some(mtu(1250)));
+        assert_eq!(room.agreed(), mtu(1250));
+    }
+
+    #[test]
+    fn a_shrink_that_does_not_last_changes_nothing() {
+        let (mut room, start) = (LanMtuAgreement::new(mtu(1400)), Instant::now());
+        assert_eq!(room.observe(mtu(1160), start), None);
+        assert_eq!(room.observe(mtu(1400), start + Duration::from_secs(3)), None);
+        assert_eq!(room.observe(mtu(1160), start + Duration::from_secs(5)), None, "the clock starts anew");
+        assert_eq!(room.observe(mtu(1200), start + Duration::from_secs(9)), Some(mtu(1200)));
+    }
+
+    #[test]
+    fn growth_is_taken_after_a_second() {
+        let (mut room, start) = (LanMtuAgreement::new(mtu(1160)), Instant::now());
+        assert_eq!(room.observe(mtu(1300), start), None);
+        assert_eq!(room.observe(mtu(1400), start + GROW_HOLD), Some(mtu(1400)));
+    }
+}

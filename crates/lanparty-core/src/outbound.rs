@@ -1,0 +1,104 @@
+//! Outbound: frames from a member's device toward the room. Stations 2 to 5 of the walk: admit, find the place, encode.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use lanparty_proto::{DatagramBudget, DatagramHeader, Direction, DropReason, Frame, FrameBatch, Role, admit};
+
+use crate::roster::source_of;
+use crate::{Counters, FrameLog, FrameRecord, Roster};
+
+/// The outbound half of a member.
+pub struct Outbound {
+    direction: Direction,
+    counters: Counters,
+    log: FrameLog,
+    flooded: u64,
+}
+
+impl Outbound {
+    /// The outbound half of a member of that role.
+    #[must_use]
+    pub fn new(role: Role) -> Self {
+        let direction = match role {
+            Role::Client => Direction::TapToRelay,
+            Role::Gateway => Direction::LanToRemote,
+        };
+        Self { direction, counters: Counters::default(), log: FrameLog::default(), flooded: 0 }
+    }
+
+    /// Takes every frame out of `batch` and appends those that may leave to `out`, as datagrams. `roster` is `None`
+    /// while there is no relay; `budget` is what the path takes now. Records worth a log line go to `records`.
+    pub fn process(
+        &mut self,
+        batch: &mut FrameBatch,
+        roster: Option<&Roster>,
+        budget: DatagramBudget,
+        now: Instant,
+        out: &mut Vec<Bytes>,
+        records: &mut Vec<FrameRecord>,
+    ) {
+        while let Some(mut datagram) = batch.pop() {
+            let (headroom, frame) = datagram.split_at_mut(FrameBatch::HEADROOM);
+            self.counters.count_in(frame.len());
+            let outcome = roster.ok_or(DropReason::LinkDown).and_then(|r| admit_outbound(frame, r, budget).map(|f| (f, r)));
+            records.extend(self.log.note(frame, outcome.as_ref().map(|_| 1).map_err(|e| *e), now));
+            match outcome {
+                Ok((admitted, roster)) => {
+                    self.flooded += u64::from(admitted.dst().is_group());
+                    headroom.copy_from_slice(&DatagramHeader { source: roster.own().id }.encode());
+                    self.counters.count_forwarded(frame.len());
+                    out.push(datagram.freeze());
+                }
+                Err(reason) => self.counters.count_dropped(reason),
+            }
+        }
+    }
+
+    /// A datagram that [`Self::process`] gave out was not sent after all.
+    pub const fn take_back(&mut self, datagram: &Bytes, reason: DropReason) {
+        self.counters.recount_as_dropped(datagram.len().saturating_sub(FrameBatch::HEADROOM), reason);
+    }
+
+    /// Frames the device itself lost before they could be read.
+    pub fn count_device_loss(&mut self, frames: u64) {
+        for _ in 0..frames {
+            self.counters.count_in(0);
+            self.counters.count_dropped(DropReason::QueueFull);
+        }
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The direction, as logs spell it.
+    #[must_use]
+    pub const fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// Broadcast and multicast frames sent so far.
+    #[must_use]
+    pub const fn flooded(&self) -> u64 {
+        self.flooded
+    }
+}
+
+/// Station 2, admit; station 3, find the place. A gateway sends up what the LAN floods and what is addressed to a
+/// remote member, and nothing that a remote member had sent into the LAN (split horizon, THREATS A13).
+fn admit_outbound<'a>(frame: &'a [u8], roster: &Roster, budget: DatagramBudget) -> Result<Frame<'a>, DropReason> {
+    // The LAN of a gateway is full of unicast between its own hosts, of any size and tag: it is not ours to judge.
+    if roster.own().role == Role::Gateway {
+        let parsed = Frame::parse(frame)?;
+        if !parsed.dst().is_group() && roster.by_mac(parsed.dst()).is_none() {
+            return Err(DropReason::UnknownDestination);
+        }
+        if roster.by_mac(parsed.src()).is_some() {
+            return Err(DropReason::HairpinLoop);
+        }
+    }
+    admit(frame, source_of(roster.own()), &roster.policy(), Some(budget))
+}

@@ -1,0 +1,241 @@
+//! The relay: rooms, their members, and the switch between them (DESIGN §4, station 6).
+//!
+//! Forwards by membership, never by learning: a member's MAC address is what it announced and the relay accepted.
+//! Everything here can be rebuilt from the members, who announce themselves again after a restart.
+
+mod forward;
+mod join;
+mod report;
+mod room;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use lanparty_proto::{Control, DatagramBudget, IdentityId, MacAddr, MemberId, Refusal, Role, RoomCode};
+
+pub use forward::{Delivery, Place};
+pub use report::{MemberReport, RoomReport};
+use room::Room;
+
+use crate::limiter::{Limits, TokenBucket};
+
+/// How often the rooms' LAN MTU is looked at.
+const SIZE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// One connection to the relay, as its driver numbers it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LinkId(pub u64);
+
+/// Limits of a relay.
+#[derive(Clone, Copy, Debug)]
+pub struct RelayConfig {
+    /// Most rooms at once.
+    pub rooms_max: usize,
+    /// Most members in one room.
+    pub members_max: usize,
+    /// Rate limits of each member.
+    pub limits: Limits,
+}
+
+impl Default for RelayConfig {
+    fn default() -> Self {
+        Self { rooms_max: 1024, members_max: 256, limits: Limits::default() }
+    }
+}
+
+/// What the driver tells the relay.
+#[derive(Debug)]
+pub enum RelayInput {
+    /// A control message arrived.
+    Message {
+        /// On this connection.
+        link: LinkId,
+        /// Whose handshake proved this identity.
+        identity: IdentityId,
+        /// From this address, for people.
+        remote: String,
+        /// The largest datagram the path to this member takes now.
+        budget: DatagramBudget,
+        /// The message.
+        message: Control,
+    },
+    /// The path to a member takes datagrams of this size now.
+    Budget {
+        /// The member's connection.
+        link: LinkId,
+        /// Largest datagram.
+        budget: DatagramBudget,
+    },
+    /// A connection ended.
+    Closed {
+        /// Which.
+        link: LinkId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Time passed.
+    Tick,
+}
+
+/// What the relay wants done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RelayOutput {
+    /// Send a control message.
+    Send {
+        /// On this connection.
+        link: LinkId,
+        /// The message.
+        message: Control,
+    },
+    /// Send a refusal and close the connection.
+    Refuse {
+        /// This connection.
+        link: LinkId,
+        /// Stable code.
+        code: Refusal,
+        /// In words.
+        message: String,
+    },
+    /// Tell the operator.
+    Event(RelayEvent),
+    /// Give a [`RelayInput::Tick`] at that time; the text says what for.
+    Timeout(Instant, &'static str),
+}
+
+/// What the operator of a relay reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are what their names say")]
+pub enum RelayEvent {
+    Accepted {
+        room: RoomCode,
+        member: MemberId,
+        role: Role,
+        mac: MacAddr,
+        identity: IdentityId,
+        remote: String,
+        software: String,
+        resumed: bool,
+    },
+    Left {
+        room: RoomCode,
+        member: MemberId,
+        role: Role,
+        mac: MacAddr,
+        reason: String,
+    },
+    Refused {
+        room: RoomCode,
+        role: Role,
+        mac: MacAddr,
+        remote: String,
+        code: Refusal,
+        message: String,
+    },
+    LanMtu {
+        room: RoomCode,
+        mtu: lanparty_proto::LanMtu,
+        reason: &'static str,
+    },
+    LanState {
+        room: RoomCode,
+        member: MemberId,
+        up: bool,
+    },
+}
+
+/// The relay's state.
+pub struct Relay {
+    config: RelayConfig,
+    rooms: BTreeMap<RoomCode, Room>,
+    links: BTreeMap<LinkId, RoomCode>,
+    joins: BTreeMap<IdentityId, TokenBucket>,
+    outputs: VecDeque<RelayOutput>,
+    next_check: Option<Instant>,
+}
+
+impl Relay {
+    /// An empty relay.
+    #[must_use]
+    pub fn new(config: RelayConfig) -> Self {
+        Self { config, rooms: BTreeMap::new(), links: BTreeMap::new(), joins: BTreeMap::new(), outputs: VecDeque::new(), next_check: None }
+    }
+
+    /// Something happened.
+    pub fn handle_input(&mut self, input: RelayInput, now: Instant) {
+        match input {
+            RelayInput::Message { link, identity, remote, budget, message } => match message {
+                Control::Hello(hello) => self.join(link, join::Newcomer { identity, remote, budget, hello }, now),
+                message => self.handle_message(link, message, now),
+            },
+            RelayInput::Budget { link, budget } => {
+                if let Some((room, id)) = self.room_of(link) {
+                    room.set_budget_down(id, budget);
+                }
+            }
+            RelayInput::Closed { link, reason } => self.leave(link, &reason),
+            RelayInput::Tick => self.check_sizes(now),
+        }
+    }
+
+    /// What is to be done, in order. `None` until something happens again.
+    pub fn poll_output(&mut self) -> Option<RelayOutput> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        self.next_check.take().map(|at| RelayOutput::Timeout(at, "look at the rooms' LAN MTU"))
+    }
+
+    fn handle_message(&mut self, link: LinkId, message: Control, now: Instant) {
+        let Some((room, id)) = self.room_of(link) else {
+            let message = "the first message must be Hello; is this a lanparty client?".to_owned();
+            return self.outputs.push_back(RelayOutput::Refuse { link, code: Refusal::Protocol, message });
+        };
+        match message {
+            Control::Budget { budget } => room.set_budget_up(id, budget),
+            Control::LanState { up } if room.set_lan_state(id, up) => {
+                let event = RelayEvent::LanState { room: room.code().clone(), member: id, up };
+                let sends = room.others(id).map(|to| RelayOutput::Send { link: to, message: Control::LanState { up } }).collect::<Vec<_>>();
+                self.outputs.extend(sends);
+                self.outputs.push_back(RelayOutput::Event(event));
+            }
+            Control::Bye { reason } => self.leave(link, &reason),
+            // What only a relay says, and what a newer member says, is ignored.
+            _ => {}
+        }
+        self.schedule_check(now);
+    }
+
+    fn leave(&mut self, link: LinkId, reason: &str) {
+        let Some(code) = self.links.remove(&link) else { return };
+        let Some(room) = self.rooms.get_mut(&code) else { return };
+        let Some(gone) = room.remove(link) else { return };
+        let message = Control::MemberLeft { id: gone.id, reason: reason.to_owned() };
+        self.outputs.extend(room.links().map(|to| RelayOutput::Send { link: to, message: message.clone() }));
+        let event = RelayEvent::Left { room: code.clone(), member: gone.id, role: gone.role, mac: gone.mac, reason: reason.to_owned() };
+        self.outputs.push_back(RelayOutput::Event(event));
+        if room.is_empty() {
+            self.rooms.remove(&code);
+        }
+    }
+
+    fn check_sizes(&mut self, now: Instant) {
+        for room in self.rooms.values_mut() {
+            if let Some(mtu) = room.observe_sizes(now) {
+                self.outputs.extend(room.links().map(|to| RelayOutput::Send { link: to, message: Control::LanMtu { mtu } }));
+                let event = RelayEvent::LanMtu { room: room.code().clone(), mtu, reason: "the members' paths changed" };
+                self.outputs.push_back(RelayOutput::Event(event));
+            }
+        }
+        self.schedule_check(now);
+    }
+
+    fn schedule_check(&mut self, now: Instant) {
+        self.next_check = (!self.rooms.is_empty()).then(|| now + SIZE_CHECK_INTERVAL);
+    }
+
+    fn room_of(&mut self, link: LinkId) -> Option<(&mut Room, MemberId)> {
+        let room = self.rooms.get_mut(self.links.get(&link)?)?;
+        let id = room.id_of(link)?;
+        Some((room, id))
+    }
+}

@@ -1,0 +1,172 @@
+//! Station 6, the switch: from one member to those of its room that the destination names.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use lanparty_proto::{AdmissionPolicy, DatagramHeader, DropReason, Frame, MemberId, Role, RoomCode, admit, frame_fits};
+
+use super::room::{Member, Room};
+use super::{LinkId, Relay};
+use crate::FrameRecord;
+use crate::roster::source_of;
+
+/// Where a connection stands: looked up once per batch.
+#[derive(Clone, Debug)]
+pub struct Place {
+    room: RoomCode,
+    member: MemberId,
+}
+
+impl Place {
+    /// The room.
+    #[must_use]
+    pub const fn room(&self) -> &RoomCode {
+        &self.room
+    }
+
+    /// The member's number in it.
+    #[must_use]
+    pub const fn member(&self) -> MemberId {
+        self.member
+    }
+}
+
+/// A datagram to send.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// To this connection.
+    pub link: LinkId,
+    /// These bytes: exactly those that came in.
+    pub datagram: Bytes,
+}
+
+impl Relay {
+    /// Where `link` stands, once it has joined.
+    #[must_use]
+    pub fn place(&self, link: LinkId) -> Option<Place> {
+        let room = self.links.get(&link)?;
+        let member = self.rooms.get(room)?.id_of(link)?;
+        Some(Place { room: room.clone(), member })
+    }
+
+    /// Forwards a batch of datagrams from the member at `place`. Appends what is to be sent to `out` and what is to be
+    /// logged to `records`.
+    pub fn forward(
+        &mut self,
+        place: &Place,
+        datagrams: impl IntoIterator<Item = Bytes>,
+        now: Instant,
+        out: &mut Vec<Delivery>,
+        records: &mut Vec<FrameRecord>,
+    ) {
+        let Some(room) = self.rooms.get_mut(&place.room) else { return };
+        for datagram in datagrams {
+            forward_one(room, place.member, &datagram, now, out, records);
+        }
+    }
+
+    /// `copies` deliveries to `link` were dropped behind the switch: its queue was full or stale.
+    pub fn count_copies_dropped(&mut self, link: LinkId, copies: u64) {
+        if let Some((room, id)) = self.room_of(link)
+            && let Some(member) = room.member_mut(id)
+        {
+            member.copies_out = member.copies_out.saturating_sub(copies);
+            member.copies_dropped += copies;
+        }
+    }
+}
+
+fn forward_one(room: &mut Room, from: MemberId, datagram: &Bytes, now: Instant, out: &mut Vec<Delivery>, records: &mut Vec<FrameRecord>) {
+    let start = out.len();
+    let frame_len = datagram.len().saturating_sub(lanparty_proto::DATAGRAM_HEADER_LEN);
+    let outcome = switch(room, from, datagram, now, out);
+    let Some(member) = room.member_mut(from) else { return };
+    member.counters.count_in(frame_len);
+    let outcome = match outcome {
+        Ok(()) => {
+            member.counters.count_forwarded(frame_len);
+            Ok(out.len() - start)
+        }
+        Err(reason) => {
+            member.counters.count_dropped(reason);
+            Err(reason)
+        }
+    };
+    let frame = datagram.get(lanparty_proto::DATAGRAM_HEADER_LEN..).unwrap_or_default();
+    records.extend(member.log.note(frame, outcome, now));
+}
+
+/// Decode, admit, charge, and choose the members: unicast to its member or to the gateway; broadcast and multicast to
+/// all others; unknown unicast from a client to the gateway only.
+fn switch(room: &mut Room, from: MemberId, datagram: &Bytes, now: Instant, out: &mut Vec<Delivery>) -> Result<(), DropReason> {
+    let (header, bytes) = DatagramHeader::decode(datagram)?;
+    let lan_mtu = room.lan_mtu();
+    let fan_out = room.len() - 1;
+    let unicast = Frame::parse(bytes).ok().filter(|f| !f.dst().is_group()).map(|f| target_of(room, from, &f));
+    let sender = room.member_mut(from).ok_or(DropReason::UnknownSender)?;
+    if header.source != from {
+        return Err(DropReason::UnknownSender);
+    }
+    let frame = admit(bytes, source_of(&sender.info()), &AdmissionPolicy::new(lan_mtu), None)?;
+    if !sender.limiter.admits_bytes(bytes.len(), now) {
+        return Err(DropReason::RateLimit);
+    }
+    let (known, target) = match unicast {
+        Some(target) => (target.is_known, Some(target.member?)),
+        None => (false, None),
+    };
+    let copies = if target.is_some() { 1 } else { fan_out };
+    if !known && !sender.limiter.admits_flood(frame.class(), copies, now) {
+        return Err(DropReason::RateLimit);
+    }
+    match target {
+        Some(id) => deliver(room.member_mut(id).ok_or(DropReason::UnknownDestination)?, bytes.len(), lan_mtu, datagram, out),
+        None => flood(room, from, bytes.len(), datagram, out),
+    }
+}
+
+struct Target {
+    member: Result<MemberId, DropReason>,
+    /// Whether the destination is a member itself, so that nothing is flooded.
+    is_known: bool,
+}
+
+fn target_of(room: &Room, from: MemberId, frame: &Frame<'_>) -> Target {
+    if let Some(member) = room.by_mac(frame.dst()) {
+        let to_itself = member.id == from;
+        return Target { member: if to_itself { Err(DropReason::UnknownDestination) } else { Ok(member.id) }, is_known: true };
+    }
+    // A LAN host behind the gateway, or nobody: only the gateway can know.
+    let gateway = room.gateway().filter(|g| g.id != from && g.role == Role::Gateway);
+    Target { member: gateway.map(|g| g.id).ok_or(DropReason::UnknownDestination), is_known: gateway.is_some_and(|g| g.lan_up) }
+}
+
+/// Nobody to hear a broadcast is no loss: the frame went to all others, who are none.
+fn flood(room: &mut Room, from: MemberId, len: usize, datagram: &Bytes, out: &mut Vec<Delivery>) -> Result<(), DropReason> {
+    let lan_mtu = room.lan_mtu();
+    let mut verdict = Ok(());
+    let mut delivered = false;
+    for member in room.members_mut().filter(|m| m.id != from) {
+        match deliver(member, len, lan_mtu, datagram, out) {
+            Ok(()) => delivered = true,
+            Err(reason) => verdict = Err(reason),
+        }
+    }
+    if delivered { Ok(()) } else { verdict }
+}
+
+fn deliver(
+    to: &mut Member,
+    len: usize,
+    lan_mtu: lanparty_proto::LanMtu,
+    datagram: &Bytes,
+    out: &mut Vec<Delivery>,
+) -> Result<(), DropReason> {
+    if let Err(reason) = frame_fits(len, lan_mtu, Some(to.budget_down)) {
+        to.copies_dropped += 1;
+        return Err(reason);
+    }
+    to.copies_out += 1;
+    out.push(Delivery { link: to.link, datagram: datagram.clone() });
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! Who may enter a room, and what the others hear of it.
+
+use std::time::{Duration, Instant};
+
+use lanparty_proto::{Control, DatagramBudget, Hello, IdentityId, LanMtu, PROTOCOL_VERSION, Refusal, Role, Welcome};
+
+use super::room::{Member, Room};
+use super::{LinkId, Relay, RelayEvent, RelayOutput};
+use crate::limiter::{Rate, TokenBucket};
+use crate::{Counters, FrameLog, MemberLimiter};
+
+/// Joins of one identity: a machine that reconnects after every outage needs a few at once, a flood is another thing
+/// (THREATS A17).
+const JOINS_BURST: u64 = 20;
+const JOIN_INTERVAL: Duration = Duration::from_secs(6);
+/// Identities whose joins are remembered; beyond it those with a full bucket are forgotten.
+const IDENTITIES_MAX: usize = 4096;
+
+/// Somebody at the door.
+pub(super) struct Newcomer {
+    pub(super) identity: IdentityId,
+    pub(super) remote: String,
+    pub(super) budget: DatagramBudget,
+    pub(super) hello: Hello,
+}
+
+impl Relay {
+    pub(super) fn join(&mut self, link: LinkId, newcomer: Newcomer, now: Instant) {
+        let allowed = match self.judge(link, &newcomer, now) {
+            Ok(allowed) => allowed,
+            Err((code, message)) => return self.refuse(link, &newcomer, code, message),
+        };
+        let replaced = self.take_over(&newcomer);
+        let code = newcomer.hello.room.clone();
+        let room = self.rooms.entry(code.clone()).or_insert_with(|| Room::new(code.clone(), allowed));
+        let wanted = replaced.or(newcomer.hello.resume);
+        let id = room.free_id(wanted);
+        let shrunk = if room.is_empty() { None } else { room.sizes().admit(allowed) };
+        let member = new_member(id, link, &newcomer, MemberLimiter::new(self.config.limits.for_role(newcomer.hello.role), now), now);
+        let info = member.info();
+        let members = room.members().map(Member::info).collect();
+        let welcome = Welcome { version: PROTOCOL_VERSION, member: id, lan_mtu: room.lan_mtu(), members };
+        self.outputs.push_back(RelayOutput::Send { link, message: Control::Welcome(welcome) });
+        for to in room.links() {
+            self.outputs.push_back(RelayOutput::Send { link: to, message: Control::MemberJoined { member: info.clone() } });
+            if let Some(mtu) = shrunk {
+                self.outputs.push_back(RelayOutput::Send { link: to, message: Control::LanMtu { mtu } });
+            }
+        }
+        self.outputs.push_back(RelayOutput::Event(accepted(&newcomer, &member, wanted == Some(id))));
+        if let Some(mtu) = shrunk {
+            let reason = "a member with a smaller path joined";
+            self.outputs.push_back(RelayOutput::Event(RelayEvent::LanMtu { room: code.clone(), mtu, reason }));
+        }
+        room.insert(member);
+        self.links.insert(link, code);
+        self.schedule_check(now);
+    }
+
+    /// The LAN MTU the newcomer's path allows, or why it may not enter.
+    fn judge(&mut self, link: LinkId, newcomer: &Newcomer, now: Instant) -> Result<LanMtu, (Refusal, String)> {
+        let hello = &newcomer.hello;
+        if hello.version != PROTOCOL_VERSION {
+            let message = format!(
+                "you speak protocol version {}, this relay speaks {PROTOCOL_VERSION}; install the same lanparty version on both",
+                hello.version
+            );
+            return Err((Refusal::Version, message));
+        }
+        if self.links.contains_key(&link) {
+            return Err((Refusal::Protocol, "a connection joins one room, once".into()));
+        }
+        if !hello.mac.is_valid_source() {
+            return Err((Refusal::InvalidMac, format!("{} cannot be a member's MAC address: it must be unicast and not zero", hello.mac)));
+        }
+        if !self.may_join_again(newcomer.identity, now) {
+            return Err((Refusal::TooManyJoins, format!("too many joins in a short time; wait {} s", JOIN_INTERVAL.as_secs())));
+        }
+        let smallest = hello.budget.min(newcomer.budget);
+        let allowed = smallest.lan_mtu().ok_or_else(|| {
+            let message = format!(
+                "your path takes datagrams of {smallest} bytes only; an Ethernet of at least {} bytes does not fit",
+                lanparty_proto::LAN_MTU_MIN
+            );
+            (Refusal::PathTooSmall, message)
+        })?;
+        match self.rooms.get(&hello.room) {
+            Some(room) => self.judge_room(room, newcomer)?,
+            None if self.rooms.len() >= self.config.rooms_max => {
+                return Err((Refusal::Full, "this relay has no space for another room".into()));
+            }
+            None => {}
+        }
+        Ok(allowed)
+    }
+
+    fn judge_room(&self, room: &Room, newcomer: &Newcomer) -> Result<(), (Refusal, String)> {
+        let (hello, code) = (&newcomer.hello, room.code());
+        // The same identity is the same machine coming back; it takes its own place over.
+        let other = |m: &&Member| m.identity != newcomer.identity;
+        if let Some(gateway) = room.gateway().filter(|_| hello.role == Role::Gateway).filter(other) {
+            let message = format!(
+                "room {code} has a gateway already: member {} with MAC {} from {}; stop it, or use another room code",
+                gateway.id, gateway.mac, gateway.remote
+            );
+            return Err((Refusal::SecondGateway, message));
+        }
+        if let Some(holder) = room.by_mac(hello.mac).filter(other) {
+            let message = format!(
+                "MAC {} is already in room {code}: member {} from {}; two machines were set up from one copy? Delete the identity file on one of them",
+                hello.mac, holder.id, holder.remote
+            );
+            return Err((Refusal::DuplicateMac, message));
+        }
+        if room.len() >= self.config.members_max && room.by_identity(newcomer.identity).is_none() {
+            return Err((Refusal::Full, format!("room {code} is full: {} members", room.len())));
+        }
+        Ok(())
+    }
+
+    fn may_join_again(&mut self, identity: IdentityId, now: Instant) -> bool {
+        let rate = Rate { per_second: 1, burst: JOINS_BURST * JOIN_INTERVAL.as_secs() };
+        if self.joins.len() >= IDENTITIES_MAX {
+            // A full bucket says nothing that an absent one does not.
+            self.joins.retain(|_, bucket| !bucket.clone().take(rate.burst, now));
+        }
+        let bucket = self.joins.entry(identity).or_insert_with(|| TokenBucket::new(rate, now));
+        bucket.take(JOIN_INTERVAL.as_secs(), now)
+    }
+
+    /// Ends an older connection of the same identity in the same room. The number it had.
+    fn take_over(&mut self, newcomer: &Newcomer) -> Option<lanparty_proto::MemberId> {
+        let old = self.rooms.get(&newcomer.hello.room)?.by_identity(newcomer.identity)?;
+        let (id, link) = (old.id, old.link);
+        let message = format!("this identity joined again from {}; only one of them can be in the room", newcomer.remote);
+        self.outputs.push_back(RelayOutput::Refuse { link, code: Refusal::Replaced, message });
+        self.leave(link, "joined again");
+        Some(id)
+    }
+
+    fn refuse(&mut self, link: LinkId, newcomer: &Newcomer, code: Refusal, message: String) {
+        if code == Refusal::DuplicateMac {
+            self.warn_holder_of_mac(newcomer);
+        }
+        let hello = &newcomer.hello;
+        self.outputs.push_back(RelayOutput::Event(RelayEvent::Refused {
+            room: hello.room.clone(),
+            role: hello.role,
+            mac: hello.mac,
+            remote: newcomer.remote.clone(),
+            code,
+            message: message.clone(),
+        }));
+        self.outputs.push_back(RelayOutput::Refuse { link, code, message });
+    }
+
+    /// A MAC address that two machines claim is named on both sides.
+    fn warn_holder_of_mac(&mut self, newcomer: &Newcomer) {
+        let Some(holder) = self.rooms.get(&newcomer.hello.room).and_then(|room| room.by_mac(newcomer.hello.mac)) else { return };
+        if holder.identity != newcomer.identity {
+            let message = format!("another machine at {} tried to join with your MAC {} and was refused", newcomer.remote, holder.mac);
+            self.outputs.push_back(RelayOutput::Send { link: holder.link, message: Control::Notice { message } });
+        }
+    }
+}
+
+fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, limiter: MemberLimiter, now: Instant) -> Member {
+    let hello = &newcomer.hello;
+    Member {
+        id,
+        role: hello.role,
+        mac: hello.mac,
+        lan_up: hello.lan_up || hello.role == Role::Client,
+        identity: newcomer.identity,
+        link,
+        remote: newcomer.remote.clone(),
+        software: hello.software.clone(),
+        joined: now,
+        budget_up: hello.budget,
+        budget_down: newcomer.budget,
+        limiter,
+        counters: Counters::default(),
+        copies_out: 0,
+        copies_dropped: 0,
+        log: FrameLog::default(),
+    }
+}
+
+fn accepted(newcomer: &Newcomer, member: &Member, resumed: bool) -> RelayEvent {
+    RelayEvent::Accepted {
+        room: newcomer.hello.room.clone(),
+        member: member.id,
+        role: member.role,
+        mac: member.mac,
+        identity: member.identity,
+        remote: member.remote.clone(),
+        software: member.software.clone(),
+        resumed,
+    }
+}

@@ -1,0 +1,68 @@
+//! What a relay tells its operator about its rooms (`lanparty status`).
+
+use serde::Serialize;
+use std::time::Instant;
+
+use super::Relay;
+use crate::CountersSnapshot;
+
+/// A room.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are what their names say")]
+pub struct RoomReport {
+    pub room: String,
+    pub lan_mtu: u16,
+    pub members: Vec<MemberReport>,
+}
+
+/// A member of a room. Budgets in bytes of datagram; `copies_out` were sent toward it, `copies_dropped` were not.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are what their names say")]
+pub struct MemberReport {
+    pub member: u16,
+    pub role: String,
+    pub mac: String,
+    pub remote: String,
+    pub identity: String,
+    pub software: String,
+    pub joined_s_ago: u64,
+    pub lan_up: bool,
+    pub budget_up: u16,
+    pub budget_down: u16,
+    pub copies_out: u64,
+    pub copies_dropped: u64,
+    pub from_member: CountersSnapshot,
+}
+
+impl Relay {
+    /// Every room and its members.
+    #[must_use]
+    pub fn report(&self, now: Instant) -> Vec<RoomReport> {
+        self.rooms
+            .values()
+            .map(|room| RoomReport {
+                room: room.code().to_string(),
+                lan_mtu: room.lan_mtu().bytes(),
+                members: room.members().map(|m| member_report(m, now)).collect(),
+            })
+            .collect()
+    }
+}
+
+fn member_report(m: &super::room::Member, now: Instant) -> MemberReport {
+    MemberReport {
+        member: m.id.0,
+        role: m.role.to_string(),
+        mac: m.mac.to_string(),
+        remote: m.remote.clone(),
+        identity: m.identity.to_string(),
+        software: m.software.clone(),
+        joined_s_ago: now.saturating_duration_since(m.joined).as_secs(),
+        lan_up: m.lan_up,
+        budget_up: m.budget_up.0,
+        budget_down: m.budget_down.0,
+        copies_out: m.copies_out,
+        copies_dropped: m.copies_dropped,
+        from_member: m.counters.snapshot(),
+    }
+}

@@ -1,0 +1,185 @@
+//! One room: its members by number, by MAC address and by connection, and the LAN MTU they agreed on.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use lanparty_proto::{DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, Role, RoomCode};
+
+use super::LinkId;
+use crate::{Counters, FrameLog, LanMtuAgreement, MemberLimiter};
+
+/// A member as its relay keeps it.
+pub(super) struct Member {
+    pub(super) id: MemberId,
+    pub(super) role: Role,
+    pub(super) mac: MacAddr,
+    pub(super) lan_up: bool,
+    pub(super) identity: IdentityId,
+    pub(super) link: LinkId,
+    pub(super) remote: String,
+    pub(super) software: String,
+    pub(super) joined: Instant,
+    /// Largest datagram from the member to the relay, as the member found.
+    pub(super) budget_up: DatagramBudget,
+    /// Largest datagram from the relay to the member, as the relay found.
+    pub(super) budget_down: DatagramBudget,
+    pub(super) limiter: MemberLimiter,
+    pub(super) counters: Counters,
+    pub(super) copies_out: u64,
+    pub(super) copies_dropped: u64,
+    pub(super) log: FrameLog,
+}
+
+impl Member {
+    pub(super) fn info(&self) -> MemberInfo {
+        MemberInfo { id: self.id, role: self.role, mac: self.mac, lan_up: self.lan_up }
+    }
+
+    /// The LAN MTU that this member's path allows in both directions.
+    fn lan_mtu_allowed(&self) -> Option<LanMtu> {
+        self.budget_up.min(self.budget_down).lan_mtu()
+    }
+}
+
+/// A room and its members.
+pub(super) struct Room {
+    code: RoomCode,
+    members: BTreeMap<MemberId, Member>,
+    by_mac: BTreeMap<MacAddr, MemberId>,
+    by_link: BTreeMap<LinkId, MemberId>,
+    gateway: Option<MemberId>,
+    sizes: LanMtuAgreement,
+    last_id: u16,
+}
+
+impl Room {
+    pub(super) const fn new(code: RoomCode, first: LanMtu) -> Self {
+        Self {
+            code,
+            members: BTreeMap::new(),
+            by_mac: BTreeMap::new(),
+            by_link: BTreeMap::new(),
+            gateway: None,
+            sizes: LanMtuAgreement::new(first),
+            last_id: 0,
+        }
+    }
+
+    pub(super) const fn code(&self) -> &RoomCode {
+        &self.code
+    }
+
+    pub(super) const fn sizes(&mut self) -> &mut LanMtuAgreement {
+        &mut self.sizes
+    }
+
+    pub(super) const fn lan_mtu(&self) -> LanMtu {
+        self.sizes.agreed()
+    }
+
+    /// The number a newcomer gets: the one it had when that is free, else the next that nobody had for longest.
+    pub(super) fn free_id(&mut self, wanted: Option<MemberId>) -> MemberId {
+        if let Some(id) = wanted.filter(|id| id.0 != 0 && !self.members.contains_key(id)) {
+            self.last_id = self.last_id.max(id.0);
+            return id;
+        }
+        loop {
+            self.last_id = self.last_id.wrapping_add(1).max(1);
+            let id = MemberId(self.last_id);
+            // Rooms hold far fewer members than there are numbers, so this ends.
+            if !self.members.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    pub(super) fn insert(&mut self, member: Member) {
+        if member.role == Role::Gateway {
+            self.gateway = Some(member.id);
+        }
+        self.by_mac.insert(member.mac, member.id);
+        self.by_link.insert(member.link, member.id);
+        self.members.insert(member.id, member);
+    }
+
+    pub(super) fn remove(&mut self, link: LinkId) -> Option<Member> {
+        let id = self.by_link.remove(&link)?;
+        let member = self.members.remove(&id)?;
+        self.by_mac.remove(&member.mac);
+        self.gateway = self.gateway.filter(|g| *g != id);
+        Some(member)
+    }
+
+    pub(super) fn id_of(&self, link: LinkId) -> Option<MemberId> {
+        self.by_link.get(&link).copied()
+    }
+
+    pub(super) fn by_mac(&self, mac: MacAddr) -> Option<&Member> {
+        self.members.get(self.by_mac.get(&mac)?)
+    }
+
+    pub(super) fn gateway(&self) -> Option<&Member> {
+        self.members.get(&self.gateway?)
+    }
+
+    pub(super) fn by_identity(&self, identity: IdentityId) -> Option<&Member> {
+        self.members.values().find(|m| m.identity == identity)
+    }
+
+    pub(super) fn member_mut(&mut self, id: MemberId) -> Option<&mut Member> {
+        self.members.get_mut(&id)
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    pub(super) fn members_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.members.values_mut()
+    }
+
+    pub(super) fn links(&self) -> impl Iterator<Item = LinkId> {
+        self.members.values().map(|m| m.link)
+    }
+
+    pub(super) fn others(&self, id: MemberId) -> impl Iterator<Item = LinkId> {
+        self.members.values().filter(move |m| m.id != id).map(|m| m.link)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub(super) fn set_budget_up(&mut self, id: MemberId, budget: DatagramBudget) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.budget_up = budget;
+        }
+    }
+
+    pub(super) fn set_budget_down(&mut self, id: MemberId, budget: DatagramBudget) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.budget_down = budget;
+        }
+    }
+
+    /// Whether this told anything new: only the gateway has a LAN.
+    pub(super) fn set_lan_state(&mut self, id: MemberId, up: bool) -> bool {
+        match self.members.get_mut(&id) {
+            Some(member) if member.role == Role::Gateway && member.lan_up != up => {
+                member.lan_up = up;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The new LAN MTU, when the members' paths have allowed another one for long enough.
+    pub(super) fn observe_sizes(&mut self, now: Instant) -> Option<LanMtu> {
+        let allowed = self.members.values().filter_map(Member::lan_mtu_allowed).min()?;
+        self.sizes.observe(allowed, now)
+    }
+}
