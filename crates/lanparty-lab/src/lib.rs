@@ -1,1 +1,27 @@
-//! lab
+//! The internet in a box: machines as network namespaces, wires with a character, real programs. For tests, the demo and the bench.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! use std::time::Duration;
+//! use lanparty_lab::{Lab, Program};
+//!
+//! let lab = Lab::new("hello")?;
+//! let host = lab.namespace("host")?;
+//! let server = host.spawn(Program::new("dnsmasq").args(["--no-daemon", "--log-facility=-"]))?;
+//! server.wait_for("started", Duration::from_secs(5))?;
+//! # Ok(()) }
+//! ```
+//!
+//! Everything lives inside namespaces and is gone when the [`Lab`] is dropped; what a killed test leaves is removed by the next lab.
+
+mod command;
+mod lab;
+mod namespace;
+mod process;
+mod requirements;
+
+pub use command::{Output, run, run_any};
+pub use lab::{DIR_VARIABLE, KEEP_VARIABLE, Lab};
+pub use namespace::{Namespace, NamespaceOptions};
+pub use process::{Proc, Program};
+pub use requirements::{LAB_VARIABLE, Missing, Requirements, Tool};

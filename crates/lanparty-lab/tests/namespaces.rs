@@ -1,0 +1,107 @@
+//! Namespaces and processes: what a lab makes is separate from the machine, observable, and gone afterwards.
+
+use std::path::Path;
+use std::time::Duration;
+
+use lanparty_lab::{Lab, Program, Requirements, run};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn shell(script: &str) -> Program {
+    Program::new("sh").arg("-c").arg(script)
+}
+
+#[test]
+fn a_dropped_lab_leaves_no_namespace_no_process_and_no_file() {
+    if !Requirements::wires().ready_or_skip() {
+        return;
+    }
+    let lab = Lab::new("gone").unwrap();
+    let host = lab.namespace("host").unwrap();
+    let sleeper = host.spawn(shell("echo up; sleep 1000 & sleep 1000")).unwrap();
+    sleeper.wait_for("up", SOON).unwrap();
+    let (netns, dir, pid) = (host.netns().to_owned(), lab.dir().to_owned(), sleeper.pid());
+    assert!(Path::new("/run/netns").join(&netns).exists());
+    drop(lab);
+    assert!(!Path::new("/run/netns").join(&netns).exists());
+    assert!(!dir.exists());
+    assert!(!sleeper.running());
+    let left = run(&["ps", "-eo", "pid,pgid,args"]).unwrap().stdout;
+    assert!(!left.lines().any(|line| line.split_whitespace().nth(1) == Some(&pid.to_string())), "{left}");
+}
+
+#[test]
+fn a_daemon_that_left_its_group_is_found_by_its_mark() {
+    if !Requirements::wires().ready_or_skip() {
+        return;
+    }
+    let lab = Lab::new("daemon").unwrap();
+    let host = lab.namespace("host").unwrap();
+    let parent = host.spawn(shell("setsid sh -c 'echo daemon $$; exec sleep 1000' & wait")).unwrap();
+    let line = parent.wait_for("daemon ", SOON).unwrap();
+    let daemon = Path::new("/proc").join(line.trim_start_matches("daemon "));
+    assert!(daemon.exists());
+    drop(lab);
+    let dead = || std::fs::read_to_string(daemon.join("stat")).map_or(true, |stat| stat.contains(") Z "));
+    assert!(
+        (0..100).any(|_| dead() || {
+            std::thread::sleep(Duration::from_millis(10));
+            false
+        }),
+        "{}",
+        daemon.display()
+    );
+}
+
+#[test]
+fn lines_of_both_streams_are_kept_and_shown_when_a_wait_fails() {
+    if !Requirements::wires().ready_or_skip() {
+        return;
+    }
+    let lab = Lab::new("lines").unwrap();
+    let host = lab.namespace("host").unwrap();
+    let talker = host.spawn(shell("echo first; echo second >&2; exit 7").named("talker")).unwrap();
+    assert_eq!(talker.wait_for("second", SOON).unwrap(), "second");
+    assert_eq!(talker.exit_code(SOON).unwrap(), 7);
+    let error = talker.wait_for("third", SOON).unwrap_err().to_string();
+    for part in ["talker", "ended", "`third`", "first", "second", "sh -c"] {
+        assert!(error.contains(part), "{part} is missing in: {error}");
+    }
+    assert!(std::fs::read_to_string(talker.log_file()).unwrap().contains("] first"));
+}
+
+#[test]
+fn signals_reach_the_program_itself() {
+    if !Requirements::wires().ready_or_skip() {
+        return;
+    }
+    let lab = Lab::new("signals").unwrap();
+    let host = lab.namespace("host").unwrap();
+    let polite = host.spawn(shell("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done")).unwrap();
+    polite.wait_for("up", SOON).unwrap();
+    assert!(polite.rss_kib() > 100);
+    polite.sigterm();
+    polite.wait_for("bye", SOON).unwrap();
+    assert_eq!(polite.exit_code(SOON).unwrap(), 0);
+    let stubborn = host.spawn(shell("trap '' TERM; echo up; while :; do :; done")).unwrap();
+    stubborn.wait_for("up", SOON).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(stubborn.cpu_seconds() > 0.0);
+    stubborn.kill9();
+    assert_eq!(stubborn.exit_code(SOON).unwrap(), 128 + 9);
+}
+
+#[test]
+fn a_namespace_has_only_its_own_loopback_and_says_nothing_by_itself() {
+    if !Requirements::wires().ready_or_skip() {
+        return;
+    }
+    let lab = Lab::new("alone").unwrap();
+    let host = lab.namespace("host").unwrap();
+    assert_eq!(host.ip("-br link").unwrap().stdout.lines().count(), 1);
+    let entered = host.enter(|| std::fs::read_to_string("/proc/thread-self/net/dev")).unwrap().unwrap();
+    assert!(entered.contains("lo:") && !entered.contains("eth0"), "{entered}");
+    assert!(host.sysctl("kernel/hostname", "x").is_err(), "settings outside net/ belong to the machine");
+    let gen_mode = host.enter(|| std::fs::read_to_string("/proc/sys/net/ipv6/conf/default/addr_gen_mode")).unwrap().unwrap();
+    assert_eq!(gen_mode.trim(), "1");
+}
