@@ -1,1 +1,14 @@
-//! nic
+//! Ethernet devices: everything that takes frames from this host and gives frames to it.
+//!
+//! The only crate with `unsafe`, all of it under [`sys`](self), behind functions that are safe to call. It knows no
+//! runtime: a [`Device`] never blocks and has a file descriptor; who waits for it, and how, is the caller's business.
+//! Frames are bytes here; what they mean and whether they may pass is decided elsewhere.
+
+mod checksum;
+mod device;
+mod offload;
+mod sys;
+mod tap;
+
+pub use device::{Device, DeviceFault, DeviceStats};
+pub use tap::{Tap, TapConfig, TapError};
