@@ -10,6 +10,8 @@ mod admission;
 mod batch;
 mod class;
 mod control;
+#[cfg(feature = "corpus")]
+pub mod corpus;
 mod drop_reason;
 mod frame;
 mod header;
