@@ -164,7 +164,7 @@ impl Relay {
     pub fn handle_input(&mut self, input: RelayInput, now: Instant) {
         match input {
             RelayInput::Message { link, identity, remote, budget, message } => match message {
-                Control::Hello(hello) => self.join(link, join::Newcomer { identity, remote, budget, hello }, now),
+                Control::Hello(hello) => self.join(link, &join::Newcomer { identity, remote, budget, hello }, now),
                 message => self.handle_message(link, message, now),
             },
             RelayInput::Budget { link, budget } => {

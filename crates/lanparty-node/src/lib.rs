@@ -1,1 +1,38 @@
-//! node
+//! Links over QUIC, and what every program of lanparty needs around them: identity, state files, drivers, logs, the
+//! local status socket. The only crate that knows tokio and QUIC.
+//!
+//! What a frame may do is decided in `lanparty-core`; this crate moves bytes and keeps time.
+
+mod control;
+mod device;
+mod driver;
+mod endpoint;
+mod fault;
+mod identity;
+mod link;
+mod logging;
+mod membership;
+mod name;
+mod relay_keys;
+mod shutdown;
+mod state;
+mod status;
+mod tls;
+mod trust;
+
+pub use control::{ControlReader, ControlWriter};
+pub use device::AsyncDevice;
+pub use driver::{DriverEvent, DriverReport, MemberDriver};
+pub use endpoint::{Incoming, RelayEndpoint};
+pub use fault::{ExitCode, Fault, block_on};
+pub use identity::Identity;
+pub use link::{LINK_DEAD_AFTER, Link, LinkEnded, SendOutcome};
+pub use logging::{LogFormat, start_logging};
+pub use membership::{Dialer, JoinError, JoinRequest, Joined};
+pub use name::{RelayAddress, software};
+pub use relay_keys::{RELAY_DEV_NAME, RelayKeys};
+pub use shutdown::shutdown_requested;
+pub use state::{StateDir, StateError, StateFile, runtime_dir};
+pub use status::{StatusRequest, StatusSocket, query_all};
+pub use tls::{CertificateFiles, CertificateSource, ServerTls};
+pub use trust::RelayTrust;

@@ -1,1 +1,13 @@
-//! relay
+//! The relay program: rooms of members on one UDP port, forwarded frame by frame.
+//!
+//! `lanparty-core` decides; this crate moves its decisions: a task per connection, one [`hub::Hub`] that they share, one
+//! [`outbox::Outbox`] toward each member.
+
+mod args;
+mod hub;
+mod outbox;
+mod run;
+mod serve;
+
+pub use args::RelayArgs;
+pub use run::{RunningRelay, run};

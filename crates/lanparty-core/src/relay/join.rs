@@ -25,18 +25,18 @@ pub(super) struct Newcomer {
 }
 
 impl Relay {
-    pub(super) fn join(&mut self, link: LinkId, newcomer: Newcomer, now: Instant) {
-        let allowed = match self.judge(link, &newcomer, now) {
+    pub(super) fn join(&mut self, link: LinkId, newcomer: &Newcomer, now: Instant) {
+        let allowed = match self.judge(link, newcomer, now) {
             Ok(allowed) => allowed,
-            Err((code, message)) => return self.refuse(link, &newcomer, code, message),
+            Err((code, message)) => return self.refuse(link, newcomer, code, message),
         };
-        let replaced = self.take_over(&newcomer);
+        let replaced = self.take_over(newcomer);
         let code = newcomer.hello.room.clone();
         let room = self.rooms.entry(code.clone()).or_insert_with(|| Room::new(code.clone(), allowed));
         let wanted = replaced.or(newcomer.hello.resume);
         let id = room.free_id(wanted);
         let shrunk = if room.is_empty() { None } else { room.sizes().admit(allowed) };
-        let member = new_member(id, link, &newcomer, MemberLimiter::new(self.config.limits.for_role(newcomer.hello.role), now), now);
+        let member = new_member(id, link, newcomer, MemberLimiter::new(self.config.limits.for_role(newcomer.hello.role), now), now);
         let info = member.info();
         let members = room.members().map(Member::info).collect();
         let welcome = Welcome { version: PROTOCOL_VERSION, member: id, lan_mtu: room.lan_mtu(), members };
@@ -47,7 +47,7 @@ impl Relay {
                 self.outputs.push_back(RelayOutput::Send { link: to, message: Control::LanMtu { mtu } });
             }
         }
-        self.outputs.push_back(RelayOutput::Event(accepted(&newcomer, &member, wanted == Some(id))));
+        self.outputs.push_back(RelayOutput::Event(accepted(newcomer, &member, wanted == Some(id))));
         if let Some(mtu) = shrunk {
             let reason = "a member with a smaller path joined";
             self.outputs.push_back(RelayOutput::Event(RelayEvent::LanMtu { room: code.clone(), mtu, reason }));

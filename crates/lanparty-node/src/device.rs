@@ -1,0 +1,68 @@
+//! A device in tokio: readiness from its file descriptor, batches through its own calls.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use bytes::Bytes;
+use lanparty_nic::Device;
+use lanparty_proto::FrameBatch;
+use tokio::io::unix::AsyncFd;
+
+/// A device that can be awaited.
+pub struct AsyncDevice<D> {
+    /// A duplicate of the device's descriptor: same file, so the same readiness.
+    readiness: AsyncFd<OwnedFd>,
+    device: D,
+}
+
+impl<D: Device> AsyncDevice<D> {
+    /// Registers the device with the current runtime.
+    ///
+    /// # Errors
+    /// When its descriptor cannot be watched.
+    pub fn new(device: D) -> io::Result<Self> {
+        let readiness = AsyncFd::register(device.as_fd().try_clone_to_owned()?)?;
+        Ok(Self { readiness, device })
+    }
+
+    /// Waits for frames and appends them to `batch`. Cancel-safe: frames are read only when the future resolves.
+    ///
+    /// # Errors
+    /// When the device is down or gone.
+    pub async fn recv(&mut self, batch: &mut FrameBatch) -> io::Result<usize> {
+        loop {
+            let mut ready = self.readiness.readable().await?;
+            match self.device.recv_batch(batch) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Writes frames; those that the device has no room for now are returned as a count of frames not taken.
+    ///
+    /// # Errors
+    /// When the device is down or gone.
+    pub fn send(&mut self, frames: &[Bytes]) -> io::Result<usize> {
+        let mut taken = 0;
+        while taken < frames.len() {
+            match self.device.send_batch(&frames[taken..]) {
+                Ok(0) => break,
+                Ok(n) => taken += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(frames.len() - taken)
+    }
+
+    /// The device.
+    pub const fn device(&mut self) -> &mut D {
+        &mut self.device
+    }
+
+    /// The device, to look at.
+    pub const fn device_ref(&self) -> &D {
+        &self.device
+    }
+}

@@ -1,0 +1,309 @@
+//! Drives one member: frames between its device and its link, until something happens that its owner must decide.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lanparty_core::{Counters, CountersSnapshot, FrameRecord, Inbound, Outbound, Roster};
+use lanparty_nic::Device;
+use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, MemberId, Role};
+use serde::Serialize;
+use tracing::info;
+
+use crate::{AsyncDevice, ControlReader, ControlWriter, Joined, Link, LinkEnded};
+
+/// Datagrams taken from the link at once.
+const RECV_BATCH: usize = 128;
+/// How often the path's budget is looked at, to be told to the relay when it moved.
+const BUDGET_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What the owner of a member must decide.
+#[derive(Debug)]
+pub enum DriverEvent {
+    /// The relay said something. The roster follows already.
+    Control(Control),
+    /// The connection to the relay ended.
+    LinkEnded(LinkEnded),
+    /// The device is down or gone.
+    DeviceFailed(io::Error),
+}
+
+/// Counters of both directions, for `lanparty status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct DriverReport {
+    /// From the device to the room.
+    pub outbound: CountersSnapshot,
+    /// From the room to the device.
+    pub inbound: CountersSnapshot,
+    /// Frames that wait for the path.
+    pub queued: usize,
+    /// Largest datagram the path takes now, in bytes.
+    pub budget: u16,
+}
+
+struct Connected {
+    link: Link,
+    control_in: ControlReader,
+    control_out: ControlWriter,
+    roster: Roster,
+    budget: DatagramBudget,
+}
+
+/// A member's data plane.
+pub struct MemberDriver<D> {
+    role: Role,
+    /// `client frame` or `gateway frame …`, in front of every frame line.
+    device: Option<AsyncDevice<D>>,
+    interface: String,
+    outbound: Outbound,
+    inbound: Inbound,
+    connected: Option<Connected>,
+    batch: FrameBatch,
+    pending: VecDeque<Bytes>,
+    received: Vec<Bytes>,
+    frames: Vec<Bytes>,
+    budget_check: tokio::time::Interval,
+}
+
+impl<D: Device> MemberDriver<D> {
+    /// A member of that role without a link. Frames of its device are dropped as `LinkDown` until [`Self::connect`].
+    #[must_use]
+    pub fn new(role: Role, interface: String, device: Option<AsyncDevice<D>>) -> Self {
+        let mut budget_check = tokio::time::interval(BUDGET_CHECK_INTERVAL);
+        budget_check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Self {
+            role,
+            device,
+            interface,
+            outbound: Outbound::new(role),
+            inbound: Inbound::new(role),
+            connected: None,
+            batch: FrameBatch::new(),
+            pending: VecDeque::new(),
+            received: vec![Bytes::new(); RECV_BATCH],
+            frames: vec![],
+            budget_check,
+        }
+    }
+
+    /// Uses a joined room from now on.
+    pub fn connect(&mut self, joined: Joined, mac: lanparty_proto::MacAddr) {
+        let roster = Roster::new(self.role, mac, &joined.welcome);
+        let budget = joined.link.budget();
+        self.connected =
+            Some(Connected { link: joined.link, control_in: joined.control_in, control_out: joined.control_out, roster, budget });
+    }
+
+    /// Leaves the room, with words for the relay.
+    pub async fn disconnect(&mut self, reason: &str) {
+        self.drop_pending();
+        if let Some(mut connected) = self.connected.take() {
+            let bye = Control::Bye { reason: reason.to_owned() };
+            if connected.control_out.send(&bye).await.is_ok() {
+                connected.control_out.finish();
+            }
+            connected.link.close(reason);
+        }
+    }
+
+    /// Replaces the device: its interface came back, or went.
+    pub fn set_device(&mut self, device: Option<AsyncDevice<D>>) {
+        self.device = device;
+    }
+
+    /// The device, when there is one.
+    pub const fn device(&mut self) -> Option<&mut AsyncDevice<D>> {
+        self.device.as_mut()
+    }
+
+    /// The room, while joined.
+    pub fn roster(&self) -> Option<&Roster> {
+        self.connected.as_ref().map(|c| &c.roster)
+    }
+
+    /// The link, while joined.
+    pub fn link(&self) -> Option<&Link> {
+        self.connected.as_ref().map(|c| &c.link)
+    }
+
+    /// Tells the relay something. Lost without harm when the link is just ending.
+    pub async fn tell(&mut self, message: &Control) {
+        if let Some(connected) = &mut self.connected {
+            let _ = connected.control_out.send(message).await;
+        }
+    }
+
+    /// The outbound half.
+    pub const fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
+
+    /// The inbound half.
+    pub const fn inbound(&self) -> &Inbound {
+        &self.inbound
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn report(&self) -> DriverReport {
+        DriverReport {
+            outbound: self.outbound.counters().snapshot(),
+            inbound: self.inbound.counters().snapshot(),
+            queued: self.pending.len(),
+            budget: self.connected.as_ref().map_or(0, |c| c.budget.0),
+        }
+    }
+
+    /// Whether every frame is accounted for.
+    #[must_use]
+    pub fn is_conserved(&self) -> bool {
+        let whole = |c: &Counters, queued| c.is_conserved(queued);
+        whole(self.outbound.counters(), 0) && whole(self.inbound.counters(), 0)
+    }
+
+    /// Carries frames until something needs a decision. Cancel-safe: no frame is lost when the future is dropped.
+    pub async fn next_event(&mut self) -> DriverEvent {
+        loop {
+            match self.step().await {
+                Ok(None) => {}
+                Ok(Some(event)) => return event,
+                Err(ended) => {
+                    self.drop_pending();
+                    self.connected = None;
+                    return DriverEvent::LinkEnded(ended);
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
+        let Self { device, connected, batch, pending, received, budget_check, .. } = self;
+        let Some(c) = connected else {
+            let outcome = device_frames(device, batch).await;
+            return self.handle_outbound(outcome);
+        };
+        // While the path takes no more, the device is not read: its own queue tells the sender.
+        let backlog = !pending.is_empty();
+        tokio::select! {
+            outcome = device_frames(device, batch), if !backlog => self.handle_outbound(outcome),
+            sent = c.link.send_some(pending), if backlog => {
+                self.outbound_refused(&sent?.refused);
+                Ok(None)
+            }
+            count = c.link.recv(received) => {
+                let count = count?;
+                self.handle_inbound(count)
+            }
+            message = c.control_in.next() => {
+                let message = message?;
+                Ok(Some(self.handle_control(message)))
+            }
+            _ = budget_check.tick() => {
+                self.report_budget().await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Stations 1 to 5 are behind us when this returns: frames read are sent, queued, or dropped and counted.
+    fn handle_outbound(&mut self, outcome: io::Result<usize>) -> Result<Option<DriverEvent>, LinkEnded> {
+        if let Err(e) = outcome {
+            return Ok(Some(DriverEvent::DeviceFailed(e)));
+        }
+        let mut records: Vec<FrameRecord> = vec![];
+        self.frames.clear();
+        let (roster, budget) = match &self.connected {
+            Some(c) => (Some(&c.roster), c.link.budget()),
+            None => (None, DatagramBudget(0)),
+        };
+        self.outbound.process(&mut self.batch, roster, budget, Instant::now(), &mut self.frames, &mut records);
+        for record in &records {
+            log_frame(self.role, &self.interface, self.outbound.direction().as_str(), None, record);
+        }
+        let Some(c) = &self.connected else { return Ok(None) };
+        let sent = c.link.send_now(&self.frames)?;
+        self.pending.extend(self.frames.drain(sent.taken..));
+        self.outbound_refused(&sent.refused);
+        Ok(None)
+    }
+
+    fn outbound_refused(&mut self, refused: &[Bytes]) {
+        for datagram in refused {
+            self.outbound.take_back(datagram, DropReason::DatagramBudget);
+        }
+    }
+
+    fn handle_inbound(&mut self, count: usize) -> Result<Option<DriverEvent>, LinkEnded> {
+        let mut records: Vec<(Option<MemberId>, FrameRecord)> = vec![];
+        self.frames.clear();
+        let roster = self.connected.as_ref().map(|c| &c.roster);
+        let datagrams = self.received.iter_mut().take(count).map(std::mem::take);
+        self.inbound.process(datagrams, roster, Instant::now(), &mut self.frames, &mut records);
+        for (member, record) in &records {
+            log_frame(self.role, &self.interface, self.inbound.direction().as_str(), *member, record);
+        }
+        let written = match &mut self.device {
+            Some(device) => device.send(&self.frames).map(|left| (left, DropReason::QueueFull)),
+            None => Ok((self.frames.len(), DropReason::LinkDown)),
+        };
+        let (left, reason, failed) = match written {
+            Ok((left, reason)) => (left, reason, None),
+            Err(e) => (self.frames.len(), DropReason::DeviceError, Some(DriverEvent::DeviceFailed(e))),
+        };
+        for frame in self.frames.iter().rev().take(left) {
+            self.inbound.take_back(frame, reason);
+        }
+        Ok(failed)
+    }
+
+    fn handle_control(&mut self, message: Control) -> DriverEvent {
+        if let Some(c) = &mut self.connected {
+            match &message {
+                Control::MemberJoined { member } => c.roster.insert(member.clone()),
+                Control::MemberLeft { id, .. } => {
+                    c.roster.remove(*id);
+                    self.inbound.forget(*id);
+                }
+                Control::LanMtu { mtu } => c.roster.set_lan_mtu(*mtu),
+                Control::LanState { up } => c.roster.set_lan_state(*up),
+                _ => {}
+            }
+        }
+        DriverEvent::Control(message)
+    }
+
+    async fn report_budget(&mut self) {
+        let Some(c) = &mut self.connected else { return };
+        let budget = c.link.budget();
+        if budget != c.budget {
+            c.budget = budget;
+            self.tell(&Control::Budget { budget }).await;
+        }
+    }
+
+    fn drop_pending(&mut self) {
+        for datagram in self.pending.drain(..) {
+            self.outbound.take_back(&datagram, DropReason::LinkDown);
+        }
+    }
+}
+
+async fn device_frames<D: Device>(device: &mut Option<AsyncDevice<D>>, batch: &mut FrameBatch) -> io::Result<usize> {
+    match device {
+        Some(device) => device.recv(batch).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One line of the frame log, in the words of the guide (docs/first-lan.md).
+fn log_frame(role: Role, interface: &str, direction: &str, member: Option<MemberId>, record: &FrameRecord) {
+    let peer_id = member.map_or_else(|| "-".to_owned(), |m| m.to_string());
+    let mac = |m: Option<lanparty_proto::MacAddr>| m.map_or_else(|| "-".to_owned(), |m| m.to_string());
+    let (src, dst) = (mac(record.src), mac(record.dst));
+    let (action, drop_reason, len, suppressed) = (record.action(), record.reason(), record.len, record.suppressed);
+    match role {
+        Role::Client => info!(%direction, %peer_id, %src, %dst, len, %action, %drop_reason, suppressed, "client frame"),
+        Role::Gateway => info!(%interface, %direction, %peer_id, %src, %dst, len, %action, %drop_reason, suppressed, "gateway frame"),
+    }
+}

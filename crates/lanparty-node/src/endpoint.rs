@@ -1,0 +1,206 @@
+//! UDP sockets and QUIC endpoints: one configuration for everybody, two uses of it.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use noq::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use noq_proto::HashedConnectionIdGenerator;
+use ring::hmac;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use lanparty_proto::IdentityId;
+
+use crate::link::{DATAGRAM_BUFFER_LEN, LINK_DEAD_AFTER};
+use crate::{ExitCode, Fault, Identity, Link, LinkEnded, RelayKeys, RelayTrust, ServerTls};
+
+/// Heartbeat: at least one packet a second each way.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// Socket buffers: room for 10 ms at 3 Gbit/s, so that a reader that was pre-empted loses nothing.
+const SOCKET_BUFFER_LEN: usize = 8 << 20;
+/// Largest UDP payload on a 1,500-byte wire over IPv4 (RFC 791, RFC 768).
+const UDP_PAYLOAD_MAX: u16 = 1472;
+/// How long the search for a larger path rests after it ended.
+const MTU_SEARCH_INTERVAL: Duration = Duration::from_secs(60);
+/// Congestion loss looks like a black hole now and then (DESIGN §9): search again soon.
+const BLACK_HOLE_COOLDOWN: Duration = Duration::from_millis(500);
+/// The search stops when it knows the path to this many bytes.
+const MTU_SEARCH_STEP: u16 = 8;
+/// Received datagrams that the stack keeps for us: we read at once, so this bounds a stall of ours.
+const DATAGRAM_RECEIVE_BUFFER_LEN: usize = 2 << 20;
+/// Control streams carry little: small windows bound what a peer can make us keep (THREATS C4).
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// Packets that one acknowledgement may cover: fewer acknowledgements, less work for both ends (RFC 9000 §13.2.2).
+const ACK_EVERY_PACKETS: u32 = 10;
+const ACK_DELAY_MAX: Duration = Duration::from_millis(5);
+
+fn transport() -> Arc<TransportConfig> {
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.interval(MTU_SEARCH_INTERVAL).black_hole_cooldown(BLACK_HOLE_COOLDOWN).upper_bound(UDP_PAYLOAD_MAX).minimum_change(MTU_SEARCH_STEP);
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY_PACKETS)).max_ack_delay(Some(ACK_DELAY_MAX));
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(IdleTimeout::try_from(LINK_DEAD_AFTER).expect("INVARIANT: three seconds fit")))
+        .keep_alive_interval(Some(HEARTBEAT_INTERVAL))
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .send_window(u64::from(STREAM_WINDOW))
+        .datagram_send_buffer_size(DATAGRAM_BUFFER_LEN)
+        .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER_LEN))
+        .mtu_discovery_config(Some(mtu))
+        .ack_frequency_config(Some(acks));
+    Arc::new(transport)
+}
+
+/// A UDP socket with large buffers; larger than the system's limit when we are allowed to.
+fn udp_socket(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() {
+        // `[::]` also listens on IPv4; a socket for one IPv6 address does not need to.
+        socket.set_only_v6(!addr.ip().is_unspecified())?;
+    }
+    enlarge_buffers(&socket)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+#[cfg(target_os = "linux")]
+fn enlarge_buffers(socket: &Socket) -> io::Result<()> {
+    use rustix::net::sockopt;
+    if sockopt::set_socket_recv_buffer_size_force(socket, SOCKET_BUFFER_LEN).is_err() {
+        socket.set_recv_buffer_size(SOCKET_BUFFER_LEN)?;
+    }
+    // The send buffer's "force" twin is not in rustix; the ordinary call takes what net.core.wmem_max allows.
+    socket.set_send_buffer_size(SOCKET_BUFFER_LEN)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn enlarge_buffers(socket: &Socket) -> io::Result<()> {
+    socket.set_recv_buffer_size(SOCKET_BUFFER_LEN)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER_LEN)
+}
+
+/// A relay's end of QUIC.
+pub struct RelayEndpoint {
+    endpoint: noq::Endpoint,
+}
+
+impl RelayEndpoint {
+    /// Listens on `addr`.
+    ///
+    /// # Errors
+    /// When the port is taken or not allowed, or the certificate cannot be used.
+    pub fn listen(addr: SocketAddr, tls: &ServerTls, keys: &RelayKeys) -> Result<Self, Fault> {
+        let socket = udp_socket(addr).map_err(|e| cannot_listen(addr, &e))?;
+        let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, keys.reset_key())));
+        let cid_key = keys.cid_key();
+        config
+            .cid_generator(Arc::new(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key))))
+            // The stack's limit is one for all members: after a restart it would keep all but one of them waiting.
+            .min_reset_interval(Duration::ZERO);
+        let unusable = |e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("TLS cannot be set up: {e}"), "");
+        let tls = tls.config().map_err(|e| unusable(&e))?;
+        let quic = QuicServerConfig::try_from(tls).map_err(|e| unusable(&e))?;
+        let mut server = noq::ServerConfig::with_crypto(Arc::new(quic));
+        server.transport_config(transport());
+        let endpoint =
+            noq::Endpoint::new(config, Some(server), socket, Arc::new(noq::TokioRuntime)).map_err(|e| cannot_listen(addr, &e))?;
+        Ok(Self { endpoint })
+    }
+
+    /// The address it really listens on.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// The next connection attempt; `None` after [`Self::close`].
+    pub async fn accept(&self) -> Option<Incoming> {
+        self.endpoint.accept().await.map(Incoming)
+    }
+
+    /// Connections whose handshake has begun and not ended, and those established.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.endpoint.open_connections()
+    }
+
+    /// Ends every connection.
+    pub async fn close(&self, reason: &str) {
+        self.endpoint.close(VarInt::from_u32(0), reason.as_bytes());
+        // Bounded: a peer that is gone does not acknowledge.
+        let _ = tokio::time::timeout(Duration::from_millis(300), self.endpoint.wait_idle()).await;
+    }
+}
+
+/// A connection attempt at a relay.
+pub struct Incoming(noq::Incoming);
+
+impl Incoming {
+    /// Where it seems to come from.
+    #[must_use]
+    pub fn remote_address(&self) -> SocketAddr {
+        self.0.remote_address()
+    }
+
+    /// Whether the address is proven: the attempt carries a token we sent there (RFC 9000 §8.1.2).
+    #[must_use]
+    pub fn is_validated(&self) -> bool {
+        self.0.remote_address_validated()
+    }
+
+    /// Asks for that proof before anything is kept for the attempt.
+    pub fn retry(self) {
+        // Fails only when the attempt has its token already; then there is nothing to ask for.
+        let _ = self.0.retry();
+    }
+
+    /// Completes the handshake: the link, and whose it is.
+    ///
+    /// # Errors
+    /// When the handshake fails or the member proves no identity.
+    pub async fn establish(self) -> Result<(Link, IdentityId), LinkEnded> {
+        let connection = self.0.accept()?.await?;
+        Link::accepted(connection)
+    }
+}
+
+fn cannot_listen(addr: SocketAddr, e: &io::Error) -> Fault {
+    let (code, advice) = match e.kind() {
+        io::ErrorKind::AddrInUse => {
+            (ExitCode::Configuration, "another program has this port; is a relay running already? Choose another port with --listen")
+        }
+        io::ErrorKind::PermissionDenied => {
+            (ExitCode::Permission, "ports below 1024 need root or CAP_NET_BIND_SERVICE; the default 8443 does not")
+        }
+        io::ErrorKind::AddrNotAvailable => (ExitCode::Configuration, "this machine does not have that address; 0.0.0.0 means all of them"),
+        _ => (ExitCode::Unexpected, "check the address given with --listen"),
+    };
+    Fault::new(code, format!("cannot listen on {addr}/udp: {e}"), advice)
+}
+
+/// A member's end of QUIC: a socket of its own, for remotes of `remote`'s address family.
+///
+/// # Errors
+/// When the socket or TLS cannot be set up.
+pub(crate) fn dial_endpoint(remote: SocketAddr, identity: &Identity, trust: &RelayTrust) -> Result<noq::Endpoint, Fault> {
+    let failed = |what: &str, e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("{what}: {e}"), "");
+    let local: SocketAddr = if remote.is_ipv6() { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
+    let socket = udp_socket(local).map_err(|e| failed("cannot open a UDP socket", &e))?;
+    let endpoint = noq::Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(noq::TokioRuntime));
+    let endpoint = endpoint.map_err(|e| failed("cannot use the UDP socket", &e))?;
+    let tls = trust.config(identity).map_err(|e| failed("TLS cannot be set up", &e))?;
+    let quic = QuicClientConfig::try_from(tls).map_err(|e| failed("TLS cannot be set up", &e))?;
+    let mut config = noq::ClientConfig::new(Arc::new(quic));
+    config.transport_config(transport());
+    endpoint.set_default_client_config(config);
+    Ok(endpoint)
+}

@@ -1,0 +1,135 @@
+//! Who this node is: an Ed25519 key, and for a client the virtual MAC address that goes with it. Both live in one file,
+//! so that the next run is the same machine to the LAN.
+
+use std::path::{Path, PathBuf};
+
+use lanparty_proto::{IdentityId, MacAddr};
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde::{Deserialize, Serialize};
+
+use crate::state::{StateError, StateFile};
+use crate::tls::identity_of;
+
+const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct IdentityFile {
+    format: u32,
+    mac: MacAddr,
+    ed25519_pkcs8_pem: String,
+}
+
+/// A node's identity.
+pub struct Identity {
+    mac: MacAddr,
+    id: IdentityId,
+    certificate: CertificateDer<'static>,
+    key: Vec<u8>,
+    file: StateFile,
+}
+
+impl Identity {
+    /// Loads the identity from `path`; makes a new one when there is no such file, or when `new` asks for it (the old
+    /// file is then kept with the ending `.bad`).
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged: it is never replaced silently, because a new identity is a new
+    /// machine to the room, to DHCP and to the switch.
+    pub fn load_or_create(path: PathBuf, new: bool) -> Result<Self, StateError> {
+        if new && path.exists() {
+            let kept = path.with_extension("json.bad");
+            std::fs::rename(&path, kept).map_err(|source| StateError::Write { path: path.clone(), source })?;
+        }
+        match StateFile::read(&path)? {
+            Some(content) => Self::parse(&path, content),
+            None => Ok(Self::create(path)),
+        }
+    }
+
+    fn parse(path: &Path, content: Vec<u8>) -> Result<Self, StateError> {
+        let corrupt = |detail: String| StateError::Corrupt { path: path.to_owned(), detail };
+        let stored: IdentityFile = serde_json::from_slice(&content).map_err(|e| corrupt(format!("not an identity file: {e}")))?;
+        if stored.format != FORMAT {
+            return Err(corrupt(format!("format {} of another lanparty version; this one reads {FORMAT}", stored.format)));
+        }
+        if !stored.mac.is_valid_source() {
+            return Err(corrupt(format!("{} cannot be a machine's MAC address", stored.mac)));
+        }
+        let key = rcgen::KeyPair::from_pem(&stored.ed25519_pkcs8_pem).map_err(|e| corrupt(format!("its key: {e}")))?;
+        Self::assemble(stored.mac, &key, StateFile::saved(path.to_owned(), content)).map_err(corrupt)
+    }
+
+    fn create(path: PathBuf) -> Self {
+        let mut random = [0; 6];
+        SystemRandom::new().fill(&mut random).expect("INVARIANT: the operating system gives random bytes");
+        let mac = MacAddr::locally_administered(random);
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("INVARIANT: an Ed25519 key can be made from random bytes");
+        let stored = IdentityFile { format: FORMAT, mac, ed25519_pkcs8_pem: key.serialize_pem() };
+        let content = serde_json::to_vec_pretty(&stored).expect("INVARIANT: an identity has a JSON form");
+        Self::assemble(mac, &key, StateFile::save(path, content)).expect("INVARIANT: a fresh key signs its own certificate")
+    }
+
+    fn assemble(mac: MacAddr, key: &rcgen::KeyPair, file: StateFile) -> Result<Self, String> {
+        let params = rcgen::CertificateParams::new(vec!["lanparty-member".to_owned()]).map_err(|e| e.to_string())?;
+        let certificate = params.self_signed(key).map_err(|e| e.to_string())?.der().clone();
+        let id = identity_of(&certificate).map_err(|e| e.to_string())?;
+        Ok(Self { mac, id, certificate, key: key.serialize_der(), file })
+    }
+
+    /// The virtual MAC address.
+    #[must_use]
+    pub const fn mac(&self) -> MacAddr {
+        self.mac
+    }
+
+    /// Who this is to a relay.
+    #[must_use]
+    pub const fn id(&self) -> IdentityId {
+        self.id
+    }
+
+    /// The file behind it.
+    pub const fn file(&mut self) -> &mut StateFile {
+        &mut self.file
+    }
+
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.certificate.clone()
+    }
+
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_run_is_the_same_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lanparty-client-identity.json");
+        let first = Identity::load_or_create(path.clone(), false).unwrap();
+        let second = Identity::load_or_create(path.clone(), false).unwrap();
+        assert_eq!((first.mac(), first.id()), (second.mac(), second.id()));
+        let third = Identity::load_or_create(path.clone(), true).unwrap();
+        assert_ne!(first.id(), third.id());
+        assert!(path.with_extension("json.bad").exists());
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_at_every_length_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("identity.json");
+        Identity::load_or_create(path.clone(), false).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for len in 0..whole.len() - 1 {
+            std::fs::write(&path, &whole[..len]).unwrap();
+            let outcome = Identity::load_or_create(path.clone(), false);
+            assert!(matches!(outcome, Err(StateError::Corrupt { .. })), "{len} of {} bytes", whole.len());
+            assert_eq!(std::fs::read(&path).unwrap().len(), len);
+        }
+    }
+}

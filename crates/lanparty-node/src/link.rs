@@ -1,0 +1,195 @@
+//! A link: one QUIC connection, as something that takes and gives datagrams in batches.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lanparty_proto::{DatagramBudget, IdentityId};
+use noq::{Connection, ConnectionError, PathId, SendDatagramError, VarInt};
+use rustls::pki_types::CertificateDer;
+
+use crate::tls::identity_of;
+
+/// A link that was silent for three heartbeats is dead.
+pub const LINK_DEAD_AFTER: Duration = Duration::from_secs(3);
+/// The stack's own queue of outgoing datagrams, in bytes of memory: two super-frames. It drops the oldest in silence
+/// when it overflows, so we never let it (see [`Link::send_now`]).
+pub(crate) const DATAGRAM_BUFFER_LEN: usize = 160 * 1024;
+/// What the stack counts for a queued datagram besides its bytes.
+const DATAGRAM_OVERHEAD: usize = size_of::<Bytes>();
+
+/// A connection ended.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{reason}")]
+pub struct LinkEnded {
+    /// Why, in words.
+    pub reason: String,
+    /// Whether the other side is there and ended it on purpose.
+    pub by_peer: bool,
+}
+
+impl From<ConnectionError> for LinkEnded {
+    fn from(error: ConnectionError) -> Self {
+        let (reason, by_peer) = match &error {
+            ConnectionError::TimedOut => (format!("nothing heard for {} s", LINK_DEAD_AFTER.as_secs()), false),
+            ConnectionError::Reset => ("the other side restarted".to_owned(), false),
+            ConnectionError::ApplicationClosed(close) if close.reason.is_empty() => ("closed by the other side".to_owned(), true),
+            ConnectionError::ApplicationClosed(close) => (String::from_utf8_lossy(&close.reason).into_owned(), true),
+            ConnectionError::LocallyClosed => ("closed here".to_owned(), false),
+            other => (other.to_string(), false),
+        };
+        Self { reason, by_peer }
+    }
+}
+
+/// What became of datagrams offered to a link.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct SendOutcome {
+    /// How many were taken from the front, the refused ones among them.
+    pub taken: usize,
+    /// Those that the path has become too small for since its budget was asked.
+    pub refused: Vec<Bytes>,
+}
+
+/// One QUIC connection.
+#[derive(Clone)]
+pub struct Link {
+    connection: Connection,
+    /// Datagrams handed to the stack, less those it sent or gave up: how many it holds.
+    handed_over: Arc<AtomicU64>,
+}
+
+impl Link {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self { connection, handed_over: Arc::default() }
+    }
+
+    /// A link over an accepted connection, and whose it is. An error when the peer proved no identity.
+    pub(crate) fn accepted(connection: Connection) -> Result<(Self, IdentityId), LinkEnded> {
+        let unknown = || LinkEnded { reason: "the member proved no identity".into(), by_peer: false };
+        let certificates = connection.peer_identity().and_then(|i| i.downcast::<Vec<CertificateDer<'static>>>().ok());
+        let identity = certificates.as_ref().and_then(|c| c.first()).and_then(|c| identity_of(c).ok()).ok_or_else(unknown)?;
+        Ok((Self::new(connection), identity))
+    }
+
+    /// The largest datagram the path takes now.
+    #[must_use]
+    pub fn budget(&self) -> DatagramBudget {
+        let bytes = self.connection.max_datagram_size().unwrap_or(0);
+        DatagramBudget(u16::try_from(bytes).unwrap_or(u16::MAX))
+    }
+
+    /// Smoothed round-trip time.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Duration> {
+        self.connection.rtt(PathId::ZERO)
+    }
+
+    /// The other end's address.
+    #[must_use]
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.connection.path(PathId::ZERO).and_then(|p| p.remote_address().ok())
+    }
+
+    /// Packets sent and found lost on the path.
+    #[must_use]
+    pub fn packets(&self) -> (u64, u64) {
+        self.connection.path_stats(PathId::ZERO).map_or((0, 0), |s| (s.sent_packets, s.lost_packets))
+    }
+
+    pub(crate) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Waits for datagrams and fills `into` from the front. Returns how many arrived.
+    ///
+    /// Cancel-safe: nothing is taken from the link until the future resolves.
+    ///
+    /// # Errors
+    /// When the connection ended.
+    pub async fn recv(&self, into: &mut [Bytes]) -> Result<usize, LinkEnded> {
+        Ok(self.connection.read_many_datagrams(into).await?)
+    }
+
+    /// Hands over as many datagrams of the front of `datagrams` as the stack takes without dropping older ones.
+    /// Datagrams above the path's budget must have been sorted out before.
+    ///
+    /// # Errors
+    /// When the connection ended.
+    pub fn send_now(&self, datagrams: &[Bytes]) -> Result<SendOutcome, LinkEnded> {
+        let mut space = self.buffer_space();
+        let fits = datagrams
+            .iter()
+            .take_while(|d| {
+                let cost = d.len() + DATAGRAM_OVERHEAD;
+                let ok = cost <= space;
+                space = space.saturating_sub(cost);
+                ok
+            })
+            .count();
+        let Some(front) = datagrams.get(..fits).filter(|f| !f.is_empty()) else { return Ok(SendOutcome::default()) };
+        let refused = match self.connection.send_many_datagrams(front) {
+            Ok(_) => vec![],
+            // The path shrank between the caller's look and now.
+            Err(SendDatagramError::TooLarge) => {
+                front.iter().filter(|d| self.connection.send_datagram((*d).clone()).is_err()).cloned().collect()
+            }
+            Err(SendDatagramError::ConnectionLost(e)) => return Err(e.into()),
+            Err(e) => return Err(LinkEnded { reason: e.to_string(), by_peer: false }),
+        };
+        self.handed_over.fetch_add((front.len() - refused.len()) as u64, Ordering::Relaxed);
+        Ok(SendOutcome { taken: front.len(), refused })
+    }
+
+    /// Sends the front of `queue`, waiting until the stack takes at least one datagram.
+    ///
+    /// Cancel-safe: a datagram leaves the queue when the stack has it.
+    ///
+    /// # Errors
+    /// When the connection ended.
+    pub async fn send_some(&self, queue: &mut VecDeque<Bytes>) -> Result<SendOutcome, LinkEnded> {
+        let Some(first) = queue.front() else { return Ok(SendOutcome::default()) };
+        let waited = self.connection.send_datagram_wait(first.clone()).await;
+        let first = queue.pop_front();
+        let refused_first = match waited {
+            Ok(()) => {
+                self.handed_over.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+            Err(SendDatagramError::ConnectionLost(e)) => return Err(e.into()),
+            Err(_) => first,
+        };
+        let mut outcome = self.send_now(queue.make_contiguous())?;
+        queue.drain(..outcome.taken);
+        outcome.taken += 1;
+        outcome.refused.extend(refused_first);
+        Ok(outcome)
+    }
+
+    /// Bytes of memory left in the stack's queue, counted as the stack counts them.
+    fn buffer_space(&self) -> usize {
+        let free = self.connection.datagram_send_buffer_space();
+        let payload = (DATAGRAM_BUFFER_LEN - DATAGRAM_OVERHEAD).saturating_sub(free);
+        if payload == 0 {
+            return DATAGRAM_BUFFER_LEN;
+        }
+        let sent = self.connection.path_stats(PathId::ZERO).map_or(0, |s| s.frame_tx.datagram);
+        let handed_over = self.handed_over.load(Ordering::Relaxed);
+        let queued = usize::try_from(handed_over.saturating_sub(sent)).unwrap_or(usize::MAX);
+        DATAGRAM_BUFFER_LEN.saturating_sub(payload).saturating_sub(queued.saturating_mul(DATAGRAM_OVERHEAD))
+    }
+
+    /// Ends the connection with words for the other side.
+    pub fn close(&self, reason: &str) {
+        self.connection.close(VarInt::from_u32(0), reason.as_bytes());
+    }
+
+    /// Resolves when the connection has ended.
+    pub async fn ended(&self) -> LinkEnded {
+        let closed = self.connection.on_closed().await;
+        closed.reason.into()
+    }
+}

@@ -1,0 +1,246 @@
+//! Joining a room: dial the relay, measure the path, say hello, be welcomed or refused with words.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use lanparty_proto::{Control, DatagramBudget, Hello, LAN_MTU_MIN, MacAddr, MemberId, PROTOCOL_VERSION, Refusal, Role, RoomCode, Welcome};
+use noq::ConnectionError;
+
+use crate::control::{self, ControlReader, ControlWriter};
+use crate::endpoint::dial_endpoint;
+use crate::{ExitCode, Fault, Identity, Link, LinkEnded, RelayAddress, RelayTrust};
+
+/// Time for one address of the relay to answer.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for the relay to answer a hello.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for path MTU discovery before saying hello with what is known.
+const SETTLE_MAX: Duration = Duration::from_millis(800);
+/// The path is taken as settled when its budget has not moved for this long, or for four round trips.
+const SETTLE_QUIET: Duration = Duration::from_millis(40);
+const SETTLE_POLL: Duration = Duration::from_millis(2);
+
+/// Why joining failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum JoinError {
+    /// It makes no sense to try again without a change.
+    #[error("{0}")]
+    Final(Fault),
+    /// The relay did not answer, or broke off: trying again may help.
+    #[error("{0}")]
+    Unreachable(Fault),
+}
+
+impl JoinError {
+    /// The fault behind it.
+    #[must_use]
+    pub fn into_fault(self) -> Fault {
+        match self {
+            Self::Final(fault) | Self::Unreachable(fault) => fault,
+        }
+    }
+}
+
+/// What a member wants to be.
+#[derive(Clone, Debug)]
+pub struct JoinRequest {
+    /// Gateway or client.
+    pub role: Role,
+    /// The room.
+    pub room: RoomCode,
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Program and version.
+    pub software: String,
+    /// Gateway: whether its LAN has a carrier.
+    pub lan_up: bool,
+    /// The number it had before.
+    pub resume: Option<MemberId>,
+}
+
+/// A joined room.
+pub struct Joined {
+    /// The connection.
+    pub link: Link,
+    /// Messages from the relay.
+    pub control_in: ControlReader,
+    /// Messages to the relay.
+    pub control_out: ControlWriter,
+    /// What the relay answered.
+    pub welcome: Welcome,
+    /// The relay's address.
+    pub remote: SocketAddr,
+}
+
+/// Everything needed to reach one relay, again and again.
+pub struct Dialer {
+    relay: RelayAddress,
+    server_name: String,
+    trust: RelayTrust,
+    endpoints: Vec<(bool, noq::Endpoint)>,
+}
+
+impl Dialer {
+    /// A dialer for `relay`, whose certificate must name `server_name` (the host, when none is given).
+    #[must_use]
+    pub fn new(relay: RelayAddress, server_name: Option<String>, trust: RelayTrust) -> Self {
+        let server_name = server_name.unwrap_or_else(|| relay.host().to_owned());
+        Self { relay, server_name, trust, endpoints: vec![] }
+    }
+
+    /// The relay.
+    #[must_use]
+    pub const fn relay(&self) -> &RelayAddress {
+        &self.relay
+    }
+
+    /// Joins the room.
+    ///
+    /// # Errors
+    /// [`JoinError`] in words for the user.
+    pub async fn join(&mut self, identity: &Identity, request: &JoinRequest) -> Result<Joined, JoinError> {
+        let (link, remote) = self.connect(identity).await?;
+        let joined = say_hello(&link, request).await;
+        let (control_in, control_out, welcome) = joined.inspect_err(|_| link.close("could not join"))?;
+        Ok(Joined { link, control_in, control_out, welcome, remote })
+    }
+
+    /// Tries every address of the relay, in the resolver's order (RFC 6724).
+    async fn connect(&mut self, identity: &Identity) -> Result<(Link, SocketAddr), JoinError> {
+        let mut last = None;
+        for remote in self.relay.resolve().await.map_err(JoinError::Unreachable)? {
+            match self.connect_to(remote, identity).await {
+                Ok(link) => return Ok((link, remote)),
+                Err(e @ JoinError::Final(_)) => return Err(e),
+                Err(e) => last = Some(e),
+            }
+        }
+        Err(last.expect("INVARIANT: a resolved name has an address"))
+    }
+
+    async fn connect_to(&mut self, remote: SocketAddr, identity: &Identity) -> Result<Link, JoinError> {
+        let endpoint = self.endpoint(remote, identity).map_err(JoinError::Unreachable)?;
+        let connecting = endpoint.connect(remote, &self.server_name).map_err(|e| {
+            JoinError::Final(Fault::new(
+                ExitCode::Configuration,
+                format!("cannot connect to {remote}: {e}"),
+                "check --relay and --server-name",
+            ))
+        })?;
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
+            Ok(Ok(connection)) => Ok(Link::new(connection)),
+            Ok(Err(e)) => Err(self.explain(remote, &e)),
+            Err(_) => Err(self.explain(remote, &ConnectionError::TimedOut)),
+        }
+    }
+
+    /// One socket per address family, kept over reconnects.
+    fn endpoint(&mut self, remote: SocketAddr, identity: &Identity) -> Result<noq::Endpoint, Fault> {
+        let family = remote.is_ipv6();
+        if let Some((_, endpoint)) = self.endpoints.iter().find(|(f, _)| *f == family) {
+            return Ok(endpoint.clone());
+        }
+        let endpoint = dial_endpoint(remote, identity, &self.trust)?;
+        self.endpoints.push((family, endpoint.clone()));
+        Ok(endpoint)
+    }
+
+    /// What went wrong in the handshake, and what to do.
+    fn explain(&self, remote: SocketAddr, error: &ConnectionError) -> JoinError {
+        let text = error.to_string();
+        let name = &self.server_name;
+        let final_ = |code, cause: String, advice: &str| JoinError::Final(Fault::new(code, cause, advice));
+        if text.contains("NotValidForName") || text.contains("not valid for name") {
+            let cause = format!("the relay at {remote} has a certificate for another name than `{name}`");
+            return final_(
+                ExitCode::Configuration,
+                cause,
+                "set --server-name to the name in the certificate; a development certificate is for lanparty-relay.local",
+            );
+        }
+        if text.contains("UnknownIssuer") || text.contains("BadSignature") || text.contains("invalid peer certificate") {
+            let cause = format!("the relay at {remote} has a certificate that {} does not vouch for ({text})", self.trust.source());
+            return final_(
+                ExitCode::Configuration,
+                cause,
+                "copy relay-cert.der anew from the relay's --dev-cert-der-out, and check that this is the relay you mean",
+            );
+        }
+        if matches!(error, ConnectionError::VersionMismatch)
+            || text.contains("no_application_protocol")
+            || text.contains("NoApplicationProtocol")
+            || text.contains("application protocol")
+        {
+            let cause = format!("the server at {remote} speaks no lanparty protocol that this version knows ({text})");
+            return final_(ExitCode::Refused, cause, "install the same lanparty version on both, and check the port");
+        }
+        let cause = match error {
+            ConnectionError::TimedOut => format!("the relay at {remote} does not answer (UDP)"),
+            _ => format!("no connection to the relay at {remote}: {text}"),
+        };
+        JoinError::Unreachable(Fault::new(
+            ExitCode::Unexpected,
+            cause,
+            "check that the relay runs, that --relay names it, and that no firewall blocks this UDP port",
+        ))
+    }
+}
+
+/// Waits until path MTU discovery has an answer, so that a newcomer does not shrink the room for its first second.
+async fn settled_budget(link: &Link) -> DatagramBudget {
+    let start = Instant::now();
+    let (mut budget, mut since) = (link.budget(), start);
+    loop {
+        tokio::time::sleep(SETTLE_POLL).await;
+        let (now, found) = (Instant::now(), link.budget());
+        if found != budget {
+            (budget, since) = (found, now);
+        }
+        let quiet = SETTLE_QUIET.max(link.rtt().unwrap_or_default() * 4);
+        if now - since >= quiet || now - start >= SETTLE_MAX {
+            return budget;
+        }
+    }
+}
+
+async fn say_hello(link: &Link, request: &JoinRequest) -> Result<(ControlReader, ControlWriter, Welcome), JoinError> {
+    let broke = |e: LinkEnded| {
+        let cause = format!("the relay broke off while joining: {e}");
+        JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, "look at the relay's log"))
+    };
+    let budget = settled_budget(link).await;
+    if budget.lan_mtu().is_none() {
+        let cause =
+            format!("the path to the relay takes datagrams of {budget} bytes only; an Ethernet of {LAN_MTU_MIN} bytes does not fit");
+        return Err(JoinError::Final(Fault::new(ExitCode::Unexpected, cause, "use another uplink")));
+    }
+    let (mut control_in, mut control_out) = control::open(link.connection()).await.map_err(broke)?;
+    let hello = Hello {
+        version: PROTOCOL_VERSION,
+        role: request.role,
+        room: request.room.clone(),
+        mac: request.mac,
+        budget,
+        software: request.software.clone(),
+        lan_up: request.lan_up,
+        resume: request.resume,
+    };
+    control_out.send(&Control::Hello(hello)).await.map_err(broke)?;
+    loop {
+        let answer = tokio::time::timeout(WELCOME_TIMEOUT, control_in.next()).await;
+        match answer.unwrap_or_else(|_| Err(LinkEnded { reason: "no answer to the hello".into(), by_peer: false })).map_err(broke)? {
+            Control::Welcome(welcome) => return Ok((control_in, control_out, welcome)),
+            Control::Refused { code, message } => return Err(refused(code, &message)),
+            _ => {}
+        }
+    }
+}
+
+/// A refusal in the relay's words. Some pass with time.
+fn refused(code: Refusal, message: &str) -> JoinError {
+    let fault = Fault::new(ExitCode::Refused, format!("the relay refused ({code:?}): {message}"), "");
+    match code {
+        Refusal::TooManyJoins => JoinError::Unreachable(fault),
+        _ => JoinError::Final(fault),
+    }
+}

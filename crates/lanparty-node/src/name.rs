@@ -1,0 +1,93 @@
+//! Names a user types: the relay's address.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use crate::{ExitCode, Fault};
+
+/// Port of a relay when none is given.
+const RELAY_PORT: u16 = 8443;
+
+/// `HOST:PORT` of a relay; the port may be left out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RelayAddress {
+    host: String,
+    port: u16,
+}
+
+impl RelayAddress {
+    /// The host, without brackets: what a certificate is issued for.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Every address the host has now.
+    ///
+    /// # Errors
+    /// When the name does not resolve.
+    pub async fn resolve(&self) -> Result<Vec<SocketAddr>, Fault> {
+        let unresolved = |detail: String| {
+            let cause = format!("the relay's name `{}` does not resolve: {detail}", self.host);
+            Fault::new(ExitCode::Unexpected, cause, "check the spelling of --relay and this machine's DNS")
+        };
+        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await.map_err(|e| unresolved(e.to_string()))?;
+        let addresses: Vec<_> = found.collect();
+        if addresses.is_empty() { Err(unresolved("no address".into())) } else { Ok(addresses) }
+    }
+}
+
+impl FromStr for RelayAddress {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        if let Ok(addr) = s.parse::<SocketAddr>() {
+            return Ok(Self { host: addr.ip().to_string(), port: addr.port() });
+        }
+        if let Ok(ip) = s.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
+            return Ok(Self { host: ip.to_string(), port: RELAY_PORT });
+        }
+        let (host, port) = match s.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().map_err(|_| format!("`{port}` is no port: 1 to 65535"))?),
+            None => (s, RELAY_PORT),
+        };
+        if host.is_empty() || host.contains(['/', ' ', ':']) || port == 0 {
+            return Err(format!("`{s}` is no relay address; write it as relay.example.net:{RELAY_PORT}"));
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for RelayAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+    }
+}
+
+/// Program and version, as a member introduces itself to a relay.
+#[must_use]
+pub fn software(program: &str) -> String {
+    format!("{program} {}", env!("CARGO_PKG_VERSION"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_is_named_by_host_address_or_both_with_port() {
+        for (text, shown) in [
+            ("relay.example.net:443", "relay.example.net:443"),
+            ("relay.example.net", "relay.example.net:8443"),
+            ("192.0.2.1:443", "192.0.2.1:443"),
+            ("[2001:db8::1]:443", "[2001:db8::1]:443"),
+            ("2001:db8::1", "[2001:db8::1]:8443"),
+        ] {
+            assert_eq!(text.parse::<RelayAddress>().unwrap().to_string(), shown);
+        }
+        for bad in ["", ":443", "host:port", "https://host:1", "host:0", "a b:1"] {
+            assert!(bad.parse::<RelayAddress>().is_err(), "{bad}");
+        }
+    }
+}

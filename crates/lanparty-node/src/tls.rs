@@ -1,0 +1,181 @@
+//! The relay's side of TLS: its certificate, reloaded when the files change, and the members' identities.
+
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::SystemTime;
+
+use lanparty_proto::IdentityId;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
+
+use crate::{ExitCode, Fault};
+
+/// Application protocol name (RFC 7301) of lanparty over QUIC.
+pub(crate) const ALPN: &[u8] = b"lanparty/1";
+
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// SHA-256 of the certificate's public key (SubjectPublicKeyInfo, RFC 5280 §4.1.2.7).
+pub(crate) fn identity_of(certificate: &CertificateDer<'_>) -> Result<IdentityId, rustls::Error> {
+    let spki = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
+    let digest = ring::digest::digest(&ring::digest::SHA256, spki.as_ref());
+    Ok(IdentityId(digest.as_ref().try_into().expect("INVARIANT: SHA-256 has 32 bytes")))
+}
+
+/// PEM files of a real certificate.
+#[derive(Clone, Debug)]
+pub struct CertificateFiles {
+    /// The chain, leaf first.
+    pub chain: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// Where the relay's certificate comes from.
+#[derive(Debug)]
+pub enum CertificateSource {
+    /// Self-signed, kept in the state directory.
+    Development {
+        /// DER.
+        certificate: CertificateDer<'static>,
+        /// PKCS#8.
+        key: PrivateKeyDer<'static>,
+    },
+    /// Issued by a CA, in files that may be renewed while we run.
+    Files(CertificateFiles),
+}
+
+/// The relay's certificate, exchangeable under running connections.
+pub struct ServerTls {
+    source: CertificateSource,
+    current: Arc<Current>,
+    stamp: Option<SystemTime>,
+}
+
+#[derive(Debug)]
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.read().ok().map(|key| Arc::clone(&key))
+    }
+}
+
+impl ServerTls {
+    /// Loads the certificate.
+    ///
+    /// # Errors
+    /// When files cannot be read, hold no certificate or key, or do not belong together.
+    pub fn load(source: CertificateSource) -> Result<Self, Fault> {
+        let key = certified_key(&source)?;
+        let stamp = newest_change(&source);
+        Ok(Self { source, current: Arc::new(Current(RwLock::new(Arc::new(key)))), stamp })
+    }
+
+    /// Takes the certificate anew when its files changed. `None` when they did not.
+    pub fn reload_if_changed(&mut self) -> Option<Result<(), Fault>> {
+        let stamp = newest_change(&self.source);
+        if stamp == self.stamp {
+            return None;
+        }
+        self.stamp = stamp;
+        Some(certified_key(&self.source).map(|key| {
+            if let Ok(mut current) = self.current.0.write() {
+                *current = Arc::new(key);
+            }
+        }))
+    }
+
+    pub(crate) fn config(&self) -> Result<rustls::ServerConfig, rustls::Error> {
+        let mut config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(Arc::new(AnyIdentity(provider())))
+            .with_cert_resolver(Arc::clone(&self.current) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.max_early_data_size = 0;
+        Ok(config)
+    }
+}
+
+fn newest_change(source: &CertificateSource) -> Option<SystemTime> {
+    let CertificateSource::Files(files) = source else { return None };
+    let changed = |path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
+    changed(&files.chain).max(changed(&files.key))
+}
+
+fn certified_key(source: &CertificateSource) -> Result<CertifiedKey, Fault> {
+    let (chain, key) = match source {
+        CertificateSource::Development { certificate, key } => (vec![certificate.clone()], key.clone_key()),
+        CertificateSource::Files(files) => read_files(files)?,
+    };
+    CertifiedKey::from_der(chain, key, &provider()).map_err(|e| {
+        Fault::new(
+            ExitCode::Configuration,
+            format!("the relay's certificate cannot be used: {e}"),
+            "check that --cert and --key belong together",
+        )
+    })
+}
+
+fn read_files(files: &CertificateFiles) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Fault> {
+    let unreadable = |path: &std::path::Path, e: &dyn std::fmt::Display| {
+        let cause = format!("cannot read {}: {e}", path.display());
+        Fault::new(ExitCode::Configuration, cause, "--cert takes a PEM certificate chain, --key its PEM private key")
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&files.chain).map_err(|e| unreadable(&files.chain, &e))?.collect();
+    let chain = chain.map_err(|e| unreadable(&files.chain, &e))?;
+    if chain.is_empty() {
+        return Err(unreadable(&files.chain, &"no certificate in it"));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| unreadable(&files.key, &e))?;
+    Ok((chain, key))
+}
+
+/// Accepts any key a member proves to own: the key *is* the identity (RFC 7250's idea, in a self-signed certificate).
+#[derive(Debug)]
+struct AnyIdentity(Arc<CryptoProvider>);
+
+impl ClientCertVerifier for AnyIdentity {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        identity_of(end_entity).map(|_| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,107 @@
+//! The command line of the relay.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use lanparty_core::{Limits, Rate, RelayConfig};
+use lanparty_node::{CertificateFiles, LogFormat};
+
+/// Port of a relay when none is given.
+const PORT: u16 = 8443;
+
+/// Options of `lanparty-relay` and `lanparty relay`.
+#[derive(Args, Clone, Debug)]
+pub struct RelayArgs {
+    /// Address and UDP port to listen on; `[::]:8443` serves IPv4 and IPv6
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8443", value_parser = parse_listen)]
+    pub listen: SocketAddr,
+
+    /// Write the development certificate here (DER), for gateways and clients to trust
+    #[arg(long, value_name = "FILE")]
+    pub dev_cert_der_out: Option<PathBuf>,
+
+    /// Certificate chain of a real certificate (PEM); taken anew when the file changes
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+
+    /// Private key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+
+    /// Where keys and the development certificate are kept
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Most each member may send, in bits per second, e.g. 500M or 1G
+    #[arg(long, value_name = "RATE", value_parser = parse_scaled, default_value = "2500M")]
+    pub member_rate: u64,
+
+    /// What a member may send at once above its rate, in bytes, e.g. 4M
+    #[arg(long, value_name = "BYTES", value_parser = parse_scaled, default_value = "8M")]
+    pub member_burst: u64,
+
+    /// Most rooms at once
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub rooms: usize,
+
+    /// Most members in one room
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(2..=4096))]
+    pub members: u16,
+
+    /// How log lines look: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+impl RelayArgs {
+    pub(crate) fn certificate_files(&self) -> Option<CertificateFiles> {
+        Some(CertificateFiles { chain: self.cert.clone()?, key: self.key.clone()? })
+    }
+
+    pub(crate) fn config(&self) -> RelayConfig {
+        let bandwidth = Rate { per_second: (self.member_rate / 8).max(1), burst: self.member_burst.max(2048) };
+        let limits = Limits { bandwidth, ..Limits::default() };
+        RelayConfig { rooms_max: self.rooms, members_max: usize::from(self.members), limits }
+    }
+}
+
+/// `ADDR:PORT`, `ADDR`, or `:PORT`.
+fn parse_listen(s: &str) -> Result<SocketAddr, String> {
+    if let Some(port) = s.strip_prefix(':') {
+        return port.parse().map(|port| SocketAddr::new(IpAddr::from([0, 0, 0, 0]), port)).map_err(|_| format!("`{port}` is no port"));
+    }
+    SocketAddr::from_str(s)
+        .or_else(|_| IpAddr::from_str(s.trim_matches(['[', ']'])).map(|ip| SocketAddr::new(ip, PORT)))
+        .map_err(|_| format!("`{s}` is no address to listen on; write 0.0.0.0:{PORT} or [::]:{PORT}"))
+}
+
+/// A number with k, M or G (powers of ten).
+fn parse_scaled(s: &str) -> Result<u64, String> {
+    let (digits, factor) = match s.as_bytes().last() {
+        Some(b'k' | b'K') => (&s[..s.len() - 1], 1_000),
+        Some(b'M') => (&s[..s.len() - 1], 1_000_000),
+        Some(b'G') => (&s[..s.len() - 1], 1_000_000_000),
+        _ => (s, 1),
+    };
+    let number = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).filter(|n| *n > 0);
+    number.ok_or_else(|| format!("`{s}` is no amount; write it like 500k, 100M or 1G"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_and_addresses_read_as_people_write_them() {
+        assert_eq!(parse_scaled("500M"), Ok(500_000_000));
+        assert_eq!(parse_scaled("1500"), Ok(1500));
+        for bad in ["", "M", "-1", "0", "1.5G", "99999999999G"] {
+            assert!(parse_scaled(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_listen(":443").unwrap().to_string(), "0.0.0.0:443");
+        assert_eq!(parse_listen("[::]").unwrap().to_string(), "[::]:8443");
+        assert!(parse_listen("relay.example.net:1").is_err());
+    }
+}

@@ -1,0 +1,177 @@
+//! What all connections share: the relay's state, and the way out to each member.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lanparty_core::{Delivery, FrameRecord, LinkId, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport};
+use lanparty_proto::{Control, Refusal};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::outbox::Outbox;
+
+/// Control messages waiting for one member. One that reads so little is closed.
+const CONTROL_QUEUE_MAX: usize = 256;
+
+/// What a connection's task is told by others.
+pub(crate) enum Command {
+    Send(Control),
+    Refuse { code: Refusal, message: String },
+}
+
+struct Way {
+    outbox: Arc<Outbox>,
+    commands: mpsc::Sender<Command>,
+}
+
+struct State {
+    relay: Relay,
+    ways: HashMap<LinkId, Way>,
+    next_link: u64,
+    tick_at: Option<Instant>,
+    deliveries: Vec<Delivery>,
+    records: Vec<FrameRecord>,
+}
+
+/// The shared state. One lock, taken once per batch of frames or control message.
+pub(crate) struct Hub(Mutex<State>);
+
+impl Hub {
+    pub(crate) fn new(config: RelayConfig) -> Arc<Self> {
+        let state =
+            State { relay: Relay::new(config), ways: HashMap::new(), next_link: 0, tick_at: None, deliveries: vec![], records: vec![] };
+        Arc::new(Self(Mutex::new(state)))
+    }
+
+    /// A new connection: its number, and the commands for its task.
+    pub(crate) fn register(&self, outbox: Arc<Outbox>) -> (LinkId, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(CONTROL_QUEUE_MAX);
+        let mut state = self.lock();
+        state.next_link += 1;
+        let link = LinkId(state.next_link);
+        state.ways.insert(link, Way { outbox, commands });
+        (link, receiver)
+    }
+
+    /// A connection ended.
+    pub(crate) fn unregister(&self, link: LinkId, reason: &str) {
+        self.input(RelayInput::Closed { link, reason: reason.to_owned() });
+        self.lock().ways.remove(&link);
+    }
+
+    /// Something happened: decide, and pass the decisions on.
+    pub(crate) fn input(&self, input: RelayInput) {
+        let mut state = self.lock();
+        state.relay.handle_input(input, Instant::now());
+        state.carry_out();
+    }
+
+    /// Stations 5 to 8 for a batch of datagrams from one member.
+    pub(crate) fn forward(&self, link: LinkId, datagrams: impl IntoIterator<Item = Bytes>) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let Some(place) = state.relay.place(link) else { return };
+        let State { relay, deliveries, records, ways, .. } = &mut *state;
+        relay.forward(&place, datagrams, now, deliveries, records);
+        records.drain(..).for_each(|record| log_frame(&place, &record));
+        // Runs of deliveries to one member are handed over together: one lock, one super-frame.
+        let mut run: Vec<Bytes> = Vec::with_capacity(deliveries.len());
+        let mut all = deliveries.drain(..).peekable();
+        while let Some(delivery) = all.next() {
+            let to = delivery.link;
+            run.push(delivery.datagram);
+            if all.peek().is_some_and(|next| next.link == to) {
+                continue;
+            }
+            if let Some(way) = ways.get(&to) {
+                let dropped = way.outbox.offer(&run, now);
+                relay.count_copies_dropped(to, dropped);
+            }
+            run.clear();
+        }
+    }
+
+    /// Frames toward a member were dropped behind the switch.
+    pub(crate) fn count_dropped(&self, link: LinkId, copies: u64) {
+        self.lock().relay.count_copies_dropped(link, copies);
+    }
+
+    /// How long until the next tick, at most `longest`.
+    pub(crate) fn until_tick(&self, longest: Duration) -> Duration {
+        self.lock().tick_at.map_or(longest, |at| at.saturating_duration_since(Instant::now()).min(longest))
+    }
+
+    /// Gives the relay its tick when it is due.
+    pub(crate) fn tick_if_due(&self) {
+        let due = {
+            let mut state = self.lock();
+            let due = state.tick_at.is_some_and(|at| at <= Instant::now());
+            if due {
+                state.tick_at = None;
+            }
+            due
+        };
+        if due {
+            self.input(RelayInput::Tick);
+        }
+    }
+
+    /// Connections past their handshake.
+    pub(crate) fn connections(&self) -> usize {
+        self.lock().ways.len()
+    }
+
+    pub(crate) fn report(&self) -> Vec<RoomReport> {
+        self.lock().relay.report(Instant::now())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn carry_out(&mut self) {
+        while let Some(output) = self.relay.poll_output() {
+            match output {
+                RelayOutput::Send { link, message } => self.command(link, Command::Send(message)),
+                RelayOutput::Refuse { link, code, message } => self.command(link, Command::Refuse { code, message }),
+                RelayOutput::Event(event) => log_event(&event),
+                RelayOutput::Timeout(at, _) => self.tick_at = Some(self.tick_at.map_or(at, |before| before.min(at))),
+            }
+        }
+    }
+
+    fn command(&mut self, link: LinkId, command: Command) {
+        let Some(way) = self.ways.get(&link) else { return };
+        if way.commands.try_send(command).is_err() {
+            way.outbox.link().close("too many unread control messages");
+        }
+    }
+}
+
+fn log_frame(place: &Place, record: &FrameRecord) {
+    let (room, peer_id) = (place.room(), place.member());
+    let mac = |m: Option<lanparty_proto::MacAddr>| m.map_or_else(|| "-".to_owned(), |m| m.to_string());
+    let (src, dst) = (mac(record.src), mac(record.dst));
+    let (action, drop_reason) = (record.action(), record.reason());
+    info!(%room, %peer_id, %src, %dst, len = record.len, %action, %drop_reason, targets = record.targets, suppressed = record.suppressed, "relay frame");
+}
+
+fn log_event(event: &RelayEvent) {
+    match event {
+        RelayEvent::Accepted { room, member, role, mac, identity, remote, software, resumed } => {
+            info!(%mac, %remote, %identity, %software, resumed, "accepted {role} peer {member} in room {room}");
+        }
+        RelayEvent::Left { room, member, role, mac, reason } => info!(%mac, "{role} peer {member} left room {room}: {reason}"),
+        RelayEvent::Refused { room, role, mac, remote, code, message } => {
+            warn!(%mac, %remote, ?code, "refused {role} peer in room {room}: {message}");
+        }
+        RelayEvent::LanMtu { room, mtu, reason } => info!("LAN MTU of room {room} is now {mtu}: {reason}"),
+        RelayEvent::LanState { room, member, up } => {
+            info!("LAN behind gateway peer {member} in room {room} is {}", if *up { "up" } else { "down: no carrier" });
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! `lanparty-relay`: a thin main over the library of the same name.
+
+use clap::Parser;
+use lanparty_relay::RelayArgs;
+
+/// The public relay of lanparty: members join rooms, and frames go between the members of a room.
+///
+/// Members reach it by UDP. It keeps no data: after a restart the members come back by themselves.
+#[derive(Parser)]
+#[command(
+    name = "lanparty-relay",
+    version,
+    after_help = "Example:\n  lanparty-relay --listen 0.0.0.0:8443 --dev-cert-der-out relay-cert.der\n\nExit codes: 0 ok, 1 unexpected, 2 configuration, 3 permission, 4 refused by the peer."
+)]
+struct Cli {
+    #[command(flatten)]
+    args: RelayArgs,
+}
+
+fn main() -> std::process::ExitCode {
+    lanparty_node::block_on(lanparty_relay::run(Cli::parse().args))
+}

@@ -1,0 +1,85 @@
+//! Toward one member: frames that its path takes go at once, others wait in a bounded queue.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use lanparty_core::Egress;
+use lanparty_node::{Link, LinkEnded};
+use tokio::sync::Notify;
+
+/// Datagrams moved from the queue to the path in one turn.
+const FLUSH_BATCH: usize = 64;
+
+/// The way out to one member.
+pub(crate) struct Outbox {
+    link: Link,
+    queue: Mutex<Egress>,
+    waiting: Notify,
+}
+
+impl Outbox {
+    pub(crate) fn new(link: Link) -> Arc<Self> {
+        Arc::new(Self { link, queue: Mutex::new(Egress::default()), waiting: Notify::new() })
+    }
+
+    pub(crate) const fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Station 8, send. Returns how many datagrams were dropped: to make room, or because the path shrank.
+    pub(crate) fn offer(&self, datagrams: &[Bytes], now: Instant) -> u64 {
+        let mut queue = self.queue();
+        let (mut dropped, mut taken) = (0, 0);
+        if queue.is_empty()
+            && let Ok(sent) = self.link.send_now(datagrams)
+        {
+            dropped += sent.refused.len() as u64;
+            taken = sent.taken;
+        }
+        for datagram in datagrams.iter().skip(taken) {
+            dropped += queue.push(datagram.clone(), now);
+        }
+        if !queue.is_empty() {
+            self.waiting.notify_one();
+        }
+        dropped
+    }
+
+    /// Waits until something is queued and the path takes some of it. Returns how many datagrams were dropped as stale.
+    /// Cancel-safe: what is not sent goes back to the front of the queue.
+    pub(crate) async fn flush(&self, backlog: &mut VecDeque<Bytes>) -> Result<u64, LinkEnded> {
+        let mut dropped = 0;
+        loop {
+            dropped += self.refill(backlog);
+            if !backlog.is_empty() {
+                break;
+            }
+            if dropped > 0 {
+                return Ok(dropped);
+            }
+            self.waiting.notified().await;
+        }
+        let sent = self.link.send_some(backlog).await?;
+        Ok(dropped + sent.refused.len() as u64)
+    }
+
+    fn refill(&self, backlog: &mut VecDeque<Bytes>) -> u64 {
+        let (mut queue, now, mut dropped) = (self.queue(), Instant::now(), 0);
+        while backlog.len() < FLUSH_BATCH {
+            let (datagram, stale) = queue.pop(now);
+            dropped += stale;
+            match datagram {
+                Some(datagram) => backlog.push_back(datagram),
+                None => break,
+            }
+        }
+        dropped
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Egress> {
+        // The queue is whole after every call, so a panic elsewhere leaves nothing half done.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

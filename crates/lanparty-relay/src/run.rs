@@ -1,0 +1,162 @@
+//! The life of a relay: start, serve until asked to end, leave nothing behind.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lanparty_node::{
+    CertificateSource, ExitCode, Fault, Incoming, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, ServerTls, StateDir, StatusSocket,
+    shutdown_requested, start_logging,
+};
+use serde_json::json;
+use tracing::{info, warn};
+
+use crate::RelayArgs;
+use crate::hub::Hub;
+use crate::serve::serve;
+
+/// How often certificate files and unsaved state are looked at.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);
+/// Above this many half-open handshakes a newcomer must prove its address first (THREATS C1).
+const HALF_OPEN_UNPROVEN_MAX: usize = 64;
+/// Above this many half-open handshakes nobody else is let in.
+const HALF_OPEN_MAX: usize = 1024;
+
+/// A relay that listens.
+pub struct RunningRelay {
+    endpoint: Arc<RelayEndpoint>,
+    hub: Arc<Hub>,
+    keys: RelayKeys,
+    tls: ServerTls,
+    listen: SocketAddr,
+}
+
+/// Runs a relay until it is asked to end.
+///
+/// # Errors
+/// A [`Fault`] in words for the operator.
+pub async fn run(args: RelayArgs) -> Result<(), Fault> {
+    start_logging(args.log_format);
+    let mut relay = RunningRelay::start(&args)?;
+    let mut status =
+        StatusSocket::open("relay").inspect_err(|e| warn!("no status socket, `lanparty status` will not see this relay: {e}")).ok();
+    let mut shutdown = std::pin::pin!(shutdown_requested());
+    let reason = loop {
+        tokio::select! {
+            reason = &mut shutdown => break reason.unwrap_or("signals cannot be watched"),
+            () = relay.serve_until_housekeeping(&mut status) => relay.housekeeping(),
+        }
+    };
+    info!("lanparty-relay ending: {reason}");
+    relay.endpoint.close("the relay is shutting down").await;
+    Ok(())
+}
+
+impl RunningRelay {
+    /// Loads the state, listens, and says so.
+    ///
+    /// # Errors
+    /// A [`Fault`] in words for the operator.
+    pub fn start(args: &RelayArgs) -> Result<Self, Fault> {
+        let dir = StateDir::locate(args.state_dir.clone());
+        let mut keys = RelayKeys::load_or_create(&dir)?;
+        if let Some(why) = keys.file().unsaved() {
+            warn!("keys are not saved, so members will not recognise this relay after a restart; trying again: {why}");
+        }
+        if let Some(path) = &args.dev_cert_der_out {
+            write_certificate(path, &keys)?;
+        }
+        let source = match args.certificate_files() {
+            Some(files) => CertificateSource::Files(files),
+            None => CertificateSource::Development { certificate: keys.certificate().clone(), key: keys.key() },
+        };
+        let name = if args.cert.is_some() { "as in --cert" } else { RELAY_DEV_NAME };
+        let tls = ServerTls::load(source)?;
+        let fingerprint = keys.fingerprint().map_or_else(String::new, |f| f.to_string());
+        info!(state_dir = %dir.path().display(), server_name = %name, %fingerprint, "lanparty-relay configured for {}/udp", args.listen);
+        let endpoint = RelayEndpoint::listen(args.listen, &tls, &keys)?;
+        let listen = endpoint.local_addr().map_err(|e| Fault::new(ExitCode::Unexpected, e.to_string(), ""))?;
+        info!("lanparty-relay listening on {listen}");
+        Ok(Self { endpoint: Arc::new(endpoint), hub: Hub::new(args.config()), keys, tls, listen })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Serves for ever.
+    pub async fn serve(&mut self) {
+        loop {
+            self.serve_until_housekeeping(&mut None).await;
+            self.housekeeping();
+        }
+    }
+
+    async fn serve_until_housekeeping(&self, status: &mut Option<StatusSocket>) {
+        let housekeeping = tokio::time::sleep(HOUSEKEEPING_INTERVAL);
+        let mut housekeeping = std::pin::pin!(housekeeping);
+        loop {
+            tokio::select! {
+                incoming = self.endpoint.accept() => match incoming {
+                    Some(incoming) => self.admit(incoming),
+                    None => return,
+                },
+                () = tokio::time::sleep(self.hub.until_tick(HOUSEKEEPING_INTERVAL)) => self.hub.tick_if_due(),
+                Some(request) = next_request(status) => drop(request.send(self.report())),
+                () = &mut housekeeping => return,
+            }
+        }
+    }
+
+    fn admit(&self, incoming: Incoming) {
+        let half_open = self.endpoint.open_connections().saturating_sub(self.hub.connections());
+        if half_open >= HALF_OPEN_MAX {
+            return drop(incoming);
+        }
+        if half_open >= HALF_OPEN_UNPROVEN_MAX && !incoming.is_validated() {
+            return incoming.retry();
+        }
+        tokio::spawn(serve(incoming, Arc::clone(&self.hub)));
+    }
+
+    fn housekeeping(&mut self) {
+        if self.keys.file().retry() {
+            match self.keys.file().unsaved() {
+                None => info!("keys are saved now"),
+                Some(why) => warn!("keys are still not saved: {why}"),
+            }
+        }
+        match self.tls.reload_if_changed() {
+            Some(Ok(())) => info!("certificate reloaded; running connections keep the old one"),
+            Some(Err(fault)) => warn!("certificate files changed but cannot be used, the old one stays: {fault}"),
+            None => {}
+        }
+    }
+
+    fn report(&self) -> serde_json::Value {
+        json!({
+            "program": "lanparty-relay",
+            "version": env!("CARGO_PKG_VERSION"),
+            "listen": self.listen.to_string(),
+            "connections": self.hub.connections(),
+            "rooms": self.hub.report(),
+        })
+    }
+}
+
+async fn next_request(status: &mut Option<StatusSocket>) -> Option<lanparty_node::StatusRequest> {
+    match status {
+        Some(socket) => socket.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn write_certificate(path: &Path, keys: &RelayKeys) -> Result<(), Fault> {
+    std::fs::write(path, keys.certificate()).map_err(|e| {
+        let cause = format!("cannot write the certificate to {}: {e}", path.display());
+        Fault::new(ExitCode::Configuration, cause, "choose another file with --dev-cert-der-out")
+    })
+}

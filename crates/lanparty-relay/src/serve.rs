@@ -1,0 +1,124 @@
+//! One connection, from its handshake to its end.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lanparty_core::{LinkId, RelayInput};
+use lanparty_node::{ControlReader, ControlWriter, Incoming, Link, LinkEnded};
+use lanparty_proto::{Control, DatagramBudget, IdentityId};
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use crate::hub::{Command, Hub};
+use crate::outbox::Outbox;
+
+/// Time for a handshake, and again for the first message.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Datagrams taken from a connection at once.
+const RECV_BATCH: usize = 128;
+/// How often the path's budget is looked at.
+const BUDGET_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// Longest wait, before answering a hello, for our own search to find what the member's search found.
+const SETTLE_MAX: Duration = Duration::from_millis(300);
+/// Time for a refusal to reach the member before the connection closes.
+const REFUSAL_LINGER: Duration = Duration::from_millis(500);
+
+/// Serves one connection attempt.
+pub(crate) async fn serve(incoming: Incoming, hub: Arc<Hub>) {
+    let remote = incoming.remote_address().to_string();
+    let (link, identity) = match tokio::time::timeout(HANDSHAKE_TIMEOUT, incoming.establish()).await {
+        Ok(Ok(established)) => established,
+        Ok(Err(e)) => return debug!(%remote, "handshake failed: {e}"),
+        Err(_) => return debug!(%remote, "handshake took too long"),
+    };
+    let control = tokio::time::timeout(HANDSHAKE_TIMEOUT, link.accept_control()).await;
+    let Ok(Ok((control_in, control_out))) = control else {
+        link.close("no control stream was opened");
+        return debug!(%remote, "no control stream was opened");
+    };
+    let outbox = Outbox::new(link.clone());
+    let (id, commands) = hub.register(Arc::clone(&outbox));
+    let peer = Peer { id, link, identity, remote, hub: Arc::clone(&hub), control_out, outbox };
+    let ended = peer.run(control_in, commands).await;
+    hub.unregister(id, &ended.reason);
+}
+
+struct Peer {
+    id: LinkId,
+    link: Link,
+    identity: IdentityId,
+    remote: String,
+    hub: Arc<Hub>,
+    control_out: ControlWriter,
+    outbox: Arc<Outbox>,
+}
+
+impl Peer {
+    async fn run(mut self, mut control_in: ControlReader, mut commands: mpsc::Receiver<Command>) -> LinkEnded {
+        let mut received = vec![Bytes::new(); RECV_BATCH];
+        let mut backlog = VecDeque::new();
+        let mut budget = DatagramBudget(0);
+        let mut budget_check = tokio::time::interval(BUDGET_CHECK_INTERVAL);
+        loop {
+            let step = tokio::select! {
+                count = self.link.recv(&mut received) => count.map(|n| self.hub.forward(self.id, received.iter_mut().take(n).map(std::mem::take))),
+                dropped = self.outbox.flush(&mut backlog) => dropped.map(|n| if n > 0 { self.hub.count_dropped(self.id, n) }),
+                message = control_in.next() => match message {
+                    Ok(message) => { self.message(message).await; Ok(()) }
+                    Err(e) => Err(e),
+                },
+                command = commands.recv() => match command {
+                    Some(Command::Send(message)) => self.control_out.send(&message).await,
+                    Some(Command::Refuse { code, message }) => return self.refuse(&Control::Refused { code, message }).await,
+                    None => Ok(()),
+                },
+                _ = budget_check.tick() => { self.check_budget(&mut budget); Ok(()) }
+            };
+            if let Err(ended) = step {
+                return ended;
+            }
+        }
+    }
+
+    async fn message(&self, message: Control) {
+        if let Control::Hello(hello) = &message {
+            self.settle(hello.budget).await;
+        }
+        let (link, identity, remote, budget) = (self.id, self.identity, self.remote.clone(), self.link.budget());
+        self.hub.input(RelayInput::Message { link, identity, remote, budget, message });
+    }
+
+    /// Our search for the path's size runs beside the member's; a moment later it has the same answer.
+    async fn settle(&self, wanted: DatagramBudget) {
+        let reached = async {
+            while self.link.budget() < wanted {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let _ = tokio::time::timeout(SETTLE_MAX, reached).await;
+    }
+
+    fn check_budget(&self, known: &mut DatagramBudget) {
+        let budget = self.link.budget();
+        if budget != *known {
+            *known = budget;
+            self.hub.input(RelayInput::Budget { link: self.id, budget });
+        }
+    }
+
+    async fn refuse(&mut self, message: &Control) -> LinkEnded {
+        let reason = match message {
+            Control::Refused { message, .. } => message.clone(),
+            _ => String::new(),
+        };
+        if self.control_out.send(message).await.is_ok() {
+            self.control_out.finish();
+            // The member closes when it has read the refusal.
+            let _ = tokio::time::timeout(REFUSAL_LINGER, self.link.ended()).await;
+        }
+        self.link.close(&reason);
+        LinkEnded { reason, by_peer: false }
+    }
+}
