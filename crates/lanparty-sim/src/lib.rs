@@ -1,1 +1,9 @@
-//! sim
+//! The simulated world: chance, wires and (later) clocks and machines, without sockets or real time.
+//!
+//! Every part is pure and seeded, so that a failing run can be repeated exactly from its seed.
+
+pub mod rng;
+pub mod wire;
+
+pub use rng::Rng;
+pub use wire::{Framing, Impairment, ImpairmentError, Lateness, Wire, WireStats};
