@@ -38,7 +38,7 @@ pub trait Device: AsFd + Send {
     /// The interface's name, as the operator knows it.
     fn name(&self) -> &str;
 
-    /// What this device has carried and lost since it was opened.
+    /// What this device has carried and lost since it was opened. Asks the kernel: once a second, not once a frame.
     fn stats(&self) -> DeviceStats;
 }
 

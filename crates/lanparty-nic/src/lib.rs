@@ -6,9 +6,13 @@
 
 mod checksum;
 mod device;
+mod memory;
 mod offload;
+mod packet;
 mod sys;
 mod tap;
 
 pub use device::{Device, DeviceFault, DeviceStats};
+pub use memory::{MemoryDevice, memory_pair};
+pub use packet::{LinkState, PacketError, PacketSocket};
 pub use tap::{Tap, TapConfig, TapError};

@@ -7,6 +7,8 @@
 mod coalesce;
 mod layout;
 mod segment;
+#[cfg(test)]
+mod tests;
 mod vnet_hdr;
 
 pub(crate) use coalesce::{Limits, Run, SEGMENTS_MAX, next_run};

@@ -1,6 +1,8 @@
 //! Calls to the kernel that std has no words for. All `unsafe` of the crate lives below, behind functions that are safe to call.
 
 pub(crate) mod interface;
+pub(crate) mod packet;
+pub(crate) mod socket;
 pub(crate) mod tun;
 
 use std::io;

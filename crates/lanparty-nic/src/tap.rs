@@ -145,16 +145,14 @@ impl Tap {
             (&self.file).write_vectored(&parts).map_err(refusal)?;
             return Ok(1);
         };
-        let hdr = head.hdr.to_bytes();
-        let mut parts = [IoSlice::new(&[]); SEGMENTS_MAX + 2];
-        parts[0] = IoSlice::new(&hdr);
-        parts[1] = IoSlice::new(head.bytes());
-        for (part, frame) in parts[2..].iter_mut().zip(frames) {
+        let mut parts = [IoSlice::new(&[]); SEGMENTS_MAX + 1];
+        parts[0] = IoSlice::new(head.bytes());
+        for (part, frame) in parts[1..].iter_mut().zip(frames) {
             *part = IoSlice::new(&frame[head.payload_offset()..]);
         }
-        match (&self.file).write_vectored(&parts[..frames.len() + 2]).map_err(refusal) {
+        match (&self.file).write_vectored(&parts[..=frames.len()]).map_err(refusal) {
             Ok(_) => self.stats.coalesced += frames.len() as u64,
-            Err(Refusal::Frame) => return self.write_run(&frames[..1], &Run { frames: 1, head: None }),
+            Err(Refusal::Frame) => return self.write_run(&frames[..1], &Run::ONE),
             Err(other) => return Err(other),
         }
         Ok(frames.len())
@@ -211,7 +209,7 @@ impl Device for Tap {
     }
 
     fn stats(&self) -> DeviceStats {
-        self.stats
+        DeviceStats { kernel_drops: self.interfaces.tx_dropped(&self.name).unwrap_or(0), ..self.stats }
     }
 }
 

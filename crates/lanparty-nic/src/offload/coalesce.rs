@@ -8,14 +8,14 @@ use bytes::Bytes;
 use lanparty_proto::ETHERNET_HEADER_LEN;
 
 use super::layout::{Ip, Layout, TCP_ACK, TCP_FLAGS, TCP_PSH, Transport, read_u16, read_u32, write_u16};
-use super::vnet_hdr::{GsoKind, VnetHdr};
+use super::vnet_hdr::{GsoKind, VNET_HDR_LEN, VnetHdr};
 
 /// Frames in one super-frame: `UDP_MAX_SEGMENTS` was 64 before Linux 6.9, and 64 segments of 1,000 bytes are 64 KiB.
 pub(crate) const SEGMENTS_MAX: usize = 64;
 /// Bytes of an IP packet (RFC 791 §3.1; RFC 8200 §3 without jumbograms).
 const PACKET_LEN_MAX: usize = 65_535;
-/// Ethernet, IPv6 and the longest TCP header.
-const HEAD_LEN_MAX: usize = ETHERNET_HEADER_LEN + 40 + 60;
+/// The virtio-net header, Ethernet, IPv6 and the longest TCP header.
+const HEAD_LEN_MAX: usize = VNET_HDR_LEN + ETHERNET_HEADER_LEN + 40 + 60;
 
 const IPV4_DONT_FRAGMENT: u16 = 0x4000;
 
@@ -28,6 +28,11 @@ pub(crate) struct Limits {
     pub(crate) frame_len_max: usize,
 }
 
+impl Limits {
+    /// Every frame on its own.
+    pub(crate) const ALONE: Self = Self { udp: false, frame_len_max: 0 };
+}
+
 /// The next thing to write: some frames from the front, as one super-frame if there is a head for it.
 pub(crate) struct Run {
     /// How many frames, at least one.
@@ -37,24 +42,25 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    const ONE: Self = Self { frames: 1, head: None };
+    /// One frame, as it is.
+    pub(crate) const ONE: Self = Self { frames: 1, head: None };
 }
 
 /// The headers of a super-frame; the frames' data from [`SuperHead::payload_offset`] on follow in order.
 pub(crate) struct SuperHead {
-    pub(crate) hdr: VnetHdr,
     bytes: [u8; HEAD_LEN_MAX],
-    len: usize,
+    payload_offset: usize,
 }
 
 impl SuperHead {
+    /// The virtio-net header and all that follows up to the data.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        &self.bytes[..VNET_HDR_LEN + self.payload_offset]
     }
 
     /// Where the data starts in each of the run's frames.
     pub(crate) fn payload_offset(&self) -> usize {
-        self.len
+        self.payload_offset
     }
 }
 
@@ -170,7 +176,7 @@ fn super_head(first: Segment<'_>, last: Segment<'_>, frames: &[Bytes]) -> SuperH
     let Layout { ip, transport, l4, payload, .. } = first.layout;
     let total: usize = payload + frames.iter().map(|f| f.len() - payload).sum::<usize>();
     let mut bytes = [0; HEAD_LEN_MAX];
-    let head = &mut bytes[..payload];
+    let head = &mut bytes[VNET_HDR_LEN..VNET_HDR_LEN + payload];
     head.copy_from_slice(&first.frame[..payload]);
     first.layout.write_ip_length(head, total);
     let kind = match (transport, ip) {
@@ -187,5 +193,6 @@ fn super_head(first: Segment<'_>, last: Segment<'_>, frames: &[Bytes]) -> SuperH
     head[at..at + 2].copy_from_slice(&pseudo);
     #[expect(clippy::cast_possible_truncation, reason = "offsets within the headers, and data of a frame")]
     let hdr = VnetHdr::super_frame(kind, payload as u16, first.data_len() as u16, l4 as u16, transport.checksum_offset() as u16);
-    SuperHead { hdr, bytes, len: payload }
+    bytes[..VNET_HDR_LEN].copy_from_slice(&hdr.to_bytes());
+    SuperHead { bytes, payload_offset: payload }
 }

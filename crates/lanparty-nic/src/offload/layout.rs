@@ -103,7 +103,11 @@ impl Layout {
         frame[at..at + 2].fill(0);
         let segment = &frame[self.l4..];
         let sum = self.pseudo_header(frame, segment.len()).bytes(segment);
-        frame[at..at + 2].copy_from_slice(&never_zero(sum.checksum()));
+        let checksum = match self.transport {
+            Transport::Tcp => sum.checksum(),
+            Transport::Udp => never_zero(sum.checksum()),
+        };
+        frame[at..at + 2].copy_from_slice(&checksum);
     }
 
     /// Writes the length field of the IP header for a frame of `frame_len` bytes, and the IPv4 header checksum.
@@ -120,7 +124,7 @@ impl Layout {
     }
 }
 
-/// A computed checksum of zero is sent as its other form: in UDP zero means "none" (RFC 768), in TCP both are equal.
+/// A computed checksum of zero is sent as its other form where zero means "none" (RFC 768).
 pub(super) fn never_zero(checksum: [u8; 2]) -> [u8; 2] {
     if checksum == [0, 0] { [0xff, 0xff] } else { checksum }
 }

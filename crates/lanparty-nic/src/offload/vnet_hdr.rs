@@ -66,6 +66,11 @@ impl VnetHdr {
         self.flags & NEEDS_CSUM != 0
     }
 
+    /// The same header for a frame that grew by `bytes` in front of its transport header.
+    pub(crate) fn shifted(self, bytes: u16) -> Self {
+        Self { csum_start: self.csum_start.saturating_add(bytes), ..self }
+    }
+
     pub(super) fn kind(self) -> GsoKind {
         match self.gso_type & !GSO_ECN {
             0 => GsoKind::None,

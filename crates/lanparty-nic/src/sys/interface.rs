@@ -1,7 +1,8 @@
 //! Interfaces by name (netdevice(7)).
 
 use std::ffi::CStr;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use lanparty_proto::MacAddr;
@@ -38,18 +39,49 @@ pub(super) fn name_in(request: &libc::ifreq) -> String {
 
 /// A window on the interfaces of one network namespace: that of the thread that opened it, for ever.
 #[derive(Debug)]
-pub(crate) struct Interfaces(OwnedFd);
+pub(crate) struct Interfaces {
+    socket: OwnedFd,
+    /// The table of counters; absent where /proc is not mounted.
+    table: Option<File>,
+}
+
+/// Column of `/proc/net/dev`, after the name: frames dropped on their way out (`tx_dropped`).
+const TX_DROPPED: usize = 11;
 
 impl Interfaces {
     pub(crate) fn open() -> io::Result<Self> {
         // Any family will do; this one is always there, IP may be switched off.
-        socket(libc::AF_UNIX, libc::SOCK_DGRAM).map(Self)
+        let socket = socket(libc::AF_UNIX, libc::SOCK_DGRAM)?;
+        Ok(Self { socket, table: File::open("/proc/thread-self/net/dev").ok() })
+    }
+
+    /// Frames that the interface dropped on their way out; for a TAP, those nobody read in time.
+    pub(crate) fn tx_dropped(&self, name: &str) -> Option<u64> {
+        let mut table = self.table.as_ref()?;
+        let mut text = String::new();
+        table.seek(SeekFrom::Start(0)).and_then(|_| table.read_to_string(&mut text)).ok()?;
+        let counters = text.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(':'))?;
+        counters.split_ascii_whitespace().nth(TX_DROPPED)?.parse().ok()
     }
 
     pub(crate) fn index(&self, name: &str) -> io::Result<u32> {
         let answer = self.ask(libc::SIOCGIFINDEX, request(name)?)?;
         // SAFETY: the kernel answered SIOCGIFINDEX, which fills this member.
         Ok(unsafe { answer.ifr_ifru.ifru_ifindex }.cast_unsigned())
+    }
+
+    pub(crate) fn name(&self, index: u32) -> io::Result<String> {
+        // SAFETY: `ifreq` is plain data, for which all zeros is a value.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        request.ifr_ifru.ifru_ifindex = index.cast_signed();
+        self.ask(libc::SIOCGIFNAME, request).map(|answer| name_in(&answer))
+    }
+
+    /// In bytes, of IP.
+    pub(crate) fn mtu(&self, name: &str) -> io::Result<u32> {
+        let answer = self.ask(libc::SIOCGIFMTU, request(name)?)?;
+        // SAFETY: the kernel answered SIOCGIFMTU, which fills this member.
+        Ok(unsafe { answer.ifr_ifru.ifru_mtu }.cast_unsigned())
     }
 
     pub(crate) fn set_mtu(&self, name: &str, mtu: u16) -> io::Result<()> {
@@ -94,7 +126,7 @@ impl Interfaces {
 
     fn ask(&self, what: libc::c_ulong, mut request: libc::ifreq) -> io::Result<libc::ifreq> {
         // SAFETY: every request used above reads and writes one `ifreq`, and keeps no pointer to it.
-        checked(unsafe { libc::ioctl(self.0.as_raw_fd(), what as libc::Ioctl, &raw mut request) })?;
+        checked(unsafe { libc::ioctl(self.socket.as_raw_fd(), what as libc::Ioctl, &raw mut request) })?;
         Ok(request)
     }
 }

@@ -1,4 +1,8 @@
 //! Devices against the real kernel, each test in a network namespace of its own. Needs root; says so and passes without.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod namespace;
+mod packet;
+mod sound;
 mod tap;

@@ -109,3 +109,20 @@ fn a_runt_is_refused_and_counted_and_the_next_frame_is_written() {
         assert!(wait_for(&mut tap, Duration::from_secs(2), |f| f[12..14] == [8, 6] && f[21] == 2).is_some());
     });
 }
+
+#[test]
+fn what_the_kernel_sends_and_nobody_reads_is_counted() {
+    in_namespace(|| {
+        let mut tap = tap("t0", Ipv4Addr::new(10, 9, 0, 1));
+        ip("neigh add 10.9.0.2 lladdr 02:00:00:00:00:02 dev t0");
+        let socket = std::net::UdpSocket::bind("10.9.0.1:0").unwrap();
+        for _ in 0..3000 {
+            let _ = socket.send_to(b"to a machine that does not read", "10.9.0.2:9");
+        }
+        let mut batch = FrameBatch::new();
+        while tap.recv_batch(&mut batch).is_ok() {}
+        let ours = std::iter::from_fn(|| batch.pop()).filter(|f| f.ends_with(b"does not read")).count() as u64;
+        assert!(ours < 3000);
+        assert!(tap.stats().kernel_drops >= 3000 - ours, "{:?}", tap.stats());
+    });
+}
