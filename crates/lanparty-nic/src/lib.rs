@@ -6,13 +6,21 @@
 
 mod checksum;
 mod device;
+mod facts;
 mod memory;
 mod offload;
 mod packet;
+mod pcap;
+pub mod realtime;
 mod sys;
 mod tap;
 
 pub use device::{Device, DeviceFault, DeviceStats};
+pub use facts::{
+    FactsError, InterfaceFacts, UnfitInterface, check_lan_interface, interface_facts, interface_facts_in, ipv4_addresses, list_interfaces,
+    list_interfaces_in,
+};
 pub use memory::{MemoryDevice, memory_pair};
 pub use packet::{LinkState, PacketError, PacketSocket};
+pub use pcap::PcapTee;
 pub use tap::{Tap, TapConfig, TapError};

@@ -3,6 +3,7 @@
 pub(crate) mod interface;
 pub(crate) mod packet;
 pub(crate) mod socket;
+pub(crate) mod thread;
 pub(crate) mod tun;
 
 use std::io;

@@ -42,11 +42,26 @@ pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
     }
 }
 
+/// Gives this thread a `/sys` that shows its network namespace, as `ip netns exec` does.
+pub(crate) fn with_own_sysfs() {
+    // SAFETY: takes no pointers; only this thread moves.
+    let unshared = unsafe { libc::unshare(libc::CLONE_NEWNS) };
+    assert_eq!(unshared, 0, "{}", std::io::Error::last_os_error());
+    run("mount --make-rprivate /");
+    run("mount -t sysfs none /sys");
+}
+
 /// `ip …` in the namespace of this thread.
 #[track_caller]
 pub(crate) fn ip(arguments: &str) {
-    let output = Command::new("ip").args(arguments.split_whitespace()).output().expect("ip(8) is installed");
-    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    run(&format!("ip {arguments}"));
+}
+
+#[track_caller]
+fn run(command: &str) {
+    let mut words = command.split_whitespace();
+    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A TAP that is up and has an address of 10.9.0.0/24.
