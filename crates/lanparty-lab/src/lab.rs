@@ -7,14 +7,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result};
+use lanparty_sim::Impairment;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::command::run;
+use crate::labwire::LabWire;
+use crate::link::End;
 use crate::namespace::{Namespace, NamespaceOptions, OWNER_VARIABLE};
 use crate::process::lock;
 
 /// Set to keep logs and files of every lab (those of a panicking test are always kept).
 pub const KEEP_VARIABLE: &str = "LANPARTY_LAB_KEEP";
+/// Another seed for the wires of every lab.
+pub const SEED_VARIABLE: &str = "LANPARTY_LAB_SEED";
 /// Where labs put their logs and files, when not below `/run`.
 pub const DIR_VARIABLE: &str = "LANPARTY_LAB_DIR";
 
@@ -31,7 +36,9 @@ static LABS: AtomicU32 = AtomicU32::new(0);
 pub struct Lab {
     prefix: String,
     dir: PathBuf,
+    seed: u64,
     namespaces: Mutex<Vec<Namespace>>,
+    wires: Mutex<Vec<LabWire>>,
 }
 
 impl Lab {
@@ -45,7 +52,8 @@ impl Lab {
         let prefix = format!("lp{}-{number}-{name}", std::process::id());
         let dir = root.join(&prefix);
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        Ok(Self { prefix, dir, namespaces: Mutex::default() })
+        let seed = std::env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+        Ok(Self { prefix, dir, seed, namespaces: Mutex::default(), wires: Mutex::default() })
     }
 
     /// The prefix of its namespaces.
@@ -69,10 +77,38 @@ impl Lab {
         lock(&self.namespaces).push(namespace.clone());
         Ok(namespace)
     }
+
+    /// What the wires' chances are drawn from (`LANPARTY_LAB_SEED`, else 1): the losses of one run can be had again.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Plugs a wire with a character between two hosts, the same both ways. Its ends are new interfaces, up and without address.
+    pub fn labwire(&self, a: End<'_>, b: End<'_>, impairment: &Impairment) -> Result<LabWire> {
+        let mut wires = lock(&self.wires);
+        // Two directions a wire: each draws from a seed of its own.
+        let seed = self.seed.wrapping_mul(1_000).wrapping_add(2 * wires.len() as u64);
+        let wire = LabWire::plug(a, b, impairment, seed)?;
+        wires.push(wire.clone());
+        Ok(wire)
+    }
+
+    /// What all wires did, one line each, for the end of a scenario.
+    pub fn report(&self) -> String {
+        let line = |(number, wire): (usize, &LabWire)| match wire.stats() {
+            Ok(stats) => format!("wire {number}: {stats}\n"),
+            Err(error) => format!("wire {number}: {error:#}\n"),
+        };
+        let wires: String = lock(&self.wires).iter().enumerate().map(line).collect();
+        format!("lab {} seed {}\n{wires}", self.prefix, self.seed)
+    }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        for wire in lock(&self.wires).drain(..) {
+            wire.end();
+        }
         for namespace in lock(&self.namespaces).drain(..) {
             namespace.kill_all();
             remove_namespace(namespace.netns(), &self.prefix);

@@ -16,12 +16,25 @@
 
 mod command;
 mod lab;
+mod labwire;
+mod link;
 mod namespace;
+mod neighbours;
+mod ping;
+mod probe;
 mod process;
 mod requirements;
 
 pub use command::{Output, run, run_any};
-pub use lab::{DIR_VARIABLE, KEEP_VARIABLE, Lab};
+pub use lab::{DIR_VARIABLE, KEEP_VARIABLE, Lab, SEED_VARIABLE};
+pub use labwire::{Direction, LabWire, LabWireStats, Side, Verdict};
+pub use link::{End, MacEntry, Offloads, Switch, address, veth};
 pub use namespace::{Namespace, NamespaceOptions};
+pub use neighbours::{Neighbour, neighbours};
+pub use ping::{PingStats, ping, ping_with};
+pub use probe::{Arrival, Probe, ProbeReport};
 pub use process::{Proc, Program};
 pub use requirements::{LAB_VARIABLE, Missing, Requirements, Tool};
+
+// What wires are described with.
+pub use lanparty_sim::{Impairment, ImpairmentError, Lateness, WireStats};

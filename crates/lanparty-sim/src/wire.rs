@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,6 +69,23 @@ impl WireStats {
     pub const fn conserved(&self, held: usize) -> bool {
         self.offered + self.duplicated
             == self.delivered + self.lost + self.queue_full + self.too_big + self.fragments + self.down + held as u64
+    }
+}
+
+impl fmt::Display for WireStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [
+            ("lost", self.lost),
+            ("queue_full", self.queue_full),
+            ("too_big", self.too_big),
+            ("fragments", self.fragments),
+            ("down", self.down),
+            ("duplicated", self.duplicated),
+            ("reordered", self.reordered),
+            ("corrupted", self.corrupted),
+        ];
+        write!(f, "offered {} delivered {}", self.offered, self.delivered)?;
+        named.iter().filter(|(_, count)| *count > 0).try_for_each(|(name, count)| write!(f, " {name} {count}"))
     }
 }
 

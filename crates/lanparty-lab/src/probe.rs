@@ -1,0 +1,212 @@
+//! A measuring stick between two hosts: UDP at an even pace, each packet with its number and the time it was sent.
+//!
+//! Sender and receiver share one clock (they are threads of this process), so delays are one-way and exact.
+
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::labwire::become_fifo;
+use crate::namespace::Namespace;
+
+/// How long the receiver listens after the last packet was sent, unless told otherwise.
+const LINGER: Duration = Duration::from_millis(500);
+/// How often the receiver looks whether it is over.
+const RECEIVE_SLICE: Duration = Duration::from_millis(50);
+/// Number and time.
+const STAMP_LEN: usize = 16;
+/// The largest payload of UDP over IPv4.
+const UDP_PAYLOAD_MAX: usize = 65_507;
+
+/// What to send.
+#[derive(Debug, Clone, Copy)]
+pub struct Probe {
+    /// Packets per second.
+    pub rate: u32,
+    /// UDP payload of each, at least 16 bytes.
+    pub payload: usize,
+    /// How long to send.
+    pub duration: Duration,
+    /// How long to listen afterwards.
+    pub linger: Duration,
+}
+
+impl Default for Probe {
+    /// 100 packets of 100 bytes per second for two seconds: the probe by which RELIABILITY.md defines an outage.
+    fn default() -> Self {
+        Self { rate: 100, payload: 100, duration: Duration::from_secs(2), linger: LINGER }
+    }
+}
+
+/// One packet that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its number, from 0.
+    pub number: u64,
+    /// When it was sent, since the probe's start.
+    pub sent: Duration,
+    /// When it came, since the probe's start.
+    pub came: Duration,
+}
+
+/// What a probe saw.
+#[derive(Debug, Clone, Default)]
+pub struct ProbeReport {
+    /// Packets handed to the sender's stack.
+    pub sent: u64,
+    /// Packets that the sender's stack refused (no route, interface down).
+    pub refused: u64,
+    /// Packets that came, in order of arrival.
+    pub arrivals: Vec<Arrival>,
+}
+
+impl Probe {
+    /// Sends from `from` to `to`'s address and returns when it is over.
+    pub fn run(&self, from: &Namespace, to: &Namespace, address: Ipv4Addr) -> Result<ProbeReport> {
+        self.run_while(from, to, address, || ()).map(|(report, ())| report)
+    }
+
+    /// As [`Probe::run`], and does `meanwhile` on the calling thread: pull a plug, kill a relay.
+    pub fn run_while<T>(
+        &self,
+        from: &Namespace,
+        to: &Namespace,
+        address: Ipv4Addr,
+        meanwhile: impl FnOnce() -> T,
+    ) -> Result<(ProbeReport, T)> {
+        let receiver = to.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?.context("bind the probe's receiver")?;
+        let sender = from.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?.context("bind the probe's sender")?;
+        let target = SocketAddrV4::new(address, receiver.local_addr()?.port());
+        receiver.set_read_timeout(Some(RECEIVE_SLICE))?;
+        let over = AtomicBool::new(false);
+        let start = Instant::now();
+        let (sending, arrivals, done) = thread::scope(|scope| {
+            let receiving = scope.spawn(|| receive(&receiver, start, &over));
+            let sending = scope.spawn(|| {
+                let counts = self.send(&sender, target, start);
+                thread::sleep(self.linger);
+                over.store(true, Ordering::Relaxed);
+                counts
+            });
+            let done = meanwhile();
+            (sending.join(), receiving.join(), done)
+        });
+        let panicked = |_| anyhow!("a thread of the probe panicked");
+        let (sent, refused) = sending.map_err(panicked)?;
+        Ok((ProbeReport { sent, refused, arrivals: arrivals.map_err(panicked)?? }, done))
+    }
+
+    /// Sends at an even pace; how many were sent, how many refused.
+    fn send(&self, socket: &UdpSocket, target: SocketAddrV4, start: Instant) -> (u64, u64) {
+        // Without the right to real-time priority the probe is less exact; a wire's verdict is what decides.
+        let _ = become_fifo();
+        let mut packet = vec![0; self.payload.clamp(STAMP_LEN, UDP_PAYLOAD_MAX)];
+        let count = (self.duration.as_secs_f64() * f64::from(self.rate)).round() as u64;
+        let mut refused = 0;
+        for number in 0..count {
+            let due = Duration::from_secs_f64(number as f64 / f64::from(self.rate));
+            thread::sleep(due.saturating_sub(start.elapsed()));
+            packet[..8].copy_from_slice(&number.to_be_bytes());
+            packet[8..STAMP_LEN].copy_from_slice(&(start.elapsed().as_nanos() as u64).to_be_bytes());
+            refused += u64::from(socket.send_to(&packet, target).is_err());
+        }
+        (count - refused, refused)
+    }
+}
+
+fn receive(socket: &UdpSocket, start: Instant, over: &AtomicBool) -> Result<Vec<Arrival>> {
+    // See `send`.
+    let _ = become_fifo();
+    let mut arrivals = Vec::new();
+    let mut packet = vec![0; UDP_PAYLOAD_MAX];
+    while !over.load(Ordering::Relaxed) {
+        let Ok(len) = socket.recv(&mut packet) else { continue };
+        let came = start.elapsed();
+        let Some((number, rest)) = packet[..len].split_first_chunk::<8>() else { continue };
+        let Some(sent) = rest.first_chunk::<8>() else { continue };
+        arrivals.push(Arrival { number: u64::from_be_bytes(*number), sent: Duration::from_nanos(u64::from_be_bytes(*sent)), came });
+    }
+    Ok(arrivals)
+}
+
+impl ProbeReport {
+    /// Packets that came at least once.
+    pub fn received(&self) -> u64 {
+        let mut numbers: Vec<u64> = self.arrivals.iter().map(|arrival| arrival.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.len() as u64
+    }
+
+    /// Copies beyond the first.
+    pub fn duplicates(&self) -> u64 {
+        self.arrivals.len() as u64 - self.received()
+    }
+
+    /// Packets that an earlier-arrived, later-sent one had overtaken.
+    pub fn reordered(&self) -> u64 {
+        let mut highest = 0;
+        let overtaken = |arrival: &&Arrival| {
+            let late = arrival.number < highest;
+            highest = highest.max(arrival.number);
+            late
+        };
+        self.arrivals.iter().filter(overtaken).count() as u64
+    }
+
+    /// The share (0 to 1) that never came.
+    pub fn loss(&self) -> f64 {
+        1.0 - self.received() as f64 / self.sent.max(1) as f64
+    }
+
+    /// The one-way delay that `percent` of the packets stayed within; `None` when nothing came.
+    pub fn delay(&self, percent: f64) -> Option<Duration> {
+        let mut delays: Vec<Duration> = self.arrivals.iter().map(|arrival| arrival.came.saturating_sub(arrival.sent)).collect();
+        delays.sort_unstable();
+        let last = delays.len().checked_sub(1)?;
+        delays.get((last as f64 * percent / 100.0).round() as usize).copied()
+    }
+
+    /// The longest time between two arrivals, the probe's own pace taken off. A silence that lasts to the end of sending counts.
+    pub fn outage(&self, probe: &Probe) -> Duration {
+        let times = self.arrivals.iter().map(|arrival| arrival.came).chain([probe.duration]);
+        let mut last = Duration::ZERO;
+        let mut longest = Duration::ZERO;
+        for time in times {
+            longest = longest.max(time.saturating_sub(last));
+            last = last.max(time);
+        }
+        longest.saturating_sub(Duration::from_secs_f64(1.0 / f64::from(probe.rate)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(came_ms: &[(u64, u64)]) -> ProbeReport {
+        let ms = Duration::from_millis;
+        let arrivals = came_ms.iter().map(|(number, came)| Arrival { number: *number, sent: ms(number * 10), came: ms(*came) }).collect();
+        ProbeReport { sent: 10, refused: 0, arrivals }
+    }
+
+    #[test]
+    fn a_report_counts_each_packet_once() {
+        let seen = report(&[(0, 5), (1, 15), (3, 35), (2, 36), (2, 37)]);
+        assert_eq!((seen.received(), seen.duplicates(), seen.reordered()), (4, 1, 2));
+        assert!((seen.loss() - 0.6).abs() < 1e-9);
+        assert_eq!(seen.delay(0.0), Some(Duration::from_millis(5)));
+        assert_eq!(report(&[]).delay(50.0), None);
+    }
+
+    #[test]
+    fn an_outage_is_the_longest_silence_even_at_the_end() {
+        let probe = Probe { duration: Duration::from_millis(100), ..Probe::default() };
+        assert_eq!(report(&[(0, 5), (4, 45), (9, 95)]).outage(&probe), Duration::from_millis(40));
+        assert_eq!(report(&[(0, 5)]).outage(&probe), Duration::from_millis(85));
+        assert_eq!(report(&[]).outage(&probe), Duration::from_millis(90));
+    }
+}
