@@ -2,7 +2,8 @@
 //! their legal neighbours. Behind the feature `corpus`, so that relay, gateway and TAP tests prove the same verdicts.
 //!
 //! Verdicts hold for the default [`AdmissionPolicy`](crate::AdmissionPolicy) without a budget. A frame that passes does
-//! so byte for byte. Checksums are right, so that real receivers judge the frame and not its checksum.
+//! so byte for byte. Checksums of IPv4 headers, of ICMPv6 and of UDP in IPv6 are right wherever the message is whole, so
+//! that a kernel which is asked judges the frame and not its checksum.
 
 mod arp;
 mod dhcpv4;

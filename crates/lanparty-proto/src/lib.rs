@@ -4,7 +4,7 @@
 //! Pure: no clock, no socket, no thread. Everything here takes bytes and returns values, so that the client, the
 //! gateway, the relay, the simulator and the fuzzer all call the same functions.
 
-#![deny(clippy::indexing_slicing)]
+#![deny(clippy::indexing_slicing, clippy::iter_over_hash_type)]
 
 mod admission;
 mod batch;
