@@ -5,5 +5,7 @@
 mod facts;
 mod namespace;
 mod packet;
+mod pump;
 mod sound;
 mod tap;
+mod transfer;

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lanparty_nic::{Device, Tap, TapConfig};
@@ -27,7 +28,14 @@ pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
     if !privileged() {
         return;
     }
-    let thread = std::thread::spawn(|| {
+    if let Err(panic) = spawn_in_namespace(test).join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// A thread with a network namespace of its own, in which `lo` is up and IPv6 starts without delay.
+pub(crate) fn spawn_in_namespace<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    std::thread::spawn(|| {
         // SAFETY: takes no pointers; only this thread moves.
         let unshared = unsafe { libc::unshare(libc::CLONE_NEWNET) };
         assert_eq!(unshared, 0, "{}", std::io::Error::last_os_error());
@@ -35,11 +43,8 @@ pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
             let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/default/{name}"), value);
         }
         ip("link set lo up");
-        test();
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
+        work()
+    })
 }
 
 /// Gives this thread a `/sys` that shows its network namespace, as `ip netns exec` does.
