@@ -60,14 +60,6 @@ impl Outbound {
         self.counters.recount_as_dropped(datagram.len().saturating_sub(FrameBatch::HEADROOM), reason);
     }
 
-    /// Frames the device itself lost before they could be read.
-    pub fn count_device_loss(&mut self, frames: u64) {
-        for _ in 0..frames {
-            self.counters.count_in(0);
-            self.counters.count_dropped(DropReason::QueueFull);
-        }
-    }
-
     /// What was counted.
     #[must_use]
     pub const fn counters(&self) -> &Counters {

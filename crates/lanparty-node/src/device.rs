@@ -21,7 +21,9 @@ impl<D: Device> AsyncDevice<D> {
     /// # Errors
     /// When its descriptor cannot be watched.
     pub fn new(device: D) -> io::Result<Self> {
-        let readiness = AsyncFd::register(device.as_fd().try_clone_to_owned()?)?;
+        let descriptor = device.as_fd().try_clone_to_owned()?;
+        #[expect(deprecated, reason = "its successor is `unsafe` for types that may close early; an `OwnedFd` of our own cannot")]
+        let readiness = AsyncFd::new(descriptor)?;
         Ok(Self { readiness, device })
     }
 

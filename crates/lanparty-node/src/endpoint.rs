@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use lanparty_proto::IdentityId;
 
 use crate::link::{DATAGRAM_BUFFER_LEN, LINK_DEAD_AFTER};
-use crate::{ExitCode, Fault, Identity, Link, LinkEnded, RelayKeys, RelayTrust, ServerTls};
+use crate::{ExitCode, Fault, Identity, Link, LinkEnded, RelayKeys, RelayTrust, ServerTls, uplink};
 
 /// Heartbeat: at least one packet a second each way.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -187,14 +187,22 @@ fn cannot_listen(addr: SocketAddr, e: &io::Error) -> Fault {
     Fault::new(code, format!("cannot listen on {addr}/udp: {e}"), advice)
 }
 
-/// A member's end of QUIC: a socket of its own, for remotes of `remote`'s address family.
+/// A member's end of QUIC: a socket of its own, for remotes of `remote`'s address family, bound to `uplink`.
 ///
 /// # Errors
 /// When the socket or TLS cannot be set up.
-pub(crate) fn dial_endpoint(remote: SocketAddr, identity: &Identity, trust: &RelayTrust) -> Result<noq::Endpoint, Fault> {
+pub(crate) fn dial_endpoint(
+    remote: SocketAddr,
+    uplink: Option<&str>,
+    identity: &Identity,
+    trust: &RelayTrust,
+) -> Result<noq::Endpoint, Fault> {
     let failed = |what: &str, e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("{what}: {e}"), "");
     let local: SocketAddr = if remote.is_ipv6() { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
     let socket = udp_socket(local).map_err(|e| failed("cannot open a UDP socket", &e))?;
+    if let Some(uplink) = uplink {
+        uplink::bind(&socket, uplink);
+    }
     let endpoint = noq::Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(noq::TokioRuntime));
     let endpoint = endpoint.map_err(|e| failed("cannot use the UDP socket", &e))?;
     let tls = trust.config(identity).map_err(|e| failed("TLS cannot be set up", &e))?;

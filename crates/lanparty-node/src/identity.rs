@@ -26,17 +26,16 @@ pub struct Identity {
     id: IdentityId,
     certificate: CertificateDer<'static>,
     key: Vec<u8>,
-    file: StateFile,
 }
 
 impl Identity {
     /// Loads the identity from `path`; makes a new one when there is no such file, or when `new` asks for it (the old
-    /// file is then kept with the ending `.bad`).
+    /// file is then kept with the ending `.bad`). The file comes back beside it, to be saved later if the disk is full.
     ///
     /// # Errors
     /// When the file cannot be read or is damaged: it is never replaced silently, because a new identity is a new
     /// machine to the room, to DHCP and to the switch.
-    pub fn load_or_create(path: PathBuf, new: bool) -> Result<Self, StateError> {
+    pub fn load_or_create(path: PathBuf, new: bool) -> Result<(Self, StateFile), StateError> {
         if new && path.exists() {
             let kept = path.with_extension("json.bad");
             std::fs::rename(&path, kept).map_err(|source| StateError::Write { path: path.clone(), source })?;
@@ -47,7 +46,7 @@ impl Identity {
         }
     }
 
-    fn parse(path: &Path, content: Vec<u8>) -> Result<Self, StateError> {
+    fn parse(path: &Path, content: Vec<u8>) -> Result<(Self, StateFile), StateError> {
         let corrupt = |detail: String| StateError::Corrupt { path: path.to_owned(), detail };
         let stored: IdentityFile = serde_json::from_slice(&content).map_err(|e| corrupt(format!("not an identity file: {e}")))?;
         if stored.format != FORMAT {
@@ -57,24 +56,26 @@ impl Identity {
             return Err(corrupt(format!("{} cannot be a machine's MAC address", stored.mac)));
         }
         let key = rcgen::KeyPair::from_pem(&stored.ed25519_pkcs8_pem).map_err(|e| corrupt(format!("its key: {e}")))?;
-        Self::assemble(stored.mac, &key, StateFile::saved(path.to_owned(), content)).map_err(corrupt)
+        let identity = Self::assemble(stored.mac, &key).map_err(corrupt)?;
+        Ok((identity, StateFile::saved(path.to_owned(), content)))
     }
 
-    fn create(path: PathBuf) -> Self {
+    fn create(path: PathBuf) -> (Self, StateFile) {
         let mut random = [0; 6];
         SystemRandom::new().fill(&mut random).expect("INVARIANT: the operating system gives random bytes");
         let mac = MacAddr::locally_administered(random);
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("INVARIANT: an Ed25519 key can be made from random bytes");
         let stored = IdentityFile { format: FORMAT, mac, ed25519_pkcs8_pem: key.serialize_pem() };
         let content = serde_json::to_vec_pretty(&stored).expect("INVARIANT: an identity has a JSON form");
-        Self::assemble(mac, &key, StateFile::save(path, content)).expect("INVARIANT: a fresh key signs its own certificate")
+        let identity = Self::assemble(mac, &key).expect("INVARIANT: a fresh key signs its own certificate");
+        (identity, StateFile::save(path, content))
     }
 
-    fn assemble(mac: MacAddr, key: &rcgen::KeyPair, file: StateFile) -> Result<Self, String> {
+    fn assemble(mac: MacAddr, key: &rcgen::KeyPair) -> Result<Self, String> {
         let params = rcgen::CertificateParams::new(vec!["lanparty-member".to_owned()]).map_err(|e| e.to_string())?;
         let certificate = params.self_signed(key).map_err(|e| e.to_string())?.der().clone();
         let id = identity_of(&certificate).map_err(|e| e.to_string())?;
-        Ok(Self { mac, id, certificate, key: key.serialize_der(), file })
+        Ok(Self { mac, id, certificate, key: key.serialize_der() })
     }
 
     /// The virtual MAC address.
@@ -87,11 +88,6 @@ impl Identity {
     #[must_use]
     pub const fn id(&self) -> IdentityId {
         self.id
-    }
-
-    /// The file behind it.
-    pub const fn file(&mut self) -> &mut StateFile {
-        &mut self.file
     }
 
     pub(crate) fn certificate(&self) -> CertificateDer<'static> {
@@ -111,10 +107,10 @@ mod tests {
     fn the_next_run_is_the_same_machine() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lanparty-client-identity.json");
-        let first = Identity::load_or_create(path.clone(), false).unwrap();
-        let second = Identity::load_or_create(path.clone(), false).unwrap();
+        let (first, _) = Identity::load_or_create(path.clone(), false).unwrap();
+        let (second, _) = Identity::load_or_create(path.clone(), false).unwrap();
         assert_eq!((first.mac(), first.id()), (second.mac(), second.id()));
-        let third = Identity::load_or_create(path.clone(), true).unwrap();
+        let (third, _) = Identity::load_or_create(path.clone(), true).unwrap();
         assert_ne!(first.id(), third.id());
         assert!(path.with_extension("json.bad").exists());
     }

@@ -8,7 +8,7 @@ use noq::ConnectionError;
 
 use crate::control::{self, ControlReader, ControlWriter};
 use crate::endpoint::dial_endpoint;
-use crate::{ExitCode, Fault, Identity, Link, LinkEnded, RelayAddress, RelayTrust};
+use crate::{ExitCode, Fault, Identity, Link, LinkEnded, RelayAddress, RelayTrust, uplink};
 
 /// Time for one address of the relay to answer.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -18,6 +18,8 @@ const WELCOME_TIMEOUT: Duration = Duration::from_secs(3);
 const SETTLE_MAX: Duration = Duration::from_millis(800);
 /// The path is taken as settled when its budget has not moved for this long, or for four round trips.
 const SETTLE_QUIET: Duration = Duration::from_millis(40);
+/// Time for a farewell to reach the relay.
+const CLOSE_LINGER: Duration = Duration::from_millis(200);
 const SETTLE_POLL: Duration = Duration::from_millis(2);
 
 /// Why joining failed.
@@ -77,7 +79,16 @@ pub struct Dialer {
     relay: RelayAddress,
     server_name: String,
     trust: RelayTrust,
-    endpoints: Vec<(bool, noq::Endpoint)>,
+    /// The tunnel's own interface: never the way to the relay.
+    own_interface: Option<String>,
+    endpoints: Vec<DialEndpoint>,
+}
+
+/// A socket and the uplink it is bound to.
+struct DialEndpoint {
+    is_ipv6: bool,
+    uplink: Option<String>,
+    endpoint: noq::Endpoint,
 }
 
 impl Dialer {
@@ -85,7 +96,22 @@ impl Dialer {
     #[must_use]
     pub fn new(relay: RelayAddress, server_name: Option<String>, trust: RelayTrust) -> Self {
         let server_name = server_name.unwrap_or_else(|| relay.host().to_owned());
-        Self { relay, server_name, trust, endpoints: vec![] }
+        Self { relay, server_name, trust, own_interface: None, endpoints: vec![] }
+    }
+
+    /// Names the tunnel's own interface, so that a default route learnt through the tunnel never carries the tunnel.
+    #[must_use]
+    pub fn avoiding(mut self, interface: String) -> Self {
+        self.own_interface = Some(interface);
+        self
+    }
+
+    /// Waits until the relay knows that we are gone, for a moment at most.
+    pub async fn close(&self, reason: &str) {
+        for dial in &self.endpoints {
+            dial.endpoint.close(noq::VarInt::from_u32(0), reason.as_bytes());
+            let _ = tokio::time::timeout(CLOSE_LINGER, dial.endpoint.wait_idle()).await;
+        }
     }
 
     /// The relay.
@@ -134,14 +160,20 @@ impl Dialer {
         }
     }
 
-    /// One socket per address family, kept over reconnects.
+    /// One socket per address family, kept over reconnects while the uplink stays the same.
     fn endpoint(&mut self, remote: SocketAddr, identity: &Identity) -> Result<noq::Endpoint, Fault> {
-        let family = remote.is_ipv6();
-        if let Some((_, endpoint)) = self.endpoints.iter().find(|(f, _)| *f == family) {
-            return Ok(endpoint.clone());
+        let is_ipv6 = remote.is_ipv6();
+        let known = self.endpoints.iter().position(|d| d.is_ipv6 == is_ipv6);
+        let before = known.and_then(|i| self.endpoints[i].uplink.clone());
+        let uplink = uplink::toward(remote).filter(|u| Some(u) != self.own_interface.as_ref()).or(before);
+        if let Some(i) = known {
+            if self.endpoints[i].uplink == uplink {
+                return Ok(self.endpoints[i].endpoint.clone());
+            }
+            self.endpoints.swap_remove(i);
         }
-        let endpoint = dial_endpoint(remote, identity, &self.trust)?;
-        self.endpoints.push((family, endpoint.clone()));
+        let endpoint = dial_endpoint(remote, uplink.as_deref(), identity, &self.trust)?;
+        self.endpoints.push(DialEndpoint { is_ipv6, uplink, endpoint: endpoint.clone() });
         Ok(endpoint)
     }
 

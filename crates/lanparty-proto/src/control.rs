@@ -154,6 +154,11 @@ pub enum Control {
         /// Whether its Ethernet has a carrier.
         up: bool,
     },
+    /// Relay to member: something its owner should know, in words.
+    Notice {
+        /// The words.
+        message: String,
+    },
     /// Either way: I am leaving.
     Bye {
         /// Why, in words.

@@ -1,1 +1,64 @@
-fn main() {}
+//! `lanparty`: the one tool. Every role is a library; this file only chooses.
+
+mod manual;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use lanparty_node::block_on;
+
+/// Distant machines on one Ethernet.
+///
+/// A friend at home joins the LAN at the venue: gets a lease from its DHCP server, appears in its switch, and sees its game
+/// servers. One program each: a relay that all can reach, a gateway on the LAN, a client per remote machine.
+#[derive(Parser)]
+#[command(name = "lanparty", version, propagate_version = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    role: Role,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lanparty relay --dev-cert-der-out relay-cert.der
+  lanparty gateway --relay relay.example.net --server-name lanparty-relay.local --relay-ca-cert relay-cert.der --room ROOM1 --interface eth0
+  lanparty client  --relay relay.example.net --server-name lanparty-relay.local --relay-ca-cert relay-cert.der --room ROOM1 --dhcp
+
+Exit codes: 0 ok, 1 unexpected, 2 configuration, 3 permission or missing driver, 4 refused by the peer.";
+
+#[derive(Subcommand)]
+enum Role {
+    /// Join a room: this machine appears in its LAN through a TAP interface
+    Client(lanparty_client_core::ClientArgs),
+    /// Bridge a physical LAN into a room
+    Gateway(lanparty_gateway::GatewayArgs),
+    /// Run the relay that members of rooms meet at
+    Relay(lanparty_relay::RelayArgs),
+    /// Show what the lanparty programs on this machine are doing
+    Status(status::StatusArgs),
+    /// Print shell completions
+    Completions {
+        /// For this shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory
+    Manual {
+        /// The directory, e.g. /usr/local/share/man/man1
+        directory: std::path::PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().role {
+        Role::Client(args) => block_on(lanparty_client_core::run(args)),
+        Role::Gateway(args) => block_on(lanparty_gateway::run(args)),
+        Role::Relay(args) => block_on(lanparty_relay::run(args)),
+        Role::Status(args) => block_on(status::run(args)),
+        Role::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "lanparty", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+        Role::Manual { directory } => block_on(async { manual::write(&Cli::command(), &directory) }),
+    }
+}

@@ -1,0 +1,81 @@
+//! This machine's own DHCP client, run on the TAP when the user asks for it.
+//!
+//! It sets the address and nothing else: a default route or name server from the LAN would take this machine's internet
+//! with it.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use lanparty_node::{ExitCode, Fault, runtime_dir};
+use tokio::process::{Child, Command};
+use tracing::info;
+
+/// Serves udhcpc (`$1`, `$ip`, `$mask`) and dhclient (`$reason`, `$new_ip_address`, `$new_subnet_mask`).
+const SCRIPT: &str = r#"#!/bin/sh
+# Written by lanparty at every start: sets the leased address, takes no routes and no name servers.
+event="${reason:-$1}"
+case "$event" in
+bound | renew | BOUND | RENEW | REBIND | REBOOT)
+    ip address replace "${new_ip_address:-$ip}/${new_subnet_mask:-${mask:-24}}" broadcast + dev "$interface" ;;
+deconfig | EXPIRE | FAIL | STOP | RELEASE)
+    ip -4 address flush dev "$interface" ;;
+esac
+exit 0
+"#;
+
+/// A DHCP client at work. Ended when dropped.
+pub(crate) struct DhcpClient {
+    child: Child,
+    name: &'static str,
+    files: Vec<PathBuf>,
+}
+
+impl DhcpClient {
+    /// Starts the first DHCP client this machine has.
+    pub(crate) fn start(interface: &str) -> Result<Self, Fault> {
+        let dir = runtime_dir();
+        let script = dir.join(format!("dhcp-{}.sh", std::process::id()));
+        let failed = |e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("cannot start a DHCP client: {e}"), "");
+        std::fs::create_dir_all(&dir).and_then(|()| write_script(&script)).map_err(|e| failed(&e))?;
+        let (leases, pid) = (script.with_extension("leases"), script.with_extension("pid"));
+        let mut udhcpc = Command::new("udhcpc");
+        udhcpc.args(["-f", "-t", "5", "-T", "2", "-A", "5", "-i", interface, "-s"]).arg(&script);
+        let mut dhclient = Command::new("dhclient");
+        dhclient.args(["-4", "-d", "-q", "-sf"]).arg(&script).arg("-lf").arg(&leases).arg("-pf").arg(&pid).arg(interface);
+        let files = vec![script, leases, pid];
+        for (name, command) in [("udhcpc", &mut udhcpc), ("dhclient", &mut dhclient)] {
+            match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn() {
+                Ok(child) => {
+                    info!(%interface, program = name, "DHCP client started");
+                    return Ok(Self { child, name, files });
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(failed(&format!("{name}: {e}"))),
+            }
+        }
+        let advice = "install udhcpc or isc-dhcp-client, or leave --dhcp out and set the address yourself";
+        Err(Fault::new(ExitCode::Permission, "this machine has no DHCP client that lanparty knows", advice))
+    }
+
+    /// Resolves when the client ended by itself, with words. Cancel-safe.
+    pub(crate) async fn ended(&mut self) -> String {
+        match self.child.wait().await {
+            Ok(status) => format!("{} ended: {status}", self.name),
+            Err(e) => format!("{} is lost: {e}", self.name),
+        }
+    }
+}
+
+impl Drop for DhcpClient {
+    fn drop(&mut self) {
+        // The process itself ends by `kill_on_drop`.
+        self.files.iter().for_each(|f| drop(std::fs::remove_file(f)));
+    }
+}
+
+fn write_script(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, SCRIPT)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+}

@@ -1,0 +1,240 @@
+//! The life of a gateway: check, open, join, bridge, and leave nothing behind.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lanparty_core::{Announcer, Roster};
+use lanparty_nic::{Device, DeviceFault, LinkState, PacketSocket};
+use lanparty_node::{
+    AsyncDevice, Dialer, ExitCode, Fault, Identity, JoinRequest, MemberDriver, RelayTrust, Session, SessionEvent, StateDir, StateFile,
+    StatusSocket, shutdown_requested, software, start_logging,
+};
+use lanparty_proto::{Control, MacAddr, MemberInfo, Role};
+use serde_json::{Value, json};
+use tracing::{debug, info, warn};
+
+use crate::lan::LanState;
+use crate::{GatewayArgs, lan};
+
+/// How often the LAN's cable is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+const IDENTITY_FILE: &str = "lanparty-gateway-identity.json";
+
+/// Runs a gateway until it is asked to end.
+///
+/// # Errors
+/// A [`Fault`] in words for the operator.
+pub async fn run(args: GatewayArgs) -> Result<(), Fault> {
+    start_logging(args.log_format);
+    let mac = lan::check(&args.interface)?;
+    let trust = RelayTrust::load(args.relay_ca_cert.as_deref())?;
+    let (identity, identity_file) = load_identity(&args)?;
+    info!("lanparty-gateway opening interface {} and connecting to relay {}", args.interface, args.relay);
+    let socket = lan::open(&args.interface)?;
+    info!(%mac, "lanparty-gateway opened AF_PACKET socket on {}", args.interface);
+    let mut gateway = Gateway::new(args, mac, trust, identity, identity_file, socket)?;
+    let mut status =
+        StatusSocket::open("gateway").inspect_err(|e| warn!("no status socket, `lanparty status` will not see this gateway: {e}")).ok();
+    let outcome = gateway.serve(&mut status).await;
+    gateway.session.end("the gateway is ending").await;
+    outcome
+}
+
+fn load_identity(args: &GatewayArgs) -> Result<(Identity, StateFile), Fault> {
+    let path = StateDir::locate(args.state_dir.clone()).file(IDENTITY_FILE);
+    let (identity, file) = Identity::load_or_create(path.clone(), false)?;
+    info!(file = %path.display(), identity = %identity.id(), "gateway identity");
+    if let Some(why) = file.unsaved() {
+        warn!(
+            "the identity is not saved, so after a restart the relay may take this for a second gateway for a moment; trying again: {why}"
+        );
+    }
+    Ok((identity, file))
+}
+
+struct Gateway {
+    args: GatewayArgs,
+    session: Session<PacketSocket>,
+    identity_file: StateFile,
+    announcer: Announcer,
+    mac: MacAddr,
+    lan: LanState,
+}
+
+impl Gateway {
+    fn new(
+        args: GatewayArgs,
+        mac: MacAddr,
+        trust: RelayTrust,
+        identity: Identity,
+        identity_file: StateFile,
+        socket: PacketSocket,
+    ) -> Result<Self, Fault> {
+        let lan = LanState { link: socket.link() };
+        let device =
+            AsyncDevice::new(socket).map_err(|e| Fault::new(ExitCode::Unexpected, format!("cannot watch {}: {e}", args.interface), ""))?;
+        let request = JoinRequest {
+            role: Role::Gateway,
+            room: args.room.clone(),
+            mac,
+            software: software("lanparty-gateway"),
+            lan_up: lan.is_up(),
+            resume: None,
+        };
+        let dialer = Dialer::new(args.relay.clone(), args.server_name.clone(), trust);
+        let driver = MemberDriver::new(Role::Gateway, args.interface.clone(), Some(device));
+        let session = Session::start(driver, dialer, Arc::new(identity), request, Duration::from_secs(args.connect_timeout));
+        Ok(Self { args, session, identity_file, announcer: Announcer::default(), mac, lan })
+    }
+
+    async fn serve(&mut self, status: &mut Option<StatusSocket>) -> Result<(), Fault> {
+        let mut look = tokio::time::interval(LOOK_INTERVAL);
+        let mut shutdown = std::pin::pin!(shutdown_requested());
+        loop {
+            let due = self.announcer.next_due();
+            tokio::select! {
+                event = self.session.next_event() => self.handle(event)?,
+                () = until(due) => self.announce(),
+                _ = look.tick() => self.look().await,
+                Some(request) = next_request(status) => drop(request.send(self.report())),
+                reason = &mut shutdown => {
+                    info!("lanparty-gateway ending: {}", reason.unwrap_or("signals cannot be watched"));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, event: SessionEvent) -> Result<(), Fault> {
+        match event {
+            SessionEvent::Joined { again } => self.joined(again),
+            SessionEvent::Left => self.announcer.clear(),
+            SessionEvent::Control(message) => self.control(&message),
+            SessionEvent::Failed(fault) => return Err(fault),
+            // The cable's state is looked at four times a second; the socket is opened again then.
+            SessionEvent::DeviceFailed(e) if DeviceFault::of(&e).is_some() => debug!("{}: {e}", self.args.interface),
+            SessionEvent::DeviceFailed(e) => warn!("interface {} failed: {e}; opening it again", self.args.interface),
+        }
+        Ok(())
+    }
+
+    fn joined(&mut self, again: bool) {
+        let Some(roster) = self.session.roster() else { return };
+        let (peer, mtu) = (roster.own().id, roster.lan_mtu());
+        info!(room = %self.args.room, lan_mtu = %mtu, again, "lanparty-gateway connected as peer {peer}");
+        info!("lanparty-gateway bridging frames; press Ctrl-C to stop");
+        for member in roster.members().cloned().collect::<Vec<_>>() {
+            self.member_joined(&member);
+        }
+        self.announce();
+    }
+
+    fn control(&mut self, message: &Control) {
+        match message {
+            Control::MemberJoined { member } => {
+                self.member_joined(member);
+                self.announce();
+            }
+            Control::MemberLeft { id, reason } => {
+                info!("gateway control event: client peer {id} left: {reason}");
+                self.announcer.left(*id);
+            }
+            Control::LanMtu { mtu } => info!("LAN MTU is {mtu}"),
+            Control::Notice { message } => warn!("{message}"),
+            _ => {}
+        }
+    }
+
+    fn member_joined(&mut self, member: &MemberInfo) {
+        if member.role == Role::Client {
+            info!("gateway control event: client peer {} joined with MAC {}", member.id, member.mac);
+            self.announcer.joined(member.id, member.mac, Instant::now());
+        }
+    }
+
+    /// Sends what is due from the members' MAC addresses into the LAN, so that its switches learn this port.
+    fn announce(&mut self) {
+        while let Some(announcement) = self.announcer.poll(Instant::now()) {
+            let Some(device) = self.session.driver.device() else { return };
+            let frame = Bytes::from(announcement.frame());
+            let (peer_id, mac, reason) = (announcement.member, announcement.mac, announcement.reason.as_str());
+            match device.send(&[frame]) {
+                Ok(0) => info!(interface = %self.args.interface, %peer_id, %mac, %reason, "gateway CAM refresh"),
+                Ok(_) => {
+                    warn!(interface = %self.args.interface, %peer_id, %mac, %reason, "gateway CAM refresh not sent: the interface is busy")
+                }
+                Err(e) => debug!(interface = %self.args.interface, %peer_id, "gateway CAM refresh not sent: {e}"),
+            }
+        }
+    }
+
+    /// Looks at the cable; says, tells the room and resumes when it changed; saves what a full disk kept back.
+    async fn look(&mut self) {
+        let open = self.session.driver.device().map(|d| d.device_ref());
+        let (lan, reopened) = lan::look(&self.args.interface, open);
+        if let Some(device) = reopened {
+            info!(interface = %self.args.interface, "lanparty-gateway opened AF_PACKET socket on {}", self.args.interface);
+            self.session.driver.set_device(Some(device));
+        } else if lan.link == LinkState::Gone {
+            self.session.driver.set_device(None);
+        }
+        if lan != self.lan {
+            self.lan_changed(lan).await;
+        }
+        if self.identity_file.retry() && self.identity_file.unsaved().is_none() {
+            info!("the identity is saved now");
+        }
+    }
+
+    async fn lan_changed(&mut self, lan: LanState) {
+        let was_up = self.lan.is_up();
+        self.lan = lan;
+        if lan.is_up() {
+            info!(interface = %self.args.interface, "interface {} is up again; bridging resumes", self.args.interface);
+            self.announcer.lan_returned(Instant::now());
+            self.announce();
+        } else {
+            warn!(interface = %self.args.interface, "interface {} is {}; staying joined, bridging resumes when it is back", self.args.interface, lan.in_words());
+        }
+        if was_up != lan.is_up() {
+            self.session.set_lan_state(lan.is_up()).await;
+        }
+    }
+
+    fn report(&mut self) -> Value {
+        let roster = self.session.roster();
+        let members: Vec<_> = roster.map(|r| r.members().cloned().collect()).unwrap_or_default();
+        let (peer, lan_mtu) = (roster.map(|r| r.own().id), roster.map(Roster::lan_mtu));
+        let link = self.session.driver.link();
+        let (sent, lost) = link.map_or((0, 0), lanparty_node::Link::packets);
+        let rtt = link.and_then(lanparty_node::Link::rtt);
+        let mut report = json!({
+            "program": "lanparty-gateway",
+            "version": env!("CARGO_PKG_VERSION"),
+            "room": self.args.room, "relay": self.args.relay.to_string(), "relay_reachable": peer.is_some(),
+            "peer": peer, "members": members, "interface": self.args.interface, "mac": self.mac,
+            "lan": self.lan.in_words(), "lan_up": self.lan.is_up(), "lan_mtu": lan_mtu,
+            "rtt_ms": rtt.map(|r| r.as_secs_f64() * 1e3), "packets_sent": sent, "packets_lost": lost,
+            "frames": self.session.driver.report(),
+        });
+        if let Some(device) = self.session.driver.device() {
+            report["device"] = json!(format!("{:?}", device.device_ref().stats()));
+        }
+        report
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_request(status: &mut Option<StatusSocket>) -> Option<lanparty_node::StatusRequest> {
+    match status {
+        Some(socket) => socket.next().await,
+        None => std::future::pending().await,
+    }
+}

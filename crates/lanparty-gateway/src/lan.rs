@@ -1,0 +1,57 @@
+//! The LAN side: the interface that was asked for, checked before anybody hears of us, and opened again after it was away.
+
+use lanparty_nic::{FactsError, LinkState, PacketError, PacketSocket, check_lan_interface, interface_facts, list_interfaces};
+use lanparty_node::{AsyncDevice, ExitCode, Fault};
+use lanparty_proto::MacAddr;
+
+/// What is known of the LAN's cable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LanState {
+    pub(crate) link: LinkState,
+}
+
+impl LanState {
+    pub(crate) fn is_up(self) -> bool {
+        self.link == LinkState::Up
+    }
+
+    pub(crate) const fn in_words(self) -> &'static str {
+        match self.link {
+            LinkState::Up => "up",
+            LinkState::NoCarrier => "without carrier: its cable is unplugged",
+            LinkState::Down => "switched off",
+            LinkState::Gone => "gone",
+        }
+    }
+}
+
+/// The interface's MAC address, or why it cannot be the LAN's.
+pub(crate) fn check(interface: &str) -> Result<MacAddr, Fault> {
+    let failed = |e: FactsError| Fault::new(ExitCode::Unexpected, format!("cannot look at the interfaces: {e}"), "");
+    let facts = interface_facts(interface).map_err(failed)?;
+    let all = list_interfaces().map_err(failed)?;
+    check_lan_interface(&facts, &all).map_err(|unfit| Fault::new(ExitCode::Configuration, unfit.to_string(), ""))?;
+    facts
+        .mac
+        .ok_or_else(|| Fault::new(ExitCode::Configuration, format!("{interface} has no MAC address"), "choose a wired Ethernet interface"))
+}
+
+/// Opens the interface for every frame on it.
+pub(crate) fn open(interface: &str) -> Result<PacketSocket, Fault> {
+    PacketSocket::open(interface).map_err(|e: PacketError| {
+        let code = if e.is_usage() { ExitCode::Configuration } else { ExitCode::Permission };
+        Fault::new(code, e.to_string(), "")
+    })
+}
+
+/// The state of an open interface, or of one that may be back.
+pub(crate) fn look(interface: &str, open: Option<&PacketSocket>) -> (LanState, Option<AsyncDevice<PacketSocket>>) {
+    if let Some(link) = open.map(PacketSocket::link).filter(|link| *link != LinkState::Gone) {
+        return (LanState { link }, None);
+    }
+    let reopened = PacketSocket::open(interface).ok().and_then(|socket| Some((socket.link(), AsyncDevice::new(socket).ok()?)));
+    match reopened {
+        Some((link, device)) => (LanState { link }, Some(device)),
+        None => (LanState { link: LinkState::Gone }, None),
+    }
+}

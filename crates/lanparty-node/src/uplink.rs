@@ -1,0 +1,45 @@
+//! Which interface leads to the relay, and how a socket stays on it.
+//!
+//! A LAN's DHCP server may hand a client a default route through the tunnel. The tunnel's own packets must never follow
+//! it (THREATS D9), so the socket is bound to the uplink that led to the relay before.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use socket2::SockRef;
+use tracing::debug;
+
+/// The interface by which this machine reaches `remote` now. `None` when that is itself, or cannot be told.
+pub(crate) fn toward(remote: SocketAddr) -> Option<String> {
+    if remote.ip().is_loopback() {
+        return None;
+    }
+    let any: SocketAddr = if remote.is_ipv6() { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
+    let socket = UdpSocket::bind(any).ok()?;
+    // Sends nothing: connecting a UDP socket only asks the routing table.
+    socket.connect(remote).ok()?;
+    let local = socket.local_addr().ok()?.ip();
+    if local == remote.ip() { None } else { owner_of(local) }
+}
+
+/// The IPv4 addresses of an interface now; none when there is no such interface.
+#[must_use]
+pub fn ipv4_addresses(interface: &str) -> Vec<Ipv4Addr> {
+    let all = if_addrs::get_if_addrs().unwrap_or_default();
+    let of_interface = all.into_iter().filter(|i| i.name == interface);
+    of_interface.filter_map(|i| if let IpAddr::V4(ip) = i.ip() { Some(ip) } else { None }).collect()
+}
+
+fn owner_of(address: IpAddr) -> Option<String> {
+    let interfaces = if_addrs::get_if_addrs().ok()?;
+    interfaces.into_iter().find(|i| i.ip() == address && !i.is_loopback()).map(|i| i.name)
+}
+
+/// Keeps `socket` on `interface` (SO_BINDTODEVICE). Without the permission the routing table decides, as for any program.
+pub(crate) fn bind(socket: &UdpSocket, interface: &str) {
+    #[cfg(target_os = "linux")]
+    if let Err(e) = SockRef::from(socket).bind_device(Some(interface.as_bytes())) {
+        debug!(%interface, "the socket stays unbound: {e}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (SockRef::from(socket), interface);
+}

@@ -1,0 +1,100 @@
+//! `lanparty status`: what the programs on this machine are doing, in words or JSON.
+
+use std::io::Write;
+
+use clap::Args;
+use lanparty_node::{ExitCode, Fault, query_all};
+use serde_json::Value;
+
+#[derive(Args)]
+pub(crate) struct StatusArgs {
+    /// Print JSON: an array with one object per program
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(args: StatusArgs) -> Result<(), Fault> {
+    let programs = query_all().await.map_err(|e| {
+        let advice = "ask as the user who started the program, often root";
+        Fault::new(ExitCode::Permission, format!("cannot look for running programs: {e}"), advice)
+    })?;
+    let text = if args.json {
+        format!("{}\n", serde_json::to_string_pretty(&programs).expect("INVARIANT: a JSON value has a text"))
+    } else if programs.is_empty() {
+        "no lanparty program is running here, or it belongs to another user\n".to_owned()
+    } else {
+        programs.iter().map(in_words).collect::<Vec<_>>().join("\n")
+    };
+    // A closed pipe (`lanparty status | head`) is no fault.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+fn in_words(program: &Value) -> String {
+    let name = program["program"].as_str().unwrap_or("a program that does not answer");
+    let mut out = format!("{name} {}\n", text(&program["version"]));
+    match name {
+        "lanparty-relay" => relay(program, &mut out),
+        "lanparty-client" | "lanparty-gateway" => member(program, &mut out),
+        _ => out.push_str(&format!("  {}: {}\n", text(&program["socket"]), text(&program["error"]))),
+    }
+    out
+}
+
+fn relay(program: &Value, out: &mut String) {
+    out.push_str(&format!("  listening on {}, {} connections\n", text(&program["listen"]), program["connections"]));
+    for room in array(&program["rooms"]) {
+        out.push_str(&format!("  room {}, LAN MTU {}\n", text(&room["room"]), room["lan_mtu"]));
+        for m in array(&room["members"]) {
+            out.push_str(&format!(
+                "    {} peer {} {} from {} for {} s, datagrams up {} down {}{}\n",
+                text(&m["role"]),
+                m["member"],
+                text(&m["mac"]),
+                text(&m["remote"]),
+                m["joined_s_ago"],
+                m["budget_up"],
+                m["budget_down"],
+                if m["lan_up"] == Value::Bool(false) { ", its LAN has no carrier" } else { "" },
+            ));
+            frames("from it", &m["from_member"], out);
+            out.push_str(&format!("      toward it: {} sent, {} dropped\n", m["copies_out"], m["copies_dropped"]));
+        }
+    }
+}
+
+fn member(program: &Value, out: &mut String) {
+    let reachable = if program["relay_reachable"] == Value::Bool(true) { "joined" } else { "not joined" };
+    out.push_str(&format!("  room {} at {}: {reachable}", text(&program["room"]), text(&program["relay"])));
+    if let Some(rtt) = program["rtt_ms"].as_f64() {
+        out.push_str(&format!(", RTT {rtt:.1} ms"));
+    }
+    out.push_str(&format!("\n  interface {} MAC {} LAN MTU {}", text(&program["interface"]), text(&program["mac"]), program["lan_mtu"]));
+    let addresses: Vec<String> = array(&program["addresses"]).iter().map(text).collect();
+    if !addresses.is_empty() {
+        out.push_str(&format!(" address {}", addresses.join(", ")));
+    }
+    out.push('\n');
+    for m in array(&program["members"]) {
+        out.push_str(&format!("    {} peer {} {}\n", text(&m["role"]), m["id"], text(&m["mac"])));
+    }
+    frames("out", &program["frames"]["outbound"], out);
+    frames("in ", &program["frames"]["inbound"], out);
+}
+
+fn frames(label: &str, counters: &Value, out: &mut String) {
+    out.push_str(&format!("      {label}: {} frames, {} forwarded", counters["frames_in"], counters["forwarded"]));
+    let drops: Vec<String> = counters["dropped"]
+        .as_object()
+        .map(|all| all.iter().filter(|(_, n)| n.as_u64().is_some_and(|n| n > 0)).map(|(reason, n)| format!("{reason} {n}")).collect())
+        .unwrap_or_default();
+    out.push_str(&if drops.is_empty() { ", none dropped\n".to_owned() } else { format!(", dropped: {}\n", drops.join(", ")) });
+}
+
+fn array(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
