@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::command::run;
 use crate::labwire::LabWire;
 use crate::link::End;
-use crate::namespace::{Namespace, NamespaceOptions, OWNER_VARIABLE};
+use crate::namespace::{Namespace, NamespaceOptions, OWNER_VARIABLE, etc_dir};
 use crate::process::lock;
 
 /// Set to keep logs and files of every lab (those of a panicking test are always kept).
@@ -138,6 +138,9 @@ fn remove_leftovers(root: &Path) {
     for netns in names(Path::new("/run/netns")) {
         remove_namespace(&netns, &netns);
     }
+    for netns in names(Path::new("/etc/netns")) {
+        let _ = fs::remove_dir_all(etc_dir(&netns));
+    }
     for name in names(root).into_iter().filter(|_| std::env::var_os(KEEP_VARIABLE).is_none()) {
         let _ = fs::remove_dir_all(root.join(name));
     }
@@ -157,6 +160,7 @@ fn remove_namespace(netns: &str, owner: &str) {
         let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
     }
     let _ = run(&["ip", "netns", "del", netns]);
+    let _ = fs::remove_dir_all(etc_dir(netns));
 }
 
 /// Does this process carry the mark of the lab that made `owner`?

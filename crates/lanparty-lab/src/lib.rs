@@ -14,7 +14,10 @@
 //!
 //! Everything lives inside namespaces and is gone when the [`Lab`] is dropped; what a killed test leaves is removed by the next lab.
 
+mod binaries;
 mod command;
+mod dhcp;
+mod game;
 mod lab;
 mod labwire;
 mod link;
@@ -24,8 +27,12 @@ mod ping;
 mod probe;
 mod process;
 mod requirements;
+mod topology;
 
+pub use binaries::{BIN_DIR_VARIABLE, Binaries};
 pub use command::{Output, run, run_any};
+pub use dhcp::{DhcpClient, DhcpServer, ServerLease, dhclient, start_dhclient};
+pub use game::{GameInfo, browse_lan, game_server};
 pub use lab::{DIR_VARIABLE, KEEP_VARIABLE, Lab, SEED_VARIABLE};
 pub use labwire::{Direction, LabWire, LabWireStats, Side, Verdict};
 pub use link::{End, MacEntry, Offloads, Switch, address, veth};
@@ -35,6 +42,7 @@ pub use ping::{PingStats, ping, ping_with};
 pub use probe::{Arrival, Probe, ProbeReport};
 pub use process::{Proc, Program};
 pub use requirements::{LAB_VARIABLE, Missing, Requirements, Tool};
+pub use topology::{Internet, LAN, Pair, PairOptions, Party, PartyOptions, Uplink, WAN};
 
 // What wires are described with.
 pub use lanparty_sim::{Impairment, ImpairmentError, Lateness, WireStats};

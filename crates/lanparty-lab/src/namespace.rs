@@ -1,6 +1,7 @@
 //! One machine of the lab: a network namespace with its own interfaces, addresses, routes and processes.
 
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
@@ -23,11 +24,13 @@ pub struct NamespaceOptions {
     pub ipv6_quiet: bool,
     /// TCP congestion control of its sockets. Default: cubic, what most machines at a LAN party use; the kernel's own default when absent.
     pub congestion_control: String,
+    /// The name server its programs ask. Default: none, so that a look-up fails at once instead of waiting for one outside the lab.
+    pub nameserver: Option<Ipv4Addr>,
 }
 
 impl Default for NamespaceOptions {
     fn default() -> Self {
-        Self { ipv6_quiet: true, congestion_control: "cubic".into() }
+        Self { ipv6_quiet: true, congestion_control: "cubic".into(), nameserver: None }
     }
 }
 
@@ -52,6 +55,7 @@ impl Namespace {
     pub(crate) fn create(owner: &str, host: &str, dir: &Path, options: &NamespaceOptions) -> Result<Self> {
         let netns = format!("{owner}-{host}");
         run(&["ip", "netns", "add", &netns])?;
+        write_resolv_conf(&netns, options.nameserver);
         let inner =
             Inner { host: host.into(), netns, owner: owner.into(), dir: dir.into(), procs: Mutex::default(), spawned: Mutex::default() };
         let namespace = Self { inner: Arc::new(inner) };
@@ -143,7 +147,7 @@ impl Namespace {
     }
 
     /// The first IPv4 address of an interface, if it has one.
-    pub fn ipv4(&self, interface: &str) -> Result<Option<std::net::Ipv4Addr>> {
+    pub fn ipv4(&self, interface: &str) -> Result<Option<Ipv4Addr>> {
         let links = self.ip(&format!("-j -4 addr show dev {interface}"))?;
         let links: Vec<serde_json::Value> = serde_json::from_str(&links.stdout).context("the answer of `ip -j addr`")?;
         let address = links.first().and_then(|link| link["addr_info"][0]["local"].as_str());
@@ -161,4 +165,17 @@ impl Namespace {
             proc.kill();
         }
     }
+}
+
+/// Where `ip netns exec` takes the namespace's own files of `/etc` from.
+pub(crate) fn etc_dir(netns: &str) -> PathBuf {
+    Path::new("/etc/netns").join(netns)
+}
+
+/// Names are looked up on the loopback, where nobody answers, or at the name server asked for. Where `/etc` cannot be written
+/// (a user namespace), programs of the lab see the machine's own file, and a look-up takes its time to fail.
+fn write_resolv_conf(netns: &str, nameserver: Option<Ipv4Addr>) {
+    let dir = etc_dir(netns);
+    let address = nameserver.unwrap_or(Ipv4Addr::LOCALHOST);
+    let _ = std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(dir.join("resolv.conf"), format!("nameserver {address}\n")));
 }

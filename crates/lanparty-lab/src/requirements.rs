@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Result, bail};
 
@@ -11,6 +12,9 @@ use crate::command::{run, run_any};
 
 /// Set to `required` where a missing requirement must fail the tests instead of skipping them (CI).
 pub const LAB_VARIABLE: &str = "LANPARTY_LAB";
+
+/// Tells the attempts of one process's threads apart.
+static TRIES: AtomicU32 = AtomicU32::new(0);
 
 /// Programs that a test can ask for, and the Debian package that brings each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,7 +151,7 @@ pub(crate) fn find_program(name: &str) -> Option<std::path::PathBuf> {
 }
 
 fn namespace_trouble() -> Option<String> {
-    let name = format!("lp{}-probe", std::process::id());
+    let name = format!("lp{}-{}-try", std::process::id(), TRIES.fetch_add(1, Ordering::Relaxed));
     let made = run(&["ip", "netns", "add", &name]);
     let _ = run_any(&["ip", "netns", "del", &name]);
     made.err().map(|error| format!("the right to make network namespaces ({error}); root, or `unshare -Urnm` with a tmpfs on /run, has it"))
