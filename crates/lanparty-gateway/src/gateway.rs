@@ -81,6 +81,7 @@ impl Gateway {
             software: software("lanparty-gateway"),
             lan_up: lan.is_up(),
             resume: None,
+            budget_max: None,
         };
         let dialer = Dialer::new(args.relay.clone(), args.server_name.clone(), trust);
         let driver = MemberDriver::new(Role::Gateway, args.interface.clone(), Some(device));

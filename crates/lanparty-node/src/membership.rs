@@ -58,6 +58,8 @@ pub struct JoinRequest {
     pub lan_up: bool,
     /// The number it had before.
     pub resume: Option<MemberId>,
+    /// Announce no more than this, whatever the path takes.
+    pub budget_max: Option<DatagramBudget>,
 }
 
 /// A joined room.
@@ -240,7 +242,8 @@ async fn say_hello(link: &Link, request: &JoinRequest) -> Result<(ControlReader,
         let cause = format!("the relay broke off while joining: {e}");
         JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, "look at the relay's log"))
     };
-    let budget = settled_budget(link).await;
+    let found = settled_budget(link).await;
+    let budget = request.budget_max.map_or(found, |max| max.min(found));
     if budget.lan_mtu().is_none() {
         let cause =
             format!("the path to the relay takes datagrams of {budget} bytes only; an Ethernet of {LAN_MTU_MIN} bytes does not fit");

@@ -136,7 +136,9 @@ impl RunningRelay {
         }
     }
 
-    fn report(&self) -> serde_json::Value {
+    /// What `lanparty status` shows.
+    #[must_use]
+    pub fn report(&self) -> serde_json::Value {
         json!({
             "program": "lanparty-relay",
             "version": env!("CARGO_PKG_VERSION"),
