@@ -4,7 +4,7 @@ use etherparse::{
     IpFragOffset, IpNumber, Ipv4Header, Ipv6Extensions, Ipv6FragmentHeader, Ipv6Header, Ipv6RawExtHeader, PacketBuilder, SlicedPacket,
     TransportSlice,
 };
-use lanparty_proto::corpus::wire::{self, Ipv4, Ipv6};
+use lanparty_proto::corpus::wire::{self, Header, Ipv4, Ipv6};
 use lanparty_proto::corpus::{Case, corpus};
 use lanparty_proto::{AdmissionPolicy, DatagramBudget, DropReason, Frame, LanMtu, MacAddr, Source, TrafficClass, admit};
 use proptest::prelude::*;
@@ -152,11 +152,16 @@ fn a_frame_to_many_is_charged_to_the_class_of_its_purpose() {
         (many, (wire::IPV4, Ipv4::new(wire::UDP).fragment(9, false).packet(&[0; 40])), Discovery),
         (wire::HOST, (wire::IPV4, Ipv4::new(wire::UDP).fragment(9, false).packet(&wire::udp(67, 68, &[]))), Other),
         (many, (wire::IPV4, Ipv4::new(wire::TCP).packet(&wire::tcp())), Other),
+        (many, (wire::IPV6, Ipv6::default().packet(&[], wire::TCP, &[135; 20])), Other),
+        (many, (wire::IPV6, Ipv6::default().packet(&[Header::fragment(9, false)], wire::ICMPV6, &[135; 40])), Other),
+        (many, (wire::IPV6, Ipv6::default().packet(&[Header::fragment(9, false)], wire::UDP, &[135; 40])), Discovery),
+        (wire::HOST, (wire::IPV6, Ipv6::default().packet(&[Header::fragment(9, false)], wire::UDP, &wire::udp(547, 546, &[]))), Other),
+        (wire::HOST, (wire::IPV6, Ipv6::default().packet(&[Header::new(0, 0)], wire::UDP, &wire::udp(5355, 50_000, &[]))), Discovery),
         (many, (wire::EXPERIMENT, vec![0; 46]), Other),
         (many, (wire::IPV4, vec![0x45; 3]), Other),
     ];
     for (at, (dst, (kind, packet), class)) in cases.into_iter().enumerate() {
         assert_eq!(Frame::parse(&wire::ethernet(dst, CLIENT, kind, &packet)).unwrap().class(), class, "case {at}");
     }
-    assert_eq!(TrafficClass::ALL.iter().map(|class| class.as_str()).collect::<Vec<_>>(), ["ArpNd", "Dhcp", "Discovery", "Other"]);
+    assert_eq!(TrafficClass::ALL.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ArpNd", "Dhcp", "Discovery", "Other"]);
 }
