@@ -10,21 +10,20 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
+use lanparty_nic::realtime::{set_fifo_priority, set_timer_slack_ns};
 use lanparty_nic::{Tap, TapConfig};
 use lanparty_sim::{Impairment, Lateness, Wire, WireStats};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
-use rustix::thread::gettid;
 
-use crate::command::run;
 use crate::link::{End, switch_offloads_off};
 use crate::process::lock;
 
 mod pump;
 
 /// Priority of the wires' threads: above everything a machine usually runs with, below the kernel's own watchdogs.
-const FIFO_PRIORITY: &str = "10";
+const FIFO_PRIORITY: i32 = 10;
 /// Frames that may wait in a TAP for the wire's thread; what the queue of a `rate` holds is counted by the model, not here.
 const TAP_QUEUE_LEN: u32 = 5_000;
 /// Orders not yet seen by the wire's thread.
@@ -63,14 +62,17 @@ pub struct LabWireStats {
     pub held: usize,
     /// Frames that the interface at the far end did not take (switched off, no carrier, no room).
     pub not_taken: u64,
+    /// Did its thread get real-time priority?
+    pub fifo: bool,
     /// How late frames were handed over, both directions together.
     pub lateness: Lateness,
 }
 
 impl fmt::Display for LabWireStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { a_to_b, b_to_a, held, not_taken, lateness } = self;
-        write!(f, "a>b {a_to_b}; b>a {b_to_a}; held {held}, not taken {not_taken}; served: {lateness}")
+        let Self { a_to_b, b_to_a, held, not_taken, fifo, lateness } = self;
+        let priority = if *fifo { "SCHED_FIFO" } else { "ordinary priority" };
+        write!(f, "a>b {a_to_b}; b>a {b_to_a}; held {held}, not taken {not_taken}; served with {priority}: {lateness}")
     }
 }
 
@@ -231,25 +233,22 @@ fn open_tap(end: End<'_>) -> Result<Tap> {
     Ok(tap)
 }
 
-/// Starts the thread that carries, and gives it its priority before the first frame.
+/// Starts the thread that carries. It has its priority before the first frame; without the right to it (a user namespace) it carries
+/// all the same, and the verdict tells whether that was good enough.
 fn start(mut pump: pump::Pump) -> Result<JoinHandle<()>> {
-    let (ready, started) = sync_channel(1);
-    let thread = thread::Builder::new().name("labwire".into()).spawn(move || {
-        // The receiver waits for exactly this.
-        let _ = ready.send(become_fifo());
+    let carry = move || {
+        pump.set_fifo(become_fifo());
         pump.carry();
-    })?;
-    started.recv().context("the wire's thread ended at once")??;
-    Ok(thread)
+    };
+    Ok(thread::Builder::new().name("labwire".into()).spawn(carry)?)
 }
 
-/// Puts the calling thread under `SCHED_FIFO`.
-pub(crate) fn become_fifo() -> Result<()> {
-    let thread = gettid().as_raw_nonzero().to_string();
-    let said =
-        run(&["chrt", "-f", "-p", FIFO_PRIORITY, &thread]).context("real-time priority (SCHED_FIFO), without which a wire is late")?;
-    ensure!(said.stderr.is_empty(), "chrt: {}", said.stderr.trim());
-    Ok(())
+/// Puts the calling thread under `SCHED_FIFO`, or at least has it woken on time; false when the former was refused.
+pub(crate) fn become_fifo() -> bool {
+    let fifo = set_fifo_priority(FIFO_PRIORITY).is_ok();
+    // Only an ordinary thread is woken late to save power; refused, it is merely less exact.
+    let _ = set_timer_slack_ns(1);
+    fifo
 }
 
 /// The receiving side of the orders, as the thread holds it.

@@ -1,14 +1,12 @@
 //! One machine of the lab: a network namespace with its own interfaces, addresses, routes and processes.
 
-use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
-use rustix::fd::AsFd;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use lanparty_nic::realtime::enter_netns;
 
 use crate::command::{Output, run, run_any};
 use crate::process::{self, Proc, Program, lock};
@@ -128,10 +126,9 @@ impl Namespace {
     /// Calls `work` on a thread that stands in this namespace: sockets it opens belong to this host.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         let path = Path::new("/run/netns").join(self.netns());
-        let netns = File::open(&path).with_context(|| format!("open {}", path.display()))?;
         thread::scope(|scope| {
             let thread = scope.spawn(move || {
-                move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network)).context("enter the namespace")?;
+                enter_netns(&path).with_context(|| format!("enter {}", path.display()))?;
                 Ok(work())
             });
             thread.join().map_err(|_| anyhow!("the work inside host {} panicked", self.host()))?

@@ -23,7 +23,7 @@ pub enum Tool {
     Iproute,
     /// `ethtool`: switches offloads off.
     Ethtool,
-    /// `chrt`: real-time priority for a wire's thread.
+    /// `chrt`: real-time priority for a program, [`Program::fifo`](crate::Program::fifo).
     Chrt,
     /// `nft`: NATs and firewalls.
     Nft,
@@ -67,7 +67,7 @@ pub struct Requirements {
 impl Requirements {
     /// Namespaces, TAPs and wires.
     pub fn wires() -> Self {
-        Self { tools: [Tool::Iproute, Tool::Ethtool, Tool::Chrt, Tool::Ping].into() }
+        Self { tools: [Tool::Iproute, Tool::Ethtool, Tool::Ping].into() }
     }
 
     /// A LAN party: DHCP server, DHCP client, game server.

@@ -1,6 +1,8 @@
 //! Namespaces and processes: what a lab makes is separate from the machine, observable, and gone afterwards.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use lanparty_lab::{Lab, Program, Requirements, run};
@@ -57,6 +59,28 @@ fn a_daemon_that_left_its_group_is_found_by_its_mark() {
     drop(lab);
     let dead = || std::fs::read_to_string(daemon.join("stat")).map_or(true, |stat| stat.contains(") Z "));
     assert!(soon(dead), "{} is alive", daemon.display());
+}
+
+#[test]
+fn what_a_killed_test_left_is_removed_by_the_next_lab_and_nothing_else() {
+    if !Requirements::wires().ready_or_skip() {
+        return;
+    }
+    // Above the kernel's largest pid: certainly dead.
+    let (owner, netns) = ("lp4194999-0-killed", "lp4194999-0-killed-host");
+    run(&["ip", "netns", "add", netns]).unwrap();
+    let sleeper = |mark: &str| {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", netns, "sleep", "1000"]).env("LANPARTY_LAB_OWNER", mark).spawn().unwrap()
+    };
+    let (mut ours, mut someone_elses) = (sleeper(owner), sleeper("lp1-0-other"));
+    std::thread::sleep(Duration::from_millis(200));
+    let _lab = Lab::new("next").unwrap();
+    assert!(soon(|| !Path::new("/run/netns").join(netns).exists()));
+    assert_eq!(ours.wait().unwrap().signal(), Some(9));
+    assert!(someone_elses.try_wait().unwrap().is_none());
+    someone_elses.kill().unwrap();
+    someone_elses.wait().unwrap();
 }
 
 #[test]

@@ -30,11 +30,17 @@ pub(super) struct Pump {
     start: Instant,
     batch: FrameBatch,
     not_taken: u64,
+    fifo: bool,
 }
 
 impl Pump {
     pub(super) fn new(taps: [Tap; 2], wires: [Wire; 2], wake: Arc<OwnedFd>, inbox: Inbox) -> Self {
-        Self { taps, wires, wake, inbox, start: Instant::now(), batch: FrameBatch::new(), not_taken: 0 }
+        Self { taps, wires, wake, inbox, start: Instant::now(), batch: FrameBatch::new(), not_taken: 0, fifo: false }
+    }
+
+    /// Notes which priority the thread got.
+    pub(super) fn set_fifo(&mut self, fifo: bool) {
+        self.fifo = fifo;
     }
 
     /// Carries until the order to end.
@@ -120,6 +126,6 @@ impl Pump {
         let mut lateness: Lateness = *a_to_b.lateness();
         lateness.merge(b_to_a.lateness());
         let held = a_to_b.held() + b_to_a.held();
-        LabWireStats { a_to_b: a_to_b.stats(), b_to_a: b_to_a.stats(), held, not_taken: self.not_taken, lateness }
+        LabWireStats { a_to_b: a_to_b.stats(), b_to_a: b_to_a.stats(), held, not_taken: self.not_taken, fifo: self.fifo, lateness }
     }
 }
