@@ -1,1 +1,71 @@
-fn main() {}
+//! `cargo xtask`: everything a developer or the CI runs beyond plain cargo, on a machine that nobody prepared.
+
+mod check;
+mod command;
+mod licences;
+mod machine;
+mod programs;
+mod report;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// What a developer and the CI run. Each command first sets up what it needs, and says so.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", subcommand_required = false)]
+struct Cli {
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Watch a whole LAN party with a friend at home, in network namespaces (root); ends with a verdict
+    Demo {
+        /// Options of the demo itself: --plain, --stay, --seconds N, --screenshot FILE
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run every test of the workspace, those of the lab of real programs included (root)
+    Test(test::TestArgs),
+    /// Measure the tunnel in the lab (root)
+    Bench {
+        /// Options of the bench itself: --help shows them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Check the licence and the source of every dependency against deny.toml
+    Licences,
+    /// Check formatting, lints, documentation and licences: what every commit must pass
+    Check,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        None => list(),
+        Some(Task::Demo { args }) => programs::demo(&args),
+        Some(Task::Test(args)) => test::run(&args),
+        Some(Task::Bench { args }) => programs::bench(&args),
+        Some(Task::Licences) => licences::run(),
+        Some(Task::Check) => check::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::say(&format!("xtask: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line per command.
+fn list() -> anyhow::Result<()> {
+    let command = Cli::command();
+    for task in command.get_subcommands() {
+        let about = task.get_about().map(ToString::to_string).unwrap_or_default();
+        report::say(&format!("cargo xtask {:<10}{about}", task.get_name()));
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! `cargo xtask test`: every test of the workspace, with the lab of real programs.
+//!
+//! A lab that silently skips proves nothing. So the lab is required wherever it was not declined, and one skipped test fails the run.
+
+mod runner;
+mod tally;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::command::{cargo, step};
+use crate::machine;
+use crate::report::{duration, say};
+use runner::stream;
+use tally::{Format, Tally};
+
+/// Read by the lab: `required` turns a skipped lab test into a failed one.
+const LAB_VARIABLE: &str = "LANPARTY_LAB";
+
+/// Options of `cargo xtask test`.
+#[derive(Args)]
+pub(crate) struct TestArgs {
+    /// Neither prepare nor require the lab: its tests skip where it cannot run
+    #[arg(long)]
+    no_lab: bool,
+    /// Only tests whose name contains one of these
+    filter: Vec<String>,
+}
+
+/// Prepares, builds, tests, and says how it went in one line.
+pub(crate) fn run(args: &TestArgs) -> Result<()> {
+    let start = Instant::now();
+    let lab =
+        if args.no_lab { Err("declined by --no-lab".into()) } else { machine::prepare_lab("test").map_err(|error| format!("{error:#}")) };
+    if let Err(why) = &lab {
+        say(&format!("==> without the lab: {why}"));
+    }
+    // The lab runs the real programs, which it finds next to the tests.
+    step(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    step(&mut cargo(&["test", "--workspace", "--no-run", "--quiet"]))?;
+    let built = start.elapsed();
+    let mut tally = Tally::default();
+    for (format, mut command) in commands(&args.filter) {
+        command.env(LAB_VARIABLE, if lab.is_ok() { "required" } else { "optional" });
+        stream(&mut command, format, &mut tally)?;
+    }
+    say(&summary(&tally, built, start.elapsed()));
+    judge(&tally, lab.is_ok(), args)
+}
+
+/// nextest where it is installed, and then the doc tests, which it leaves out; else plain cargo, which runs both.
+fn commands(filter: &[String]) -> Vec<(Format, Command)> {
+    let nextest = cargo(&["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
+    let mut commands = if nextest {
+        let options = ["--no-fail-fast", "--no-tests=pass", "--success-output=immediate", "--failure-output=final"];
+        let mut tests = cargo(&["nextest", "run", "--workspace"]);
+        tests.args(options);
+        vec![(Format::Nextest, tests), (Format::Libtest, cargo(&["test", "--workspace", "--no-fail-fast", "--doc", "--", "--show-output"]))]
+    } else {
+        vec![(Format::Libtest, cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"]))]
+    };
+    for (_, command) in &mut commands {
+        command.args(filter);
+    }
+    commands
+}
+
+fn summary(tally: &Tally, built: Duration, total: Duration) -> String {
+    let Tally { passed, failed, ignored, skipped, .. } = tally;
+    format!(
+        "test: {passed} passed, {failed} failed, {ignored} ignored, {} skipped; build {}, all {}",
+        skipped.len(),
+        duration(built),
+        duration(total)
+    )
+}
+
+fn judge(tally: &Tally, lab: bool, args: &TestArgs) -> Result<()> {
+    if tally.failed > 0 || tally.trouble {
+        bail!("tests failed; run one alone with: cargo xtask test <its name>");
+    }
+    if tally.passed == 0 {
+        bail!("no test ran");
+    }
+    let Some(first) = tally.skipped.first() else { return Ok(()) };
+    if lab {
+        bail!("{} tests skipped although the lab is required; the first said: {first}", tally.skipped.len());
+    }
+    if !args.no_lab {
+        bail!("{} tests need the lab, which this machine lacks (see above); leave them out in the open with --no-lab", tally.skipped.len());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(passed: usize, skipped: &[&str], lab: bool, no_lab: bool) -> Result<()> {
+        let mut tally = Tally::default();
+        (tally.passed, tally.skipped) = (passed, skipped.iter().map(ToString::to_string).collect());
+        judge(&tally, lab, &TestArgs { no_lab, filter: vec![] })
+    }
+
+    #[test]
+    fn a_skipped_test_fails_the_run_unless_the_lab_was_declined() {
+        assert!(outcome(10, &[], true, false).is_ok());
+        assert!(outcome(10, &["skipped: not root"], true, false).is_err());
+        assert!(outcome(10, &["skipped: not root"], false, false).is_err());
+        assert!(outcome(10, &["skipped: not root"], false, true).is_ok());
+        assert!(outcome(0, &[], true, false).is_err(), "a filter that matches nothing");
+    }
+}
