@@ -10,24 +10,20 @@ pub(crate) struct Sum(u64);
 impl Sum {
     /// Adds `bytes`, an odd one at the end padded with zero.
     pub(crate) fn bytes(self, bytes: &[u8]) -> Self {
-        // Four independent lanes of 32-bit words in 64-bit sums: no carry to propagate below 16 GiB, and the compiler turns
-        // the loop into vector additions.
-        let mut lanes = [0u64; 8];
-        let mut blocks = bytes.chunks_exact(32);
-        for block in &mut blocks {
-            for (lane, word) in lanes.iter_mut().zip(block.chunks_exact(4)) {
-                *lane += u64::from(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
-            }
+        // 64-bit words into two 128-bit sums: an add and an add-with-carry each, two chains for the processor to overlap.
+        // 36 ns for a full-size frame (40 GB/s); vector additions of 32-bit words took 69.
+        let (mut even, mut odd) = (0u128, 0u128);
+        let (blocks, rest) = bytes.as_chunks::<32>();
+        for block in blocks {
+            let (words, _) = block.as_chunks::<8>();
+            even += u128::from(u64::from_ne_bytes(words[0])) + u128::from(u64::from_ne_bytes(words[2]));
+            odd += u128::from(u64::from_ne_bytes(words[1])) + u128::from(u64::from_ne_bytes(words[3]));
         }
-        let mut sum: u64 = lanes.iter().sum();
-        let mut words = blocks.remainder().chunks_exact(2);
-        for word in &mut words {
-            sum += u64::from(u16::from_ne_bytes([word[0], word[1]]));
-        }
-        if let [odd] = words.remainder() {
-            sum += u64::from(u16::from_ne_bytes([*odd, 0]));
-        }
-        Self(self.0 + sum)
+        let (pairs, last) = rest.as_chunks::<2>();
+        let mut sum = u128::from(self.0) + even + odd;
+        sum += pairs.iter().map(|pair| u128::from(u16::from_ne_bytes(*pair))).sum::<u128>();
+        sum += last.first().map_or(0, |byte| u128::from(u16::from_ne_bytes([*byte, 0])));
+        Self(fold_to_34_bits(sum))
     }
 
     /// Adds a number as its four bytes in network order.
@@ -55,6 +51,12 @@ impl Sum {
     pub(crate) fn is_intact(self) -> bool {
         self.folded() == [0xff, 0xff]
     }
+}
+
+/// The same sum modulo 2^16 - 1 in fewer bits: 2^32 and 2^64 are both 1 there. Leaves room for more to be added.
+fn fold_to_34_bits(sum: u128) -> u64 {
+    let word = |shift: u32| (sum >> shift) as u64 & 0xffff_ffff;
+    word(0) + word(32) + word(64) + word(96)
 }
 
 #[cfg(test)]
@@ -88,6 +90,22 @@ mod tests {
         }
         let ones = vec![0xff; 70_000];
         assert_eq!(Sum::default().bytes(&ones).checksum(), naive(&ones));
+    }
+
+    /// Figures, not a check: `cargo test --release -p lanparty-nic --lib -- --ignored --nocapture how_fast`.
+    #[test]
+    #[ignore = "measures"]
+    fn how_fast_a_frame_is_summed() {
+        let (frame, rounds) = (vec![0xa5; 1448], 200_000);
+        let once = || {
+            let start = std::time::Instant::now();
+            for _ in 0..rounds {
+                std::hint::black_box(Sum::default().bytes(std::hint::black_box(&frame)).folded());
+            }
+            start.elapsed().as_secs_f64() * 1e9 / f64::from(rounds)
+        };
+        let ns = (0..40).map(|_| once()).fold(f64::INFINITY, f64::min);
+        eprintln!("{ns:.0} ns for {} bytes, {:.1} GB/s", frame.len(), frame.len() as f64 / ns);
     }
 
     #[test]

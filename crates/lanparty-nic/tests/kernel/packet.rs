@@ -18,7 +18,17 @@ fn cable() -> (PacketSocket, PacketSocket) {
         std::fs::write(format!("/proc/sys/net/ipv6/conf/{end}/disable_ipv6"), "1").unwrap();
         ip(&format!("link set {end} up"));
     }
-    (PacketSocket::open("lan0").unwrap(), PacketSocket::open("far0").unwrap())
+    let ends = (PacketSocket::open("lan0").unwrap(), PacketSocket::open("far0").unwrap());
+    assert!(wait_until(|| carries(&ends.0) && carries(&ends.1)));
+    ends
+}
+
+/// The kernel reports the carrier a moment before it lets frames out (`linkwatch_do_dev`), and drops them meanwhile.
+fn carries(end: &PacketSocket) -> bool {
+    end.link() == LinkState::Up && {
+        std::thread::sleep(Duration::from_millis(20));
+        end.link() == LinkState::Up
+    }
 }
 
 /// A broadcast frame of a local experimental EtherType (IEEE 802 §9.2.3) that carries `text`.
@@ -94,7 +104,7 @@ fn an_interface_that_goes_down_says_so_and_carries_frames_again_once_up() {
         let error = near.send_batch(std::slice::from_ref(&frame)).unwrap_err();
         assert_eq!(DeviceFault::of(&error), Some(DeviceFault::Down));
         ip("link set lan0 up");
-        assert!(wait_until(|| near.link() == LinkState::Up));
+        assert!(wait_until(|| carries(&near) && carries(&far)));
         far = reopened(far);
         near.send_batch(std::slice::from_ref(&frame)).unwrap();
         assert!(wait_for(&mut far, SOON, contains(b"still there")).is_some());
