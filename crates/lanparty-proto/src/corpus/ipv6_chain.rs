@@ -121,6 +121,8 @@ fn cut_first(cases: &mut Cases, first: &Header) {
     }
     let segment = |len| ip.packet(std::slice::from_ref(first), TCP, &tcp().into_iter().chain([0; 12]).take(len).collect::<Vec<_>>());
     cases.both(DropReason::Ipv6Chain, "A9 first fragment with 16 bytes of TCP header", IPV6, &segment(16));
+    cases.both(DropReason::Ipv6Chain, "A9 first fragment with 19 bytes of TCP header", IPV6, &segment(19));
+    cases.both(PASS, "A9 first fragment with just the TCP header", IPV6, &segment(20));
     cases.both(PASS, "A9 first fragment with 24 bytes of TCP", IPV6, &segment(24));
 }
 
