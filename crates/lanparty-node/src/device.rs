@@ -27,7 +27,7 @@ impl<D: Device> AsyncDevice<D> {
         Ok(Self { readiness, device })
     }
 
-    /// Waits for frames and appends them to `batch`. Cancel-safe: frames are read only when the future resolves.
+    /// Station 1, read: waits for frames and appends them to `batch`. Cancel-safe: frames are read only when the future resolves.
     ///
     /// # Errors
     /// When the device is down or gone.
@@ -41,7 +41,7 @@ impl<D: Device> AsyncDevice<D> {
         }
     }
 
-    /// Writes frames; those that the device has no room for now are returned as a count of frames not taken.
+    /// Station 11, write. Those that the device has no room for now are returned as a count of frames not taken.
     ///
     /// # Errors
     /// When the device is down or gone.

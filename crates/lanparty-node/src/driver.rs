@@ -206,7 +206,7 @@ impl<D: Device> MemberDriver<D> {
         }
     }
 
-    /// Stations 1 to 5 are behind us when this returns: frames read are sent, queued, or dropped and counted.
+    /// Stations 2 to 4 for a batch from the device: every frame of it is sent, queued, or dropped and counted.
     fn handle_outbound(&mut self, outcome: io::Result<usize>) -> Result<Option<DriverEvent>, LinkEnded> {
         if let Err(e) = outcome {
             return Ok(Some(DriverEvent::DeviceFailed(e)));
@@ -234,6 +234,7 @@ impl<D: Device> MemberDriver<D> {
         }
     }
 
+    /// Stations 10 and 11 for a batch from the link.
     fn handle_inbound(&mut self, count: usize) -> Result<Option<DriverEvent>, LinkEnded> {
         let mut records: Vec<(Option<MemberId>, FrameRecord)> = vec![];
         self.frames.clear();

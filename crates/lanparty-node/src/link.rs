@@ -104,7 +104,7 @@ impl Link {
         &self.connection
     }
 
-    /// Waits for datagrams and fills `into` from the front. Returns how many arrived.
+    /// Stations 5 and 9, receive: waits for datagrams and fills `into` from the front. Returns how many arrived.
     ///
     /// Cancel-safe: nothing is taken from the link until the future resolves.
     ///
@@ -114,7 +114,7 @@ impl Link {
         Ok(self.connection.read_many_datagrams(into).await?)
     }
 
-    /// Hands over as many datagrams of the front of `datagrams` as the stack takes without dropping older ones.
+    /// Stations 4 and 8, send: hands over as many datagrams of the front of `datagrams` as the stack takes without dropping older ones.
     /// Datagrams above the path's budget must have been sorted out before.
     ///
     /// # Errors

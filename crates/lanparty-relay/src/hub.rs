@@ -68,7 +68,7 @@ impl Hub {
         state.carry_out();
     }
 
-    /// Stations 5 to 8 for a batch of datagrams from one member.
+    /// Stations 6 to 8 for a batch of datagrams from one member.
     pub(crate) fn forward(&self, link: LinkId, datagrams: impl IntoIterator<Item = Bytes>) {
         let mut state = self.lock();
         let now = Instant::now();

@@ -28,7 +28,7 @@ impl Outbox {
         &self.link
     }
 
-    /// Station 8, send. Returns how many datagrams were dropped: to make room, or because the path shrank.
+    /// Station 7, queue, in front of station 8, send. Returns how many datagrams were dropped: to make room, or because the path shrank.
     pub(crate) fn offer(&self, datagrams: &[Bytes], now: Instant) -> u64 {
         let mut queue = self.queue();
         let (mut dropped, mut taken) = (0, 0);
