@@ -1,7 +1,7 @@
 //! What ends a program: the cause in words, the next step, and the exit code.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 /// Exit codes of every lanparty program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,8 +60,10 @@ pub fn block_on(program: impl Future<Output = Result<(), Fault>>) -> std::proces
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(fault) => {
-            tracing::error!(exit_code = fault.code as u8, "{}", fault.cause);
-            // Also on standard error, where a script looks, and where the advice fits.
+            // A terminal shows both streams: once is enough there. A log keeps its last line, a script reads standard error.
+            if !std::io::stdout().is_terminal() {
+                tracing::error!(exit_code = fault.code as u8, "{}", fault.cause);
+            }
             let _ = writeln!(std::io::stderr(), "error: {fault}");
             fault.code.into()
         }
