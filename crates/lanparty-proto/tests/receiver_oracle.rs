@@ -14,7 +14,7 @@ use scenario::{Random, Scenario, honest, hostile};
 
 const CLIENT: MacAddr = MacAddr([0x02, 0xc1, 0x1e, 0x47, 0, 0x01]);
 const POLICY: AdmissionPolicy = AdmissionPolicy::new(LanMtu::MAX);
-const CASES: usize = 500_000;
+const CASES: usize = 300_000;
 /// A missing check is found within this many cases (RELIABILITY.md I2).
 const MUTANT_CASES_MAX: usize = 10_000;
 

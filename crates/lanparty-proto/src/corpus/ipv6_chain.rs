@@ -159,6 +159,8 @@ fn udp_length(cases: &mut Cases, ip: &Ipv6) {
         let (ports, rest) = datagram.split_at(4);
         let lying = [ports, &claim, rest.split_at(2).1].concat();
         cases.both(verdict, &format!("A16 UDP of 32 bytes in IPv6 that claims {len}"), IPV6, &ip.packet(&[], UDP, &lying));
+        let atomic = ip.packet(&[Header::fragment(0, false)], UDP, &lying);
+        cases.both(verdict, &format!("A16 UDP of 32 bytes in an atomic fragment that claims {len}"), IPV6, &atomic);
     }
     let cut: Vec<u8> = datagram.into_iter().take(7).collect();
     cases.both(DropReason::Malformed, "A16 UDP header cut to 7 bytes in IPv6", IPV6, &ip.packet(&[], UDP, &cut));
