@@ -26,14 +26,13 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// # Errors
 /// A [`Fault`] in words for the player.
 pub async fn run(args: ClientArgs) -> Result<(), Fault> {
-    start_logging(args.log_format);
+    start_logging(args.member.log_format);
     let (identity, identity_file) = prepare::identity(&args)?;
-    let dialer = args.dialer()?;
+    let dialer = args.member.dialer()?.avoiding(args.tap_name.clone());
     let tap = prepare::tap(&args, identity.mac())?;
-    info!("lanparty client connecting to relay {} for room {}", args.relay, args.room);
+    info!("lanparty client connecting to relay {} for room {}", args.member.relay, args.member.room);
     let mut client = Client::new(args, identity, identity_file, dialer, tap)?;
-    let mut status =
-        StatusSocket::open("client").inspect_err(|e| warn!("no status socket, `lanparty status` will not see this client: {e}")).ok();
+    let mut status = StatusSocket::open("client");
     let outcome = client.serve(&mut status).await;
     client.end().await;
     outcome
@@ -56,7 +55,7 @@ impl Client {
         let mac = identity.mac();
         let request = JoinRequest {
             role: Role::Client,
-            room: args.room.clone(),
+            room: args.member.room.clone(),
             mac,
             software: software("lanparty-client"),
             lan_up: true,
@@ -64,18 +63,18 @@ impl Client {
             budget_max: None,
         };
         let driver = MemberDriver::new(Role::Client, args.tap_name.clone(), Some(device));
-        let session = Session::start(driver, dialer, Arc::new(identity), request, args.patience());
+        let session = Session::start(driver, dialer, Arc::new(identity), request, args.member.patience());
         Ok(Self { args, session, identity_file, diagnostics: Diagnostics::default(), dhcp: None, lan_mtu: None, addresses: vec![], mac })
     }
 
-    async fn serve(&mut self, status: &mut Option<StatusSocket>) -> Result<(), Fault> {
+    async fn serve(&mut self, status: &mut StatusSocket) -> Result<(), Fault> {
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         let mut shutdown = std::pin::pin!(shutdown_requested());
         loop {
             tokio::select! {
                 event = self.session.next_event() => self.handle(event).await?,
                 _ = look.tick() => self.look(),
-                Some(request) = next_request(status) => drop(request.send(self.report())),
+                request = status.next() => drop(request.send(self.report())),
                 words = dhcp_ended(&mut self.dhcp) => {
                     warn!("{words}; starting it again");
                     self.dhcp = Some(DhcpClient::start(&self.args.tap_name)?);
@@ -108,7 +107,7 @@ impl Client {
     async fn joined(&mut self, again: bool) -> Result<(), Fault> {
         let Some(roster) = self.session.roster() else { return Ok(()) };
         let (peer, mtu, others) = (roster.own().id, roster.lan_mtu(), roster.members().count());
-        info!(room = %self.args.room, lan_mtu = %mtu, others, again, "lanparty client connected as peer {peer}");
+        info!(room = %self.args.member.room, lan_mtu = %mtu, others, again, "lanparty client connected as peer {peer}");
         self.set_mtu(mtu);
         if !again {
             self.bring_up().await?;
@@ -199,7 +198,7 @@ impl Client {
 
     fn script_facts(&self) -> ScriptFacts {
         let lan_mtu = self.lan_mtu.unwrap_or(LanMtu::MAX);
-        ScriptFacts { interface: self.args.tap_name.clone(), mac: self.mac, lan_mtu, room: self.args.room.clone() }
+        ScriptFacts { interface: self.args.tap_name.clone(), mac: self.mac, lan_mtu, room: self.args.member.room.clone() }
     }
 
     fn report(&mut self) -> Value {
@@ -211,7 +210,7 @@ impl Client {
         let mut report = json!({
             "program": "lanparty-client",
             "version": env!("CARGO_PKG_VERSION"),
-            "room": self.args.room, "relay": self.args.relay.to_string(), "relay_reachable": facts.relay_reachable,
+            "room": self.args.member.room, "relay": self.args.member.relay.to_string(), "relay_reachable": facts.relay_reachable,
             "peer": peer, "members": members, "gateway_connected": facts.gateway_connected, "lan_up": facts.lan_up,
             "interface": self.args.tap_name, "mac": self.mac, "lan_mtu": self.lan_mtu, "addresses": facts.addresses,
             "rtt_ms": facts.rtt.map(|r| r.as_secs_f64() * 1e3), "packets_sent": sent, "packets_lost": lost,
@@ -229,13 +228,6 @@ impl Client {
             run_script(script, &self.script_facts()).await;
         }
         self.session.end("the client is ending").await;
-    }
-}
-
-async fn next_request(status: &mut Option<StatusSocket>) -> Option<lanparty_node::StatusRequest> {
-    match status {
-        Some(socket) => socket.next().await,
-        None => std::future::pending().await,
     }
 }
 

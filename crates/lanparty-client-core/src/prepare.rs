@@ -11,7 +11,7 @@ const IDENTITY_FILE: &str = "lanparty-client-identity.json";
 
 /// Loads or makes the identity.
 pub(crate) fn identity(args: &ClientArgs) -> Result<(Identity, StateFile), Fault> {
-    let path = args.identity.clone().unwrap_or_else(|| StateDir::locate(args.state_dir.clone()).file(IDENTITY_FILE));
+    let path = args.identity.clone().unwrap_or_else(|| StateDir::locate(args.member.state_dir.clone()).file(IDENTITY_FILE));
     let (identity, saved) = Identity::load_or_create(path.clone(), args.new_identity)?;
     info!(file = %path.display(), identity = %identity.id(), mac = %identity.mac(), "client identity");
     if let Some(why) = saved.unsaved() {

@@ -1,5 +1,7 @@
 //! A client against a real relay on loopback, with a device in memory.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

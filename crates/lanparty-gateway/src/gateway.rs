@@ -7,8 +7,8 @@ use bytes::Bytes;
 use lanparty_core::{Announcer, Roster};
 use lanparty_nic::{Device, DeviceFault, LinkState, PacketSocket};
 use lanparty_node::{
-    AsyncDevice, Dialer, ExitCode, Fault, Identity, JoinRequest, MemberDriver, RelayTrust, Session, SessionEvent, StateDir, StateFile,
-    StatusSocket, shutdown_requested, software, start_logging,
+    AsyncDevice, Dialer, ExitCode, Fault, Identity, JoinRequest, MemberDriver, Session, SessionEvent, StateDir, StateFile, StatusSocket,
+    shutdown_requested, software, start_logging,
 };
 use lanparty_proto::{Control, MacAddr, MemberInfo, Role};
 use serde_json::{Value, json};
@@ -26,23 +26,22 @@ const IDENTITY_FILE: &str = "lanparty-gateway-identity.json";
 /// # Errors
 /// A [`Fault`] in words for the operator.
 pub async fn run(args: GatewayArgs) -> Result<(), Fault> {
-    start_logging(args.log_format);
+    start_logging(args.member.log_format);
     let mac = lan::check(&args.interface)?;
-    let trust = RelayTrust::load(args.relay_ca_cert.as_deref())?;
+    let dialer = args.member.dialer()?;
     let (identity, identity_file) = load_identity(&args)?;
-    info!("lanparty-gateway opening interface {} and connecting to relay {}", args.interface, args.relay);
+    info!("lanparty-gateway opening interface {} and connecting to relay {}", args.interface, args.member.relay);
     let socket = lan::open(&args.interface)?;
     info!(%mac, "lanparty-gateway opened AF_PACKET socket on {}", args.interface);
-    let mut gateway = Gateway::new(args, mac, trust, identity, identity_file, socket)?;
-    let mut status =
-        StatusSocket::open("gateway").inspect_err(|e| warn!("no status socket, `lanparty status` will not see this gateway: {e}")).ok();
+    let mut gateway = Gateway::new(args, mac, dialer, identity, identity_file, socket)?;
+    let mut status = StatusSocket::open("gateway");
     let outcome = gateway.serve(&mut status).await;
     gateway.session.end("the gateway is ending").await;
     outcome
 }
 
 fn load_identity(args: &GatewayArgs) -> Result<(Identity, StateFile), Fault> {
-    let path = StateDir::locate(args.state_dir.clone()).file(IDENTITY_FILE);
+    let path = StateDir::locate(args.member.state_dir.clone()).file(IDENTITY_FILE);
     let (identity, file) = Identity::load_or_create(path.clone(), false)?;
     info!(file = %path.display(), identity = %identity.id(), "gateway identity");
     if let Some(why) = file.unsaved() {
@@ -66,7 +65,7 @@ impl Gateway {
     fn new(
         args: GatewayArgs,
         mac: MacAddr,
-        trust: RelayTrust,
+        dialer: Dialer,
         identity: Identity,
         identity_file: StateFile,
         socket: PacketSocket,
@@ -76,20 +75,19 @@ impl Gateway {
             AsyncDevice::new(socket).map_err(|e| Fault::new(ExitCode::Unexpected, format!("cannot watch {}: {e}", args.interface), ""))?;
         let request = JoinRequest {
             role: Role::Gateway,
-            room: args.room.clone(),
+            room: args.member.room.clone(),
             mac,
             software: software("lanparty-gateway"),
             lan_up: lan.is_up(),
             resume: None,
             budget_max: None,
         };
-        let dialer = Dialer::new(args.relay.clone(), args.server_name.clone(), trust);
         let driver = MemberDriver::new(Role::Gateway, args.interface.clone(), Some(device));
-        let session = Session::start(driver, dialer, Arc::new(identity), request, Duration::from_secs(args.connect_timeout));
+        let session = Session::start(driver, dialer, Arc::new(identity), request, args.member.patience());
         Ok(Self { args, session, identity_file, announcer: Announcer::default(), mac, lan })
     }
 
-    async fn serve(&mut self, status: &mut Option<StatusSocket>) -> Result<(), Fault> {
+    async fn serve(&mut self, status: &mut StatusSocket) -> Result<(), Fault> {
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         let mut shutdown = std::pin::pin!(shutdown_requested());
         loop {
@@ -98,7 +96,7 @@ impl Gateway {
                 event = self.session.next_event() => self.handle(event)?,
                 () = until(due) => self.announce(),
                 _ = look.tick() => self.look().await,
-                Some(request) = next_request(status) => drop(request.send(self.report())),
+                request = status.next() => drop(request.send(self.report())),
                 reason = &mut shutdown => {
                     info!("lanparty-gateway ending: {}", reason.unwrap_or("signals cannot be watched"));
                     return Ok(());
@@ -123,7 +121,7 @@ impl Gateway {
     fn joined(&mut self, again: bool) {
         let Some(roster) = self.session.roster() else { return };
         let (peer, mtu) = (roster.own().id, roster.lan_mtu());
-        info!(room = %self.args.room, lan_mtu = %mtu, again, "lanparty-gateway connected as peer {peer}");
+        info!(room = %self.args.member.room, lan_mtu = %mtu, again, "lanparty-gateway connected as peer {peer}");
         info!("lanparty-gateway bridging frames; press Ctrl-C to stop");
         for member in roster.members().cloned().collect::<Vec<_>>() {
             self.member_joined(&member);
@@ -162,9 +160,7 @@ impl Gateway {
             let (peer_id, mac, reason) = (announcement.member, announcement.mac, announcement.reason.as_str());
             match device.send(&[frame]) {
                 Ok(0) => info!(interface = %self.args.interface, %peer_id, %mac, %reason, "gateway CAM refresh"),
-                Ok(_) => {
-                    warn!(interface = %self.args.interface, %peer_id, %mac, %reason, "gateway CAM refresh not sent: the interface is busy")
-                }
+                Ok(_) => warn!(interface = %self.args.interface, %peer_id, %mac, "gateway CAM refresh not sent: the interface is busy"),
                 Err(e) => debug!(interface = %self.args.interface, %peer_id, "gateway CAM refresh not sent: {e}"),
             }
         }
@@ -213,7 +209,7 @@ impl Gateway {
         let mut report = json!({
             "program": "lanparty-gateway",
             "version": env!("CARGO_PKG_VERSION"),
-            "room": self.args.room, "relay": self.args.relay.to_string(), "relay_reachable": peer.is_some(),
+            "room": self.args.member.room, "relay": self.args.member.relay.to_string(), "relay_reachable": peer.is_some(),
             "peer": peer, "members": members, "interface": self.args.interface, "mac": self.mac,
             "lan": self.lan.in_words(), "lan_up": self.lan.is_up(), "lan_mtu": lan_mtu,
             "rtt_ms": rtt.map(|r| r.as_secs_f64() * 1e3), "packets_sent": sent, "packets_lost": lost,
@@ -229,13 +225,6 @@ impl Gateway {
 async fn until(due: Option<Instant>) {
     match due {
         Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_request(status: &mut Option<StatusSocket>) -> Option<lanparty_node::StatusRequest> {
-    match status {
-        Some(socket) => socket.next().await,
         None => std::future::pending().await,
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
 use crate::runtime_dir;
 
@@ -17,39 +18,55 @@ const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 /// Requests waiting at once.
 const REQUESTS_MAX: usize = 8;
 
-/// The socket, removed when dropped.
+/// The socket, removed when dropped. Without one, because it could not be made, nobody ever asks.
 pub struct StatusSocket {
-    path: PathBuf,
-    requests: mpsc::Receiver<StatusRequest>,
+    open: Option<(PathBuf, mpsc::Receiver<StatusRequest>)>,
 }
 
 impl StatusSocket {
-    /// Opens the socket of this process as `ROLE-PID.sock` in the runtime directory.
-    ///
-    /// # Errors
-    /// When the directory or the socket cannot be made.
-    pub fn open(role: &str) -> io::Result<Self> {
-        let dir = runtime_dir();
-        std::fs::create_dir_all(&dir)?;
-        restrict(&dir)?;
-        let path = dir.join(format!("{role}-{}.sock", std::process::id()));
-        // A file of this name can only be from a dead process with our number.
-        let _ = std::fs::remove_file(&path);
-        let listener = UnixListener::bind(&path)?;
-        let (sender, requests) = mpsc::channel(REQUESTS_MAX);
-        tokio::spawn(serve(listener, sender));
-        Ok(Self { path, requests })
+    /// Opens the socket of this process as `ROLE-PID.sock` in the runtime directory, or says why not and goes on.
+    #[must_use]
+    pub fn open(role: &str) -> Self {
+        let open = listen(role).inspect_err(|e| warn!("no status socket, `lanparty status` will not see this {role}: {e}")).ok();
+        Self { open }
+    }
+
+    /// Nobody asks: for a program inside a test.
+    #[must_use]
+    pub const fn silent() -> Self {
+        Self { open: None }
     }
 
     /// The next request. Cancel-safe.
-    pub async fn next(&mut self) -> Option<StatusRequest> {
-        self.requests.recv().await
+    pub async fn next(&mut self) -> StatusRequest {
+        match &mut self.open {
+            Some((_, requests)) => match requests.recv().await {
+                Some(request) => request,
+                None => std::future::pending().await,
+            },
+            None => std::future::pending().await,
+        }
     }
+}
+
+fn listen(role: &str) -> io::Result<(PathBuf, mpsc::Receiver<StatusRequest>)> {
+    let dir = runtime_dir();
+    std::fs::create_dir_all(&dir)?;
+    restrict(&dir)?;
+    let path = dir.join(format!("{role}-{}.sock", std::process::id()));
+    // A file of this name can only be from a dead process with our number.
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path)?;
+    let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+    tokio::spawn(serve(listener, sender));
+    Ok((path, requests))
 }
 
 impl Drop for StatusSocket {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if let Some((path, _)) = &self.open {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 

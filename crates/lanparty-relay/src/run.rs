@@ -39,8 +39,7 @@ pub struct RunningRelay {
 pub async fn run(args: RelayArgs) -> Result<(), Fault> {
     start_logging(args.log_format);
     let mut relay = RunningRelay::start(&args)?;
-    let mut status =
-        StatusSocket::open("relay").inspect_err(|e| warn!("no status socket, `lanparty status` will not see this relay: {e}")).ok();
+    let mut status = StatusSocket::open("relay");
     let mut shutdown = std::pin::pin!(shutdown_requested());
     let reason = loop {
         tokio::select! {
@@ -90,12 +89,12 @@ impl RunningRelay {
     /// Serves for ever.
     pub async fn serve(&mut self) {
         loop {
-            self.serve_until_housekeeping(&mut None).await;
+            self.serve_until_housekeeping(&mut StatusSocket::silent()).await;
             self.housekeeping();
         }
     }
 
-    async fn serve_until_housekeeping(&self, status: &mut Option<StatusSocket>) {
+    async fn serve_until_housekeeping(&self, status: &mut StatusSocket) {
         let housekeeping = tokio::time::sleep(HOUSEKEEPING_INTERVAL);
         let mut housekeeping = std::pin::pin!(housekeeping);
         loop {
@@ -105,7 +104,7 @@ impl RunningRelay {
                     None => return,
                 },
                 () = tokio::time::sleep(self.hub.until_tick(HOUSEKEEPING_INTERVAL)) => self.hub.tick_if_due(),
-                Some(request) = next_request(status) => drop(request.send(self.report())),
+                request = status.next() => drop(request.send(self.report())),
                 () = &mut housekeeping => return,
             }
         }
@@ -146,13 +145,6 @@ impl RunningRelay {
             "connections": self.hub.connections(),
             "rooms": self.hub.report(),
         })
-    }
-}
-
-async fn next_request(status: &mut Option<StatusSocket>) -> Option<lanparty_node::StatusRequest> {
-    match status {
-        Some(socket) => socket.next().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -1,5 +1,7 @@
 //! A real relay on loopback, and members that speak to it without a device: for tests of what crosses the relay.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 use std::time::Duration;
 
 use bytes::Bytes;

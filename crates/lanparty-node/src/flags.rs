@@ -1,0 +1,58 @@
+//! The flags that every member takes: which relay, which room, how to log.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use lanparty_proto::RoomCode;
+
+use crate::{Dialer, Fault, LogFormat, RelayAddress, RelayTrust};
+
+/// Where to join, and how.
+#[derive(Args, Clone, Debug)]
+pub struct MemberFlags {
+    /// The relay, as HOST:PORT
+    #[arg(long, value_name = "HOST:PORT")]
+    pub relay: RelayAddress,
+
+    /// The name in the relay's certificate, when it is not HOST; lanparty-relay.local for a development certificate
+    #[arg(long, value_name = "NAME")]
+    pub server_name: Option<String>,
+
+    /// The relay's certificate (DER or PEM); without it this machine's certificate authorities decide
+    #[arg(long, value_name = "FILE")]
+    pub relay_ca_cert: Option<PathBuf>,
+
+    /// The room
+    #[arg(long, value_name = "CODE")]
+    pub room: RoomCode,
+
+    /// Where state is kept between runs
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Give up when the relay cannot be joined for the first time within this many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub connect_timeout: u64,
+
+    /// How log lines look: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+impl MemberFlags {
+    /// A dialer for this relay.
+    ///
+    /// # Errors
+    /// When the certificate file cannot be used.
+    pub fn dialer(&self) -> Result<Dialer, Fault> {
+        let trust = RelayTrust::load(self.relay_ca_cert.as_deref())?;
+        Ok(Dialer::new(self.relay.clone(), self.server_name.clone(), trust))
+    }
+
+    /// How long the first join may take.
+    #[must_use]
+    pub const fn patience(&self) -> Duration {
+        Duration::from_secs(self.connect_timeout)
+    }
+}
