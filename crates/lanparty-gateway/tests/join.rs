@@ -1,7 +1,5 @@
 //! A gateway's membership against a real relay on loopback.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
 use std::time::Duration;
 
 use clap::Parser;
