@@ -15,6 +15,8 @@ pub const EGRESS_AGE_MAX: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub struct Egress {
     queue: VecDeque<(Instant, Bytes)>,
+    /// Since when the datagram that was popped last had waited.
+    popped: Option<Instant>,
 }
 
 impl Egress {
@@ -33,6 +35,7 @@ impl Egress {
         let mut stale = 0;
         while let Some((at, datagram)) = self.queue.pop_front() {
             if now.saturating_duration_since(at) <= EGRESS_AGE_MAX {
+                self.popped = Some(at);
                 return (Some(datagram), stale);
             }
             stale += 1;
@@ -40,9 +43,9 @@ impl Egress {
         (None, stale)
     }
 
-    /// Puts back what [`Self::pop`] gave and the path did not take.
+    /// Puts back what [`Self::pop`] gave last and the path did not take. It grows no younger by it.
     pub fn unpop(&mut self, datagram: Bytes, now: Instant) {
-        self.queue.push_front((now, datagram));
+        self.queue.push_front((self.popped.take().unwrap_or(now), datagram));
     }
 
     /// Datagrams waiting.
@@ -77,5 +80,17 @@ mod tests {
         egress.push(Bytes::from_static(b"new"), start + EGRESS_AGE_MAX);
         let (datagram, stale) = egress.pop(start + EGRESS_AGE_MAX + Duration::from_millis(1));
         assert_eq!((datagram.unwrap(), stale), (Bytes::from_static(b"new"), 1));
+    }
+
+    #[test]
+    fn a_frame_that_was_put_back_grows_no_younger() {
+        let (mut egress, start) = (Egress::default(), Instant::now());
+        egress.push(Bytes::from_static(b"old"), start);
+        for ms in [40, 80] {
+            let now = start + Duration::from_millis(ms);
+            let (datagram, _) = egress.pop(now);
+            egress.unpop(datagram.unwrap(), now);
+        }
+        assert_eq!(egress.pop(start + Duration::from_millis(120)), (None, 1));
     }
 }
