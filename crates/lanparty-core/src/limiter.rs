@@ -35,12 +35,16 @@ impl TokenBucket {
         Self { rate, level: u128::from(rate.burst) * NANOS, at: now }
     }
 
+    /// Whole tokens left at `now`.
+    #[must_use]
+    pub fn tokens(&self, now: Instant) -> u64 {
+        u64::try_from(self.level_at(now) / NANOS).unwrap_or(u64::MAX)
+    }
+
     /// Takes `tokens`, or nothing when fewer are left.
     pub fn take(&mut self, tokens: u64, now: Instant) -> bool {
-        let elapsed: Duration = now.saturating_duration_since(self.at);
+        self.level = self.level_at(now);
         self.at = self.at.max(now);
-        let cap = u128::from(self.rate.burst) * NANOS;
-        self.level = cap.min(self.level + elapsed.as_nanos() * u128::from(self.rate.per_second));
         match self.level.checked_sub(u128::from(tokens) * NANOS) {
             Some(left) => {
                 self.level = left;
@@ -48,6 +52,12 @@ impl TokenBucket {
             }
             None => false,
         }
+    }
+
+    fn level_at(&self, now: Instant) -> u128 {
+        let elapsed: Duration = now.saturating_duration_since(self.at);
+        let cap = u128::from(self.rate.burst) * NANOS;
+        cap.min(self.level + elapsed.as_nanos() * u128::from(self.rate.per_second))
     }
 }
 
@@ -123,15 +133,17 @@ impl MemberLimiter {
         self.bandwidth.take(len as u64, now)
     }
 
-    /// Whether a flooded frame of `class` may go to `fan_out` members. Takes a token for each when it may.
+    /// Whether a flooded frame of `class` may go to `fan_out` members. Takes a token for each when it may, and a whole
+    /// burst in a room larger than that: there it passes seldom, but not never.
     pub fn admits_flood(&mut self, class: TrafficClass, fan_out: usize, now: Instant) -> bool {
-        let bucket = match class {
+        let index = match class {
             TrafficClass::ArpNd => 0,
             TrafficClass::Dhcp => 1,
             TrafficClass::Discovery => 2,
             TrafficClass::Other => 3,
         };
-        self.bum[bucket].take(fan_out as u64, now)
+        let bucket = &mut self.bum[index];
+        bucket.take((fan_out as u64).min(bucket.rate.burst), now)
     }
 }
 
