@@ -23,10 +23,12 @@ impl Roster {
         roster
     }
 
-    /// A member joined, or joined anew.
+    /// A member joined, or joined anew. A MAC address has one owner: the newest.
     pub fn insert(&mut self, member: MemberInfo) {
         self.remove(member.id);
-        self.by_mac.insert(member.mac, member.id);
+        if let Some(before) = self.by_mac.insert(member.mac, member.id) {
+            self.members.remove(&before);
+        }
         self.members.insert(member.id, member);
     }
 
@@ -80,6 +82,18 @@ impl Roster {
     /// Everybody else, by number.
     pub fn members(&self) -> impl Iterator<Item = &MemberInfo> {
         self.members.values()
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there is nobody else.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
     }
 
     /// The room's gateway, when there is one and it is not this member.
