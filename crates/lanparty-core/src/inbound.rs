@@ -1,4 +1,4 @@
-//! Inbound: datagrams from the relay toward a member's device. The last stations of the walk: decode, restore, admit.
+//! Inbound: datagrams from the relay toward a member's device. Station 10 of the walk: decode, admit.
 //!
 //! The relay has checked all of this already. It is checked again because the relay is trusted for availability, not
 //! for content (THREATS §2.1).
@@ -47,6 +47,7 @@ impl Inbound {
             self.counters.count_in(frame.len());
             let (sender, outcome) = admit_inbound(&datagram, roster);
             let known = sender.filter(|id| roster.is_some_and(|r| r.member(*id).is_some()));
+            self.prune_logs(roster);
             let log = self.logs.entry(known).or_default();
             records.extend(log.note(&frame, outcome.as_ref().map(|_| 1).map_err(|e| *e), now).map(|record| (known, record)));
             match outcome {
@@ -59,6 +60,19 @@ impl Inbound {
                 Err(reason) => self.counters.count_dropped(reason),
             }
         }
+    }
+
+    /// Whoever left while there was no relay to say so is forgotten as soon as there is more to keep than members.
+    fn prune_logs(&mut self, roster: Option<&Roster>) {
+        if self.logs.len() > roster.map_or(0, Roster::len) + 1 {
+            self.logs.retain(|id, _| id.is_none_or(|id| roster.is_some_and(|r| r.member(id).is_some())));
+        }
+    }
+
+    /// Senders whose log state is kept, strangers together counting as one.
+    #[must_use]
+    pub fn logged_senders(&self) -> usize {
+        self.logs.len()
     }
 
     /// A member left: its log state goes with it.
@@ -90,7 +104,7 @@ impl Inbound {
     }
 }
 
-/// Station 9, decode; station 10, admit.
+/// Station 10, decode and admit.
 fn admit_inbound<'a>(datagram: &'a [u8], roster: Option<&Roster>) -> (Option<MemberId>, Result<Frame<'a>, DropReason>) {
     let (header, frame) = match DatagramHeader::decode(datagram) {
         Ok(parts) => parts,
@@ -100,7 +114,11 @@ fn admit_inbound<'a>(datagram: &'a [u8], roster: Option<&Roster>) -> (Option<Mem
         let roster = roster.ok_or(DropReason::LinkDown)?;
         let sender = roster.member(header.source).ok_or(DropReason::UnknownSender)?;
         let admitted = admit(frame, source_of(sender), &roster.policy(), None)?;
+        // A client has passed as itself; only a gateway's LAN can send back what somebody here had sent into it.
         let own = roster.own();
+        if admitted.src() == own.mac || roster.by_mac(admitted.src()).is_some_and(|owner| owner.id != sender.id) {
+            return Err(DropReason::HairpinLoop);
+        }
         if own.role == Role::Client && !admitted.dst().is_group() && admitted.dst() != own.mac {
             return Err(DropReason::UnknownDestination);
         }

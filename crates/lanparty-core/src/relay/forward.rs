@@ -102,12 +102,18 @@ fn switch(room: &mut Room, from: MemberId, datagram: &Bytes, now: Instant, out: 
     let (header, bytes) = DatagramHeader::decode(datagram)?;
     let lan_mtu = room.lan_mtu();
     let fan_out = room.len() - 1;
-    let unicast = Frame::parse(bytes).ok().filter(|f| !f.dst().is_group()).map(|f| target_of(room, from, &f));
+    let parsed = Frame::parse(bytes).ok();
+    let unicast = parsed.filter(|f| !f.dst().is_group()).map(|f| target_of(room, from, &f));
+    let is_anothers = parsed.is_some_and(|f| room.by_mac(f.src()).is_some_and(|owner| owner.id != from));
     let sender = room.member_mut(from).ok_or(DropReason::UnknownSender)?;
     if header.source != from {
         return Err(DropReason::UnknownSender);
     }
     let frame = admit(bytes, source_of(&sender.info()), &AdmissionPolicy::new(lan_mtu), None)?;
+    // Only a gateway gets here under a member's address: its LAN sends back what the member had sent into it (THREATS A13).
+    if is_anothers {
+        return Err(DropReason::HairpinLoop);
+    }
     if !sender.limiter.admits_bytes(bytes.len(), now) {
         return Err(DropReason::RateLimit);
     }
