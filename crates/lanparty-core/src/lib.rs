@@ -4,6 +4,9 @@
 //! Files in packet order: a frame leaves a member through [`Outbound`], crosses the relay's [`Relay::forward`], and
 //! enters another member through [`Inbound`]. ARCHITECTURE.md walks the numbered stations.
 
+#![deny(clippy::iter_over_hash_type)]
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "a test counts from some instant"))]
+
 mod announce;
 mod backoff;
 mod counters;
@@ -16,6 +19,7 @@ mod limiter;
 mod outbound;
 mod relay;
 mod roster;
+mod words;
 
 pub use announce::{ANNOUNCE_INTERVAL, AnnounceReason, Announcement, Announcer};
 pub use backoff::Backoff;
@@ -27,5 +31,5 @@ pub use inbound::Inbound;
 pub use lan_mtu::{GROW_HOLD, LanMtuAgreement, SHRINK_HOLD};
 pub use limiter::{BumLimits, Limits, MemberLimiter, Rate, TokenBucket};
 pub use outbound::Outbound;
-pub use relay::{Delivery, LinkId, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport};
+pub use relay::{Delivery, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport};
 pub use roster::Roster;

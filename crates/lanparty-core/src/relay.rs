@@ -1,4 +1,4 @@
-//! The relay: rooms, their members, and the switch between them (DESIGN §4, station 6).
+//! The relay: rooms, their members, and the switch between them (station 6 of the walk).
 //!
 //! Forwards by membership, never by learning: a member's MAC address is what it announced and the relay accepted.
 //! Everything here can be rebuilt from the members, who announce themselves again after a restart.
@@ -18,9 +18,12 @@ pub use report::{MemberReport, RoomReport};
 use room::Room;
 
 use crate::limiter::{Limits, TokenBucket};
+use crate::words::one_line;
 
 /// How often the rooms' LAN MTU is looked at.
 const SIZE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// Most members of a room that any configuration allows: a welcome lists them all in one control message.
+pub const MEMBERS_MAX: usize = 800;
 
 /// One connection to the relay, as its driver numbers it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,7 +34,7 @@ pub struct LinkId(pub u64);
 pub struct RelayConfig {
     /// Most rooms at once.
     pub rooms_max: usize,
-    /// Most members in one room.
+    /// Most members in one room, at most [`MEMBERS_MAX`].
     pub members_max: usize,
     /// Rate limits of each member.
     pub limits: Limits,
@@ -157,6 +160,7 @@ impl Relay {
     /// An empty relay.
     #[must_use]
     pub fn new(config: RelayConfig) -> Self {
+        let config = RelayConfig { members_max: config.members_max.min(MEMBERS_MAX), ..config };
         Self { config, rooms: BTreeMap::new(), links: BTreeMap::new(), joins: BTreeMap::new(), outputs: VecDeque::new(), next_check: None }
     }
 
@@ -209,9 +213,10 @@ impl Relay {
         let Some(code) = self.links.remove(&link) else { return };
         let Some(room) = self.rooms.get_mut(&code) else { return };
         let Some(gone) = room.remove(link) else { return };
-        let message = Control::MemberLeft { id: gone.id, reason: reason.to_owned() };
+        let reason = one_line(reason);
+        let message = Control::MemberLeft { id: gone.id, reason: reason.clone() };
         self.outputs.extend(room.links().map(|to| RelayOutput::Send { link: to, message: message.clone() }));
-        let event = RelayEvent::Left { room: code.clone(), member: gone.id, role: gone.role, mac: gone.mac, reason: reason.to_owned() };
+        let event = RelayEvent::Left { room: code.clone(), member: gone.id, role: gone.role, mac: gone.mac, reason };
         self.outputs.push_back(RelayOutput::Event(event));
         if room.is_empty() {
             self.rooms.remove(&code);

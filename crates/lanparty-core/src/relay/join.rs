@@ -7,14 +7,18 @@ use lanparty_proto::{Control, DatagramBudget, Hello, IdentityId, LanMtu, PROTOCO
 use super::room::{Member, Room};
 use super::{LinkId, Relay, RelayEvent, RelayOutput};
 use crate::limiter::{Rate, TokenBucket};
+use crate::words::one_line;
 use crate::{Counters, FrameLog, MemberLimiter};
 
 /// Joins of one identity: a machine that reconnects after every outage needs a few at once, a flood is another thing
 /// (THREATS A17).
 const JOINS_BURST: u64 = 20;
 const JOIN_INTERVAL: Duration = Duration::from_secs(6);
-/// Identities whose joins are remembered; beyond it those with a full bucket are forgotten.
+/// Identities whose joins are remembered. Beyond it those who joined least are forgotten.
 const IDENTITIES_MAX: usize = 4096;
+/// Time between two notices that somebody tried to join with a member's MAC address: identities cost nothing, so a
+/// limit on theirs alone would not keep anybody from filling the member's control stream.
+const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Somebody at the door.
 pub(super) struct Newcomer {
@@ -28,7 +32,7 @@ impl Relay {
     pub(super) fn join(&mut self, link: LinkId, newcomer: &Newcomer, now: Instant) {
         let allowed = match self.judge(link, newcomer, now) {
             Ok(allowed) => allowed,
-            Err((code, message)) => return self.refuse(link, newcomer, code, message),
+            Err((code, message)) => return self.refuse(link, newcomer, code, message, now),
         };
         let replaced = self.take_over(newcomer);
         let code = newcomer.hello.room.clone();
@@ -120,12 +124,20 @@ impl Relay {
 
     fn may_join_again(&mut self, identity: IdentityId, now: Instant) -> bool {
         let rate = Rate { per_second: 1, burst: JOINS_BURST * JOIN_INTERVAL.as_secs() };
-        if self.joins.len() >= IDENTITIES_MAX {
-            // A full bucket says nothing that an absent one does not.
-            self.joins.retain(|_, bucket| !bucket.clone().take(rate.burst, now));
+        if self.joins.len() >= IDENTITIES_MAX && !self.joins.contains_key(&identity) {
+            self.forget_joins(rate.burst, now);
         }
         let bucket = self.joins.entry(identity).or_insert_with(|| TokenBucket::new(rate, now));
         bucket.take(JOIN_INTERVAL.as_secs(), now)
+    }
+
+    /// A full bucket says nothing that an absent one does not. When none is full, the fullest says least.
+    fn forget_joins(&mut self, burst: u64, now: Instant) {
+        self.joins.retain(|_, bucket| bucket.tokens(now) < burst);
+        while self.joins.len() >= IDENTITIES_MAX {
+            let Some(fullest) = self.joins.iter().max_by_key(|(_, bucket)| bucket.tokens(now)).map(|(id, _)| *id) else { return };
+            self.joins.remove(&fullest);
+        }
     }
 
     /// Ends an older connection of the same identity in the same room. The number it had.
@@ -138,9 +150,9 @@ impl Relay {
         Some(id)
     }
 
-    fn refuse(&mut self, link: LinkId, newcomer: &Newcomer, code: Refusal, message: String) {
+    fn refuse(&mut self, link: LinkId, newcomer: &Newcomer, code: Refusal, message: String, now: Instant) {
         if code == Refusal::DuplicateMac {
-            self.warn_holder_of_mac(newcomer);
+            self.warn_holder_of_mac(newcomer, now);
         }
         let hello = &newcomer.hello;
         self.outputs.push_back(RelayOutput::Event(RelayEvent::Refused {
@@ -155,9 +167,11 @@ impl Relay {
     }
 
     /// A MAC address that two machines claim is named on both sides.
-    fn warn_holder_of_mac(&mut self, newcomer: &Newcomer) {
-        let Some(holder) = self.rooms.get(&newcomer.hello.room).and_then(|room| room.by_mac(newcomer.hello.mac)) else { return };
-        if holder.identity != newcomer.identity {
+    fn warn_holder_of_mac(&mut self, newcomer: &Newcomer, now: Instant) {
+        let Some(holder) = self.rooms.get_mut(&newcomer.hello.room).and_then(|room| room.by_mac_mut(newcomer.hello.mac)) else { return };
+        let fresh = holder.noticed.is_none_or(|at| now.saturating_duration_since(at) >= NOTICE_INTERVAL);
+        if holder.identity != newcomer.identity && fresh {
+            holder.noticed = Some(now);
             let message = format!("another machine at {} tried to join with your MAC {} and was refused", newcomer.remote, holder.mac);
             self.outputs.push_back(RelayOutput::Send { link: holder.link, message: Control::Notice { message } });
         }
@@ -174,8 +188,9 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, l
         identity: newcomer.identity,
         link,
         remote: newcomer.remote.clone(),
-        software: hello.software.clone(),
+        software: one_line(&hello.software),
         joined: now,
+        noticed: None,
         budget_up: hello.budget,
         budget_down: newcomer.budget,
         limiter,
@@ -196,5 +211,29 @@ fn accepted(newcomer: &Newcomer, member: &Member, resumed: bool) -> RelayEvent {
         remote: member.remote.clone(),
         software: member.software.clone(),
         resumed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RelayConfig;
+
+    fn stranger(n: u32) -> IdentityId {
+        let mut id = [0; 32];
+        id[28..].copy_from_slice(&n.to_be_bytes());
+        IdentityId(id)
+    }
+
+    #[test]
+    fn fresh_identities_without_end_are_not_all_remembered() {
+        let (mut relay, now) = (Relay::new(RelayConfig::default()), Instant::now());
+        let busy = IdentityId([0xff; 32]);
+        while relay.may_join_again(busy, now) {}
+        for n in 0..IDENTITIES_MAX as u32 + 500 {
+            assert!(relay.may_join_again(stranger(n), now));
+        }
+        assert_eq!(relay.joins.len(), IDENTITIES_MAX);
+        assert!(!relay.may_join_again(busy, now), "who joined most is remembered");
     }
 }

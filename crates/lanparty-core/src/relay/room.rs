@@ -19,6 +19,8 @@ pub(super) struct Member {
     pub(super) remote: String,
     pub(super) software: String,
     pub(super) joined: Instant,
+    /// When it was last told that somebody else claims its MAC address.
+    pub(super) noticed: Option<Instant>,
     /// Largest datagram from the member to the relay, as the member found.
     pub(super) budget_up: DatagramBudget,
     /// Largest datagram from the relay to the member, as the relay found.
@@ -118,6 +120,10 @@ impl Room {
         self.members.get(self.by_mac.get(&mac)?)
     }
 
+    pub(super) fn by_mac_mut(&mut self, mac: MacAddr) -> Option<&mut Member> {
+        self.members.get_mut(self.by_mac.get(&mac)?)
+    }
+
     pub(super) fn gateway(&self) -> Option<&Member> {
         self.members.get(&self.gateway?)
     }
@@ -179,7 +185,10 @@ impl Room {
 
     /// The new LAN MTU, when the members' paths have allowed another one for long enough.
     pub(super) fn observe_sizes(&mut self, now: Instant) -> Option<LanMtu> {
-        let allowed = self.members.values().filter_map(Member::lan_mtu_allowed).min()?;
+        let known = self.members.values().filter_map(Member::lan_mtu_allowed);
+        let (count, allowed) = known.fold((0, LanMtu::MAX), |(count, min), mtu| (count + 1, min.min(mtu)));
+        // A path that takes nothing for a moment says nothing about how small it is: until it does, the room only shrinks.
+        let allowed = if count == self.members.len() { allowed } else { allowed.min(self.sizes.agreed()) };
         self.sizes.observe(allowed, now)
     }
 }
