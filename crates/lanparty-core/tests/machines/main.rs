@@ -1,0 +1,9 @@
+//! The state machines as their drivers use them: inputs, frames and time in; decisions out.
+
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test counts from some instant, and may panic")]
+
+mod outbound_inbound;
+mod relay_forward;
+mod relay_join;
+mod relay_sizes;
+mod support;

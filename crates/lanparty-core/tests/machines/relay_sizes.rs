@@ -1,0 +1,91 @@
+//! The LAN MTU a room agrees on, from the budgets its members report.
+
+use std::time::Duration;
+
+use crate::support::{Desk, budget_for, hello};
+use lanparty_core::{GROW_HOLD, LinkId, RelayEvent, RelayInput, SHRINK_HOLD};
+use lanparty_proto::{Control, DatagramBudget, Hello};
+
+/// A check comes every half second, so that a change is seen and taken at most this much after its hold.
+const CHECKS: Duration = Duration::from_millis(1100);
+
+fn pair() -> Desk {
+    let mut desk = Desk::default();
+    desk.join(1, hello(1));
+    desk.join(2, hello(2));
+    desk.outputs.clear();
+    desk
+}
+
+fn agreed(desk: &Desk) -> u16 {
+    desk.relay.report(desk.now)[0].lan_mtu
+}
+
+#[test]
+fn a_smaller_path_shrinks_the_room_as_it_joins() {
+    let mut desk = pair();
+    assert_eq!(desk.join(3, Hello { budget: budget_for(1200), ..hello(3) }).lan_mtu.bytes(), 1200);
+    assert_eq!((desk.mtus_seen_by(1), desk.mtus_seen_by(2)), (vec![1200], vec![1200]));
+    assert!(desk.events().iter().any(|e| matches!(e, RelayEvent::LanMtu { mtu, .. } if mtu.bytes() == 1200)));
+}
+
+#[test]
+fn a_larger_path_changes_nothing_as_it_joins() {
+    let mut desk = pair();
+    assert_eq!(desk.join(3, Hello { budget: budget_for(1500), ..hello(3) }).lan_mtu.bytes(), 1400);
+    desk.advance(Duration::from_secs(60));
+    assert!(desk.mtus_seen_by(1).is_empty() && agreed(&desk) == 1400);
+}
+
+#[test]
+fn a_shrink_must_last_before_the_room_follows() {
+    let mut desk = pair();
+    desk.message(1, Control::Budget { budget: budget_for(1145) });
+    desk.advance(SHRINK_HOLD - Duration::from_millis(500));
+    assert_eq!(agreed(&desk), 1400);
+    desk.message(1, Control::Budget { budget: budget_for(1400) });
+    desk.advance(Duration::from_secs(60));
+    assert!(desk.mtus_seen_by(2).is_empty(), "a dip changes nothing");
+    desk.message(1, Control::Budget { budget: budget_for(1145) });
+    desk.advance(SHRINK_HOLD + CHECKS);
+    assert_eq!((desk.mtus_seen_by(1), desk.mtus_seen_by(2)), (vec![1145], vec![1145]));
+}
+
+#[test]
+fn the_relays_own_view_of_a_path_counts_too() {
+    let mut desk = pair();
+    desk.input(RelayInput::Budget { link: LinkId(2), budget: budget_for(1300) });
+    desk.advance(SHRINK_HOLD + CHECKS);
+    assert_eq!(agreed(&desk), 1300);
+}
+
+#[test]
+fn the_room_grows_soon_after_its_smallest_member_left() {
+    let mut desk = pair();
+    desk.join(3, Hello { budget: budget_for(600), ..hello(3) });
+    desk.outputs.clear();
+    desk.close(3);
+    assert_eq!(agreed(&desk), 600, "not at once");
+    desk.advance(GROW_HOLD + CHECKS);
+    assert_eq!((agreed(&desk), desk.mtus_seen_by(1)), (1400, vec![1400]));
+}
+
+#[test]
+fn a_path_that_takes_nothing_at_all_does_not_make_the_room_grow() {
+    let mut desk = pair();
+    desk.join(3, Hello { budget: budget_for(1200), ..hello(3) });
+    desk.input(RelayInput::Budget { link: LinkId(3), budget: DatagramBudget(0) });
+    desk.advance(Duration::from_secs(60));
+    assert_eq!(agreed(&desk), 1200, "what the smallest member allows is unknown, not large");
+}
+
+#[test]
+fn chatter_does_not_put_the_check_off() {
+    let mut desk = pair();
+    desk.message(1, Control::Budget { budget: budget_for(1200) });
+    for _ in 0..100 {
+        desk.advance(Duration::from_millis(100));
+        desk.message(2, Control::LanState { up: true });
+    }
+    assert_eq!(agreed(&desk), 1200);
+}
