@@ -55,7 +55,9 @@ fn a_tap_has_the_address_and_size_it_was_given_and_vanishes_when_dropped() {
         assert!(String::from_utf8_lossy(&shown.stdout).contains("NO-CARRIER"));
         tap.set_carrier(true).unwrap();
         drop(tap);
-        assert!(!std::process::Command::new("ip").args(["link", "show", "lan0"]).output().unwrap().status.success());
+        // Not at once: a process that another test is starting holds a copy of the descriptor until it runs its program.
+        let is_there = || std::process::Command::new("ip").args(["link", "show", "lan0"]).output().unwrap().status.success();
+        assert!((0..100).any(|_| !is_there()));
     });
 }
 

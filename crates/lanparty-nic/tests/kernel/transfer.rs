@@ -88,7 +88,7 @@ fn tcp(attach: Attach, address: &'static str, len: usize, on_frame: OnFrame) -> 
     let pump = Pump::start(attach(1), far, on_frame);
     listens.recv().unwrap();
     let sent = data(len);
-    let mut stream = TcpStream::connect(address).unwrap();
+    let mut stream = patiently(|| TcpStream::connect(address));
     let start = Instant::now();
     stream.write_all(&sent).unwrap();
     drop(stream);
@@ -159,6 +159,18 @@ fn a_frame_corrupted_on_the_way_never_reaches_the_application() {
     }
 }
 
+/// Repeats what fails while an interface has its route only after the kernel has noticed the carrier.
+fn patiently<T>(mut attempt: impl FnMut() -> std::io::Result<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(2);
+    loop {
+        match attempt() {
+            Ok(done) => return done,
+            Err(e) if Instant::now() > until => panic!("{e}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
 /// Sends `data` twice as one call each, which the kernel cuts into datagrams of 1,200 bytes (udp(7), `UDP_SEGMENT`).
 fn send_twice_in_datagrams(from: &str, to: &str, data: &[u8]) {
     let socket = UdpSocket::bind(from).unwrap();
@@ -168,7 +180,7 @@ fn send_twice_in_datagrams(from: &str, to: &str, data: &[u8]) {
     assert_eq!(set, 0);
     // The first finds the neighbour; the kernel keeps it meanwhile.
     for _ in 0..2 {
-        socket.send_to(data, to).unwrap();
+        patiently(|| socket.send_to(data, to));
         std::thread::sleep(Duration::from_millis(200));
     }
 }
