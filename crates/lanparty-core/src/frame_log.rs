@@ -33,6 +33,18 @@ impl FrameRecord {
         if self.drop_reason.is_none() { "Forwarded" } else { "Dropped" }
     }
 
+    /// The source MAC address, or `-` when the frame has no header.
+    #[must_use]
+    pub fn src_text(&self) -> String {
+        self.src.map_or_else(|| "-".to_owned(), |mac| mac.to_string())
+    }
+
+    /// The destination MAC address, or `-` when the frame has no header.
+    #[must_use]
+    pub fn dst_text(&self) -> String {
+        self.dst.map_or_else(|| "-".to_owned(), |mac| mac.to_string())
+    }
+
     /// The reason, or `-`.
     #[must_use]
     pub const fn reason(&self) -> &'static str {

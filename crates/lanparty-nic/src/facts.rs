@@ -7,7 +7,6 @@ mod fitness;
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use lanparty_proto::MacAddr;
@@ -116,14 +115,6 @@ pub fn list_interfaces_in(sysfs_root: &Path) -> Result<Vec<InterfaceFacts>, Fact
     let mut all: Vec<_> = names.filter_map(|name| read(&sysfs_root.join(&name), &name)).collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
-}
-
-/// The IPv4 addresses of `name` in the network namespace of the calling thread, such as one that DHCP brought.
-///
-/// # Errors
-/// What the kernel said; a missing interface has no addresses.
-pub fn ipv4_addresses(name: &str) -> io::Result<Vec<Ipv4Addr>> {
-    interface::ipv4_addresses(name)
 }
 
 /// Nothing when the directory is no interface's: `bonding_masters` lies there too, and interfaces vanish.

@@ -17,7 +17,7 @@ mod tap;
 
 pub use device::{Device, DeviceFault, DeviceStats};
 pub use facts::{
-    FactsError, InterfaceFacts, UnfitInterface, check_lan_interface, interface_facts, interface_facts_in, ipv4_addresses, list_interfaces,
+    FactsError, InterfaceFacts, UnfitInterface, check_lan_interface, interface_facts, interface_facts_in, list_interfaces,
     list_interfaces_in,
 };
 pub use memory::{MemoryDevice, memory_pair};

@@ -300,8 +300,7 @@ async fn device_frames<D: Device>(device: &mut Option<AsyncDevice<D>>, batch: &m
 /// One line of the frame log, in the words of the guide (docs/first-lan.md).
 fn log_frame(role: Role, interface: &str, direction: &str, member: Option<MemberId>, record: &FrameRecord) {
     let peer_id = member.map_or_else(|| "-".to_owned(), |m| m.to_string());
-    let mac = |m: Option<lanparty_proto::MacAddr>| m.map_or_else(|| "-".to_owned(), |m| m.to_string());
-    let (src, dst) = (mac(record.src), mac(record.dst));
+    let (src, dst) = (record.src_text(), record.dst_text());
     let (action, drop_reason, len, suppressed) = (record.action(), record.reason(), record.len, record.suppressed);
     match role {
         Role::Client => info!(%direction, %peer_id, %src, %dst, len, %action, %drop_reason, suppressed, "client frame"),

@@ -21,11 +21,11 @@ pub(crate) fn toward(remote: SocketAddr) -> Option<String> {
     if local == remote.ip() { None } else { owner_of(local) }
 }
 
-/// The IPv4 addresses of an interface now; none when there is no such interface.
+/// The IPv4 addresses of an interface now, those of its labels (`lan0:1`) included; none when there is no such interface.
 #[must_use]
 pub fn ipv4_addresses(interface: &str) -> Vec<Ipv4Addr> {
     let all = if_addrs::get_if_addrs().unwrap_or_default();
-    let of_interface = all.into_iter().filter(|i| i.name == interface);
+    let of_interface = all.into_iter().filter(|i| i.name.split(':').next() == Some(interface));
     of_interface.filter_map(|i| if let IpAddr::V4(ip) = i.ip() { Some(ip) } else { None }).collect()
 }
 

@@ -47,7 +47,7 @@ pub struct RelayArgs {
     pub rooms: usize,
 
     /// Most members in one room
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(2..=4096))]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(2..=800))]
     pub members: u16,
 
     /// How log lines look: text or json

@@ -154,8 +154,7 @@ impl State {
 
 fn log_frame(place: &Place, record: &FrameRecord) {
     let (room, peer_id) = (place.room(), place.member());
-    let mac = |m: Option<lanparty_proto::MacAddr>| m.map_or_else(|| "-".to_owned(), |m| m.to_string());
-    let (src, dst) = (mac(record.src), mac(record.dst));
+    let (src, dst) = (record.src_text(), record.dst_text());
     let (action, drop_reason) = (record.action(), record.reason());
     info!(%room, %peer_id, %src, %dst, len = record.len, %action, %drop_reason, targets = record.targets, suppressed = record.suppressed, "relay frame");
 }

@@ -3,7 +3,6 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use lanparty_proto::MacAddr;
@@ -130,28 +129,4 @@ impl Interfaces {
         checked(unsafe { libc::ioctl(self.socket.as_raw_fd(), what as libc::Ioctl, &raw mut request) })?;
         Ok(request)
     }
-}
-
-/// The IPv4 addresses of `name`, aliases (`name:1`) included, in the namespace of the calling thread.
-pub(crate) fn ipv4_addresses(name: &str) -> io::Result<Vec<Ipv4Addr>> {
-    let mut first: *mut libc::ifaddrs = std::ptr::null_mut();
-    // SAFETY: `first` is writable; on success it heads a list that is ours until freed.
-    checked(unsafe { libc::getifaddrs(&raw mut first) })?;
-    let (mut addresses, mut entry) = (Vec::new(), first);
-    // SAFETY: null, or an entry of the list, which is not freed yet.
-    while let Some(current) = unsafe { entry.as_ref() } {
-        // SAFETY: the name of an entry is a string that lives as long as the list.
-        let label = unsafe { CStr::from_ptr(current.ifa_name) }.to_bytes();
-        let ours = label.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b':');
-        // SAFETY: null, or an address that lives as long as the list.
-        if let Some(address) = unsafe { current.ifa_addr.as_ref() }.filter(|a| ours && i32::from(a.sa_family) == libc::AF_INET) {
-            // SAFETY: the family says that this is a `sockaddr_in`.
-            let address = unsafe { std::ptr::from_ref(address).cast::<libc::sockaddr_in>().read_unaligned() };
-            addresses.push(Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr)));
-        }
-        entry = current.ifa_next;
-    }
-    // SAFETY: `first` came from getifaddrs, and nothing of the list is used afterwards.
-    unsafe { libc::freeifaddrs(first) };
-    Ok(addresses)
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use lanparty_nic::{FactsError, UnfitInterface, check_lan_interface, interface_facts, ipv4_addresses, list_interfaces, realtime};
+use lanparty_nic::{FactsError, UnfitInterface, check_lan_interface, interface_facts, list_interfaces, realtime};
 
 use crate::namespace::{in_namespace, ip, tap, with_own_sysfs};
 
@@ -44,17 +44,6 @@ fn a_sysfs_of_another_namespace_is_not_believed() {
     in_namespace(|| {
         ip("link add lanparty-none0 type bridge");
         assert!(matches!(interface_facts("lanparty-none0"), Err(FactsError::OtherNamespace { .. })));
-    });
-}
-
-#[test]
-fn addresses_are_read_per_interface() {
-    in_namespace(|| {
-        let _tap = tap("t0", Ipv4Addr::new(10, 9, 0, 1));
-        let _other = tap("t01", Ipv4Addr::new(10, 9, 1, 1));
-        ip("address add 10.9.0.7/24 dev t0 label t0:game");
-        assert_eq!(ipv4_addresses("t0").unwrap(), [Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(10, 9, 0, 7)]);
-        assert!(ipv4_addresses("t").unwrap().is_empty());
     });
 }
 
