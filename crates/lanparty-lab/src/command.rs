@@ -5,6 +5,8 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::requirements::tools_path;
+
 /// What a finished command left behind.
 #[derive(Debug, Clone)]
 pub struct Output {
@@ -33,7 +35,9 @@ impl Output {
 pub fn run_any<S: AsRef<OsStr>>(argv: &[S]) -> Result<Output> {
     let line = command_line(argv);
     let (program, args) = argv.split_first().context("an empty command")?;
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output().with_context(|| format!("`{line}` cannot be started"))?;
+    let mut command = Command::new(program);
+    command.args(args).env("PATH", tools_path()).stdin(Stdio::null());
+    let output = command.output().with_context(|| format!("`{line}` cannot be started"))?;
     Ok(Output { command: line, status: output.status, stdout: lossy(&output.stdout), stderr: lossy(&output.stderr) })
 }
 

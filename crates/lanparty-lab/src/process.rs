@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::command::command_line;
+use crate::requirements::tools_path;
 
 /// How many of the last lines an error shows.
 const LINES_IN_ERROR: usize = 25;
@@ -106,7 +107,7 @@ impl Proc {
         let argv = program.argv(netns);
         let line = command_line(&argv);
         let mut command = Command::new(&argv[0]);
-        command.args(&argv[1..]).envs(program.env.iter().map(|(key, value)| (key, value)));
+        command.args(&argv[1..]).env("PATH", tools_path()).envs(program.env.iter().map(|(key, value)| (key, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         if let Some(dir) = &program.dir {
             command.current_dir(dir);

@@ -1,9 +1,10 @@
 //! What a lab needs of the machine, said in words when it is missing.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Result, bail};
@@ -143,11 +144,16 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Where a program is, looking also where Debian puts games and what only root uses.
-pub(crate) fn find_program(name: &str) -> Option<std::path::PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let extra = ["/usr/sbin", "/sbin", "/usr/games"].map(Into::into);
-    std::env::split_paths(&path).chain(extra).map(|dir| dir.join(name)).find(|file| file.is_file())
+/// Where a program is, on [`tools_path`].
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&tools_path()).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+/// `PATH`, and where Debian puts games and what only root uses: every command of the lab is looked for here.
+pub(crate) fn tools_path() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin:/usr/games");
+    path
 }
 
 fn namespace_trouble() -> Option<String> {
