@@ -1,0 +1,103 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use lanparty_lab::Offloads;
+
+use crate::program::YardstickProgram;
+use crate::round::Plan;
+use crate::variant::{QUICK, VARIANTS, Variant};
+
+/// Rounds of a full run.
+const ROUNDS: u32 = 3;
+
+/// Measures lanparty beside other tunnels, in one run on one machine.
+///
+/// Everything runs in network namespaces that it makes and removes; nothing leaves the machine. Both ends, the relay and the
+/// meters share the processors, so compare figures of one run with each other and never with those of another machine.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "lanparty-bench", version)]
+pub(crate) struct Options {
+    /// How often each variant is measured; all once before any again
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
+
+    /// One round of short steps, and only the variants that targets are set against: about two minutes
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Measure these variants
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<String>,
+
+    /// Write everything that was measured to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Show the variants, their versions and what they lack
+    #[arg(long)]
+    pub(crate) list: bool,
+
+    /// Let the network between the hosts carry each packet alone, as a real wire does
+    #[arg(long)]
+    pub(crate) no_offload: bool,
+
+    /// Install nothing: what is missing is not measured
+    #[arg(long)]
+    pub(crate) no_install: bool,
+
+    /// Measure in this process, which cannot clean up after its own death
+    #[arg(long, hide = true)]
+    pub(crate) unsupervised: bool,
+
+    #[command(subcommand)]
+    pub(crate) program: Option<YardstickProgram>,
+}
+
+impl Options {
+    pub(crate) fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(if self.quick { 1 } else { ROUNDS })
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        Plan::new(self.quick, if self.no_offload { Offloads::Off } else { Offloads::On })
+    }
+
+    /// What is to be measured, in the order of a round.
+    pub(crate) fn variants(&self) -> Result<Vec<&'static Variant>> {
+        if self.only.is_empty() {
+            return Ok(if self.quick { QUICK.to_vec() } else { VARIANTS.to_vec() });
+        }
+        if let Some(unknown) = self.only.iter().find(|name| !VARIANTS.iter().any(|variant| variant.name == **name)) {
+            let names: Vec<&str> = VARIANTS.iter().map(|variant| variant.name).collect();
+            bail!("there is no variant `{unknown}`; there are {}", names.join(", "));
+        }
+        Ok(VARIANTS.into_iter().filter(|variant| self.only.iter().any(|name| name == variant.name)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(words: &[&str]) -> Result<Vec<&'static str>> {
+        let options = Options::try_parse_from(["lanparty-bench"].iter().chain(words))?;
+        Ok(options.variants()?.into_iter().map(|variant| variant.name).collect())
+    }
+
+    #[test]
+    fn variants_are_chosen_by_name_or_by_haste() {
+        assert_eq!(names(&[]).unwrap().len(), VARIANTS.len());
+        assert_eq!(names(&["--quick"]).unwrap(), ["raw", "plain", "plain-relayed", "tinc", "n2n", "lanparty"]);
+        assert_eq!(names(&["--quick", "--only", "lanparty,fastd"]).unwrap(), ["fastd", "lanparty"]);
+        assert!(names(&["--only", "tink"]).unwrap_err().to_string().contains("tinc"));
+    }
+
+    #[test]
+    fn a_quick_run_has_one_round_unless_told_otherwise() {
+        let rounds = |words: &[&str]| Options::try_parse_from(["lanparty-bench"].iter().chain(words)).unwrap().rounds();
+        assert_eq!((rounds(&[]), rounds(&["--quick"]), rounds(&["--quick", "--rounds", "2"])), (ROUNDS, 1, 2));
+    }
+}

@@ -1,0 +1,67 @@
+//! lanparty: two members of one room, through a relay.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use lanparty_lab::Program;
+
+use super::{INTERFACE, SETTLE, Variant, printed_version};
+use crate::bed::{Bed, Host, Route};
+use crate::tools::{Needed, Source, Tools};
+
+const RELAY: Needed = Needed { program: "lanparty-relay", source: Source::Workspace };
+const CLIENT: Needed = Needed { program: "lanparty", source: Source::Workspace };
+const PORT: u16 = 8_443;
+const ROOM: &str = "bench";
+/// The name in a relay's development certificate.
+const SERVER_NAME: &str = "lanparty-relay.local";
+const CERTIFICATE: &str = "relay.der";
+const LISTENING: &str = "listening on";
+/// How long a relay may take to listen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) static LANPARTY: Variant = Variant {
+    name: "lanparty",
+    layer: 2,
+    crypto: "AES-128-GCM",
+    route: Route::Relayed,
+    needs: &[RELAY, CLIENT],
+    settle: SETTLE,
+    version,
+    prepare,
+    start,
+};
+
+fn version(tools: &Tools) -> Result<String> {
+    printed_version(tools, CLIENT, &["--version"])
+}
+
+/// A relay makes its certificate when it first runs; its members have it before they start.
+fn prepare(bed: &Bed) -> Result<()> {
+    let relay = bed.host(Host::Relay).spawn(relay(bed)?.named("relay-first-run"))?;
+    relay.wait_for(LISTENING, PATIENCE)?;
+    relay.sigterm();
+    relay.exit_code(PATIENCE).map(drop)
+}
+
+fn start(bed: &Bed) -> Result<()> {
+    bed.spawn(Host::Relay, relay(bed)?)?;
+    bed.wait_for(LISTENING, PATIENCE)?;
+    for host in [Host::B, Host::A] {
+        let relay = Host::Relay.at(PORT).to_string();
+        let program = Program::new(bed.tools.path(CLIENT)?)
+            .args(["client", "--relay", &relay, "--server-name", SERVER_NAME, "--room", ROOM, "--tap-name", INTERFACE])
+            .arg("--relay-ca-cert")
+            .arg(bed.path(CERTIFICATE))
+            .arg("--state-dir")
+            .arg(bed.path(&format!("client-{}", host.name())));
+        bed.spawn(host, program)?;
+    }
+    // The client itself takes it up and chooses its MTU.
+    Host::ENDS.iter().try_for_each(|host| bed.address(*host, INTERFACE))
+}
+
+fn relay(bed: &Bed) -> Result<Program> {
+    let program = Program::new(bed.tools.path(RELAY)?).args(["--listen", &Host::Relay.at(PORT).to_string()]);
+    Ok(program.arg("--state-dir").arg(bed.path("relay")).arg("--dev-cert-der-out").arg(bed.path(CERTIFICATE)))
+}
