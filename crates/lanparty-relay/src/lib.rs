@@ -1,7 +1,7 @@
 //! The relay program: rooms of members on one UDP port, forwarded frame by frame.
 //!
-//! `lanparty-core` decides; this crate moves its decisions: a task per connection, one [`hub::Hub`] that they share, one
-//! [`outbox::Outbox`] toward each member.
+//! `lanparty-core` decides; this crate moves its decisions: a task per connection, one `Hub` that they share, one
+//! `Outbox` toward each member.
 
 mod args;
 mod hub;
