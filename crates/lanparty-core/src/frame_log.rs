@@ -64,19 +64,26 @@ struct Slot {
 /// The sampling state of one member and direction.
 pub struct FrameLog {
     slots: [Slot; DropReason::ALL.len() + 1],
+    every_frame: bool,
 }
 
 impl Default for FrameLog {
     fn default() -> Self {
-        Self { slots: [Slot::default(); DropReason::ALL.len() + 1] }
+        Self { slots: [Slot::default(); DropReason::ALL.len() + 1], every_frame: false }
     }
 }
 
 impl FrameLog {
+    /// A log that leaves out nothing, for who wants to see every frame; or one that samples.
+    #[must_use]
+    pub fn new(every_frame: bool) -> Self {
+        Self { every_frame, ..Self::default() }
+    }
+
     /// Notes a frame; a record when this one is to be logged.
     pub fn note(&mut self, frame: &[u8], outcome: Result<usize, DropReason>, now: Instant) -> Option<FrameRecord> {
         let slot = &mut self.slots[outcome.err().map_or(FORWARDED, |r| r as usize)];
-        if slot.last.is_some_and(|last| now.saturating_duration_since(last) < SAMPLE_INTERVAL) {
+        if !self.every_frame && slot.last.is_some_and(|last| now.saturating_duration_since(last) < SAMPLE_INTERVAL) {
             slot.suppressed += 1;
             return None;
         }
@@ -107,6 +114,12 @@ mod tests {
         }
         let record = log.note(&[0; 60], Ok(1), start + Duration::from_secs(1)).unwrap();
         assert_eq!((record.suppressed, record.action(), record.reason()), (999, "Forwarded", "-"));
+    }
+
+    #[test]
+    fn a_log_of_every_frame_leaves_out_none() {
+        let (mut log, now) = (FrameLog::new(true), Instant::now());
+        assert_eq!((0..100).filter(|_| log.note(&[0; 60], Ok(1), now).is_some_and(|r| r.suppressed == 0)).count(), 100);
     }
 
     #[test]

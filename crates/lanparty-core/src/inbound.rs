@@ -18,6 +18,7 @@ pub struct Inbound {
     counters: Counters,
     /// By source; `None` collects datagrams whose sender is not known.
     logs: BTreeMap<Option<MemberId>, FrameLog>,
+    every_frame: bool,
     lan_flooded: u64,
 }
 
@@ -29,7 +30,13 @@ impl Inbound {
             Role::Client => Direction::RelayToTap,
             Role::Gateway => Direction::RemoteToLan,
         };
-        Self { direction, counters: Counters::default(), logs: BTreeMap::new(), lan_flooded: 0 }
+        Self { direction, counters: Counters::default(), logs: BTreeMap::new(), every_frame: false, lan_flooded: 0 }
+    }
+
+    /// Records every frame from now on, not a sample.
+    pub fn log_every_frame(&mut self) {
+        self.every_frame = true;
+        self.logs.clear();
     }
 
     /// Takes `datagrams` and appends the frames that may enter the device to `out`. `roster` is `None` while this
@@ -48,7 +55,7 @@ impl Inbound {
             let (sender, outcome) = admit_inbound(&datagram, roster);
             let known = sender.filter(|id| roster.is_some_and(|r| r.member(*id).is_some()));
             self.prune_logs(roster);
-            let log = self.logs.entry(known).or_default();
+            let log = self.logs.entry(known).or_insert_with(|| FrameLog::new(self.every_frame));
             records.extend(log.note(&frame, outcome.as_ref().map(|_| 1).map_err(|e| *e), now).map(|record| (known, record)));
             match outcome {
                 Ok(admitted) => {

@@ -1,4 +1,4 @@
-//! Outbound: frames from a member's device toward the room. Stations 2 to 5 of the walk: admit, find the place, encode.
+//! Outbound: frames from a member's device toward the room. Stations 2 and 3 of the walk: admit, encode.
 
 use std::time::Instant;
 
@@ -25,6 +25,11 @@ impl Outbound {
             Role::Gateway => Direction::LanToRemote,
         };
         Self { direction, counters: Counters::default(), log: FrameLog::default(), flooded: 0 }
+    }
+
+    /// Records every frame from now on, not a sample.
+    pub fn log_every_frame(&mut self) {
+        self.log = FrameLog::new(true);
     }
 
     /// Takes every frame out of `batch` and appends those that may leave to `out`, as datagrams. `roster` is `None`
@@ -79,7 +84,7 @@ impl Outbound {
     }
 }
 
-/// Station 2, admit; station 3, find the place. A gateway sends up what the LAN floods and what is addressed to a
+/// Station 2, admit. A gateway sends up what the LAN floods and what is addressed to a
 /// remote member, and nothing that a remote member had sent into the LAN (split horizon, THREATS A13).
 fn admit_outbound<'a>(frame: &'a [u8], roster: &Roster, budget: DatagramBudget) -> Result<Frame<'a>, DropReason> {
     // The LAN of a gateway is full of unicast between its own hosts, of any size and tag: it is not ours to judge.

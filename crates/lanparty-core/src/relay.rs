@@ -38,11 +38,13 @@ pub struct RelayConfig {
     pub members_max: usize,
     /// Rate limits of each member.
     pub limits: Limits,
+    /// Record every frame, not a sample.
+    pub log_every_frame: bool,
 }
 
 impl Default for RelayConfig {
     fn default() -> Self {
-        Self { rooms_max: 1024, members_max: 256, limits: Limits::default() }
+        Self { rooms_max: 1024, members_max: 256, limits: Limits::default(), log_every_frame: false }
     }
 }
 

@@ -11,7 +11,7 @@ use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, MemberId, 
 use serde::Serialize;
 use tracing::info;
 
-use crate::{AsyncDevice, ControlReader, ControlWriter, Joined, Link, LinkEnded};
+use crate::{AsyncDevice, ControlReader, ControlWriter, Joined, Link, LinkEnded, every_frame_is_logged};
 
 /// Datagrams taken from the link at once.
 const RECV_BATCH: usize = 128;
@@ -72,12 +72,17 @@ impl<D: Device> MemberDriver<D> {
     pub fn new(role: Role, interface: String, device: Option<AsyncDevice<D>>) -> Self {
         let mut budget_check = tokio::time::interval(BUDGET_CHECK_INTERVAL);
         budget_check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut outbound, mut inbound) = (Outbound::new(role), Inbound::new(role));
+        if every_frame_is_logged() {
+            outbound.log_every_frame();
+            inbound.log_every_frame();
+        }
         Self {
             role,
             device,
             interface,
-            outbound: Outbound::new(role),
-            inbound: Inbound::new(role),
+            outbound,
+            inbound,
             connected: None,
             batch: FrameBatch::new(),
             pending: VecDeque::new(),

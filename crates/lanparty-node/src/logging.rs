@@ -26,14 +26,25 @@ impl std::str::FromStr for LogFormat {
     }
 }
 
-/// Starts logging for the whole process. `LANPARTY_LOG` chooses what (default `info`; `trace` shows every frame), in the
-/// syntax of `tracing_subscriber::EnvFilter`. A second call does nothing.
+/// What the libraries beneath say is for those who ask for it by name.
+const QUIET_LIBRARIES: &str = "noq=warn,noq_proto=warn,noq_udp=error,rustls=warn";
+
+/// Starts logging for the whole process. `LANPARTY_LOG` chooses what: a level (default `info`; `trace` shows every frame),
+/// or directives in the syntax of `tracing_subscriber::EnvFilter`. A second call does nothing.
 pub fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("LANPARTY_LOG").unwrap_or_else(|_| EnvFilter::new("info,noq=warn,noq_proto=warn,noq_udp=error"));
+    let wanted = std::env::var("LANPARTY_LOG").unwrap_or_else(|_| "info".to_owned());
+    let directives = if wanted.contains('=') { wanted } else { format!("{wanted},{QUIET_LIBRARIES}") };
+    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new(format!("info,{QUIET_LIBRARIES}")));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     // Ignored on purpose: a test may start several programs in one process, and the first logger serves them all.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(std::io::stdout().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
+}
+
+/// Whether the log is to show every frame: `LANPARTY_LOG` says `trace`.
+#[must_use]
+pub fn every_frame_is_logged() -> bool {
+    tracing::enabled!(tracing::Level::TRACE)
 }

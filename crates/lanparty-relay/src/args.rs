@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use lanparty_core::{Limits, Rate, RelayConfig};
-use lanparty_node::{CertificateFiles, LogFormat};
+use lanparty_node::{CertificateFiles, LogFormat, every_frame_is_logged};
 
 /// Port of a relay when none is given.
 const PORT: u16 = 8443;
@@ -63,7 +63,7 @@ impl RelayArgs {
     pub(crate) fn config(&self) -> RelayConfig {
         let bandwidth = Rate { per_second: (self.member_rate / 8).max(1), burst: self.member_burst.max(2048) };
         let limits = Limits { bandwidth, ..Limits::default() };
-        RelayConfig { rooms_max: self.rooms, members_max: usize::from(self.members), limits }
+        RelayConfig { rooms_max: self.rooms, members_max: usize::from(self.members), limits, log_every_frame: every_frame_is_logged() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lanparty_proto::{Control, DatagramBudget, Hello, IdentityId, LanMtu, PROTOCOL_VERSION, Refusal, Role, Welcome};
 
 use super::room::{Member, Room};
-use super::{LinkId, Relay, RelayEvent, RelayOutput};
+use super::{LinkId, Relay, RelayConfig, RelayEvent, RelayOutput};
 use crate::limiter::{Rate, TokenBucket};
 use crate::words::one_line;
 use crate::{Counters, FrameLog, MemberLimiter};
@@ -40,7 +40,7 @@ impl Relay {
         let wanted = replaced.or(newcomer.hello.resume);
         let id = room.free_id(wanted);
         let shrunk = if room.is_empty() { None } else { room.sizes().admit(allowed) };
-        let member = new_member(id, link, newcomer, MemberLimiter::new(self.config.limits.for_role(newcomer.hello.role), now), now);
+        let member = new_member(id, link, newcomer, &self.config, now);
         let info = member.info();
         let members = room.members().map(Member::info).collect();
         let welcome = Welcome { version: PROTOCOL_VERSION, member: id, lan_mtu: room.lan_mtu(), members };
@@ -178,7 +178,7 @@ impl Relay {
     }
 }
 
-fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, limiter: MemberLimiter, now: Instant) -> Member {
+fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, config: &RelayConfig, now: Instant) -> Member {
     let hello = &newcomer.hello;
     Member {
         id,
@@ -193,11 +193,11 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, l
         noticed: None,
         budget_up: hello.budget,
         budget_down: newcomer.budget,
-        limiter,
+        limiter: MemberLimiter::new(config.limits.for_role(hello.role), now),
         counters: Counters::default(),
         copies_out: 0,
         copies_dropped: 0,
-        log: FrameLog::default(),
+        log: FrameLog::new(config.log_every_frame),
     }
 }
 
