@@ -1,7 +1,7 @@
 //! UDP sockets and QUIC endpoints: one configuration for everybody, two uses of it.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,7 +148,7 @@ impl Incoming {
     /// Where it seems to come from.
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {
-        self.0.remote_address()
+        canonical(self.0.remote_address())
     }
 
     /// Whether the address is proven: the attempt carries a token we sent there (RFC 9000 §8.1.2).
@@ -170,6 +170,14 @@ impl Incoming {
     pub async fn establish(self) -> Result<(Link, IdentityId), LinkEnded> {
         let connection = self.0.accept()?.await?;
         Link::accepted(connection)
+    }
+}
+
+/// A socket for both address families calls 192.0.2.1 `::ffff:192.0.2.1` (RFC 4291 §2.5.5.2); people do not.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
+        IpAddr::V6(_) => address,
     }
 }
 
@@ -211,4 +219,20 @@ pub(crate) fn dial_endpoint(
     config.transport_config(transport());
     endpoint.set_default_client_config(config);
     Ok(endpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_over_ipv4_is_shown_by_its_ipv4_address() {
+        for (seen, shown) in [
+            ("[::ffff:192.0.2.1]:4433", "192.0.2.1:4433"),
+            ("192.0.2.1:4433", "192.0.2.1:4433"),
+            ("[2001:db8::1]:4433", "[2001:db8::1]:4433"),
+        ] {
+            assert_eq!(canonical(seen.parse().unwrap()).to_string(), shown);
+        }
+    }
 }
