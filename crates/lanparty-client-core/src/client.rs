@@ -77,6 +77,8 @@ impl Client {
                 request = status.next() => drop(request.send(self.report())),
                 words = dhcp_ended(&mut self.dhcp) => {
                     warn!("{words}; starting it again");
+                    // The old one's files have the new one's names.
+                    self.dhcp = None;
                     self.dhcp = Some(DhcpClient::start(&self.args.tap_name)?);
                 }
                 reason = &mut shutdown => {

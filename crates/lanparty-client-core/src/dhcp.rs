@@ -6,10 +6,16 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use lanparty_node::{ExitCode, Fault, runtime_dir};
 use tokio::process::{Child, Command};
 use tracing::info;
+
+mod leftovers;
+
+/// A client that ended by itself is missed only after this long, so that one that cannot run costs nothing.
+const RESTART_AFTER: Duration = Duration::from_secs(2);
 
 /// Serves udhcpc (`$1`, `$ip`, `$mask`) and dhclient (`$reason`, `$new_ip_address`, `$new_subnet_mask`).
 const SCRIPT: &str = r#"#!/bin/sh
@@ -29,6 +35,7 @@ pub(crate) struct DhcpClient {
     child: Child,
     name: &'static str,
     files: Vec<PathBuf>,
+    ended: Option<Instant>,
 }
 
 impl DhcpClient {
@@ -37,6 +44,7 @@ impl DhcpClient {
         let dir = runtime_dir();
         let script = dir.join(format!("dhcp-{}.sh", std::process::id()));
         let failed = |e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("cannot start a DHCP client: {e}"), "");
+        leftovers::end_leftovers(&dir);
         std::fs::create_dir_all(&dir).and_then(|()| write_script(&script)).map_err(|e| failed(&e))?;
         let (leases, pid) = (script.with_extension("leases"), script.with_extension("pid"));
         let mut udhcpc = Command::new("udhcpc");
@@ -48,7 +56,7 @@ impl DhcpClient {
             match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn() {
                 Ok(child) => {
                     info!(%interface, program = name, "DHCP client started");
-                    return Ok(Self { child, name, files });
+                    return Ok(Self { child, name, files, ended: None });
                 }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(failed(&format!("{name}: {e}"))),
@@ -58,9 +66,12 @@ impl DhcpClient {
         Err(Fault::new(ExitCode::Permission, "this machine has no DHCP client that lanparty knows", advice))
     }
 
-    /// Resolves when the client ended by itself, with words. Cancel-safe.
+    /// Resolves a while after the client ended by itself, with words. Cancel-safe.
     pub(crate) async fn ended(&mut self) -> String {
-        match self.child.wait().await {
+        let status = self.child.wait().await;
+        let ended = *self.ended.get_or_insert_with(Instant::now);
+        tokio::time::sleep_until((ended + RESTART_AFTER).into()).await;
+        match status {
             Ok(status) => format!("{} ended: {status}", self.name),
             Err(e) => format!("{} is lost: {e}", self.name),
         }
