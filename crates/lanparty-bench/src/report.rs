@@ -13,12 +13,16 @@ use crate::options::Options;
 use crate::record::{Record, summarise};
 use crate::table::{self, Row};
 use crate::target::judge;
+use crate::variant::LANPARTY;
 
 /// Prints the tables, and writes the file that was asked for.
 pub(crate) fn publish(options: &Options, rows: &[Row], records: &[Record]) -> Result<()> {
     let summary = summarise(records);
     let verdicts = judge(&summary);
-    print(&format!("{}\n\n{}\n{}", machine_in_words(options), table::figures(rows, &summary), table::targets(&verdicts)))?;
+    print(&format!("{}\n\n{}", machine_in_words(options), table::figures(rows, &summary)))?;
+    if summary.contains_key(LANPARTY.name) {
+        print(&format!("\n{}", table::targets(&verdicts)))?;
+    }
     let Some(path) = &options.json else { return Ok(()) };
     let variants: Vec<Value> = rows.iter().map(about).collect();
     let value = json!({
