@@ -1,5 +1,6 @@
 //! Puts the party on stage: builds its network, starts the programs one after the other, and tells what it observes.
 
+use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -21,6 +22,11 @@ use programs::Programs;
 const SERVER_NAME: &str = "the venue's server";
 /// How long a step may take on a busy machine.
 const STEP_WITHIN: Duration = Duration::from_secs(20);
+/// BOOTP's ports, first byte of an answer, and shortest message (RFC 951).
+const DHCP_SERVER_PORT: u16 = 67;
+const DHCP_CLIENT_PORT: u16 = 68;
+const BOOTREPLY: u8 = 2;
+const DHCP_LEN_MIN: usize = 300;
 /// How often a wait asks whether to stop.
 const STOP_POLL: Duration = Duration::from_millis(100);
 /// Time between steps, for the eye.
@@ -117,10 +123,24 @@ impl Stage<'_> {
         while !over.load(Ordering::Relaxed) {
             let found = lanparty_lab::browse_lan(&party.home, Duration::from_secs(1), true)?;
             if let Some(game) = found.into_iter().next() {
-                return self.tell(Event::Game(game));
+                self.tell(Event::Game(game))?;
+                return self.misbehave(party);
             }
         }
         Ok(())
+    }
+
+    /// Who joins can play, not rule: the player's machine offers leases as a DHCP server would, and nobody may hear it.
+    fn misbehave(&self, party: &Party) -> Result<()> {
+        self.pause()?;
+        self.pause()?;
+        self.begin(Step::Rogue)?;
+        let offer = || -> std::io::Result<usize> {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, DHCP_SERVER_PORT))?;
+            socket.set_broadcast(true)?;
+            socket.send_to(&[BOOTREPLY; DHCP_LEN_MIN], (Ipv4Addr::BROADCAST, DHCP_CLIENT_PORT))
+        };
+        party.home.enter(offer)?.context("the false DHCP offer").map(drop)
     }
 
     /// Starts a program and waits until it says that it is ready.

@@ -15,6 +15,9 @@ pub(crate) use facts::Facts;
 /// Round trips kept for the graph.
 const PINGS_KEPT: usize = 240;
 
+/// What a member's DHCP offer is dropped as.
+const ROGUE_REASON: &str = "DhcpServerReply";
+
 /// The steps of the show, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
@@ -27,12 +30,23 @@ pub(crate) enum Step {
     Ping,
     Switch,
     Found,
+    Rogue,
 }
 
 impl Step {
     /// All of them.
-    pub(crate) const ALL: [Self; 9] =
-        [Self::Lan, Self::Server, Self::Relay, Self::Gateway, Self::Client, Self::Lease, Self::Ping, Self::Switch, Self::Found];
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Lan,
+        Self::Server,
+        Self::Relay,
+        Self::Gateway,
+        Self::Client,
+        Self::Lease,
+        Self::Ping,
+        Self::Switch,
+        Self::Found,
+        Self::Rogue,
+    ];
 
     /// In words.
     pub(crate) const fn title(self) -> &'static str {
@@ -46,6 +60,7 @@ impl Step {
             Self::Ping => "pc1 answers the player's ping",
             Self::Switch => "switch knows the player's MAC",
             Self::Found => "game found by broadcast",
+            Self::Rogue => "false DHCP offer from home stopped",
         }
     }
 }
@@ -119,6 +134,10 @@ impl Scene {
         }
         if let Some(address) = self.leased_address() {
             self.done(Step::Lease, address.to_string());
+        }
+        let stopped = self.facts.drops(ROGUE_REASON);
+        if stopped > 0 {
+            self.done(Step::Rogue, format!("{ROGUE_REASON} {stopped}"));
         }
         if let Some(port) = self.player_port().map(str::to_owned) {
             self.done(Step::Switch, format!("on port {port}"));
@@ -203,7 +222,7 @@ pub(crate) mod tests {
         let address = Ipv4Addr::new(10, 73, 42, 123);
         let status = serde_json::json!([
             { "program": "lanparty-client", "mac": MAC, "addresses": ["169.254.1.1", address], "gateway_connected": true, "rtt_ms": 16.25,
-              "lan_mtu": 1389, "frames": { "outbound": { "frames_in": 9, "forwarded": 8, "dropped": { "QueueFull": 1, "Malformed": 0 } },
+              "lan_mtu": 1389, "frames": { "outbound": { "frames_in": 9, "forwarded": 8, "dropped": { "DhcpServerReply": 1, "Malformed": 0 } },
               "inbound": { "frames_in": 5, "forwarded": 5, "dropped": {} } } },
             { "program": "lanparty-relay", "rooms": [{ "room": "PARTY", "lan_mtu": 1389, "members": [
                 { "role": "Gateway", "member": 1, "mac": "02:00:00:00:00:01", "remote": "10.99.0.20:1", "from_member": { "frames_in": 4, "forwarded": 4 } },
@@ -234,9 +253,10 @@ pub(crate) mod tests {
     #[test]
     fn observations_tick_their_steps_off() {
         let scene = good_show();
-        for step in [Step::Lease, Step::Ping, Step::Switch, Step::Found] {
+        for step in [Step::Lease, Step::Ping, Step::Switch, Step::Found, Step::Rogue] {
             assert!(scene.is_done(step), "{step:?}");
         }
+        assert_eq!(scene.progress(Step::Rogue), &Progress::Done("DhcpServerReply 1".into()));
         assert_eq!(scene.progress(Step::Ping), &Progress::Done("first in 22.0 ms".into()));
         assert_eq!(scene.ping_median(), Some(Duration::from_millis(22)));
         assert_eq!((scene.pings_sent, scene.pings_answered), (4, 3));

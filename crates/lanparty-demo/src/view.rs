@@ -15,7 +15,7 @@ mod panels;
 mod topology;
 
 /// The size of a picture on a page; on a terminal this much is needed to show everything.
-const PICTURE: (u16, u16) = (108, 36);
+const PICTURE: (u16, u16) = (108, 37);
 
 pub(crate) const GOOD: Style = Style::new().fg(Color::Green);
 pub(crate) const BAD: Style = Style::new().fg(Color::Red);
@@ -54,7 +54,7 @@ fn text(buffer: &Buffer) -> String {
 
 fn whole(scene: &Scene, area: Rect, buffer: &mut Buffer) {
     let rows =
-        [Constraint::Length(1), Constraint::Length(topology::HEIGHT), Constraint::Length(11), Constraint::Length(8), Constraint::Length(8)];
+        [Constraint::Length(1), Constraint::Length(topology::HEIGHT), Constraint::Length(12), Constraint::Length(8), Constraint::Length(8)];
     let [head, map, middle, frames, verdict] = Layout::vertical(rows).areas(area);
     header(scene, head, buffer);
     topology::draw(scene, map, buffer);
@@ -70,7 +70,7 @@ fn whole(scene: &Scene, area: Rect, buffer: &mut Buffer) {
 
 /// What matters most, where there is no room for all of it.
 fn small(scene: &Scene, area: Rect, buffer: &mut Buffer) {
-    let [head, steps, conditions] = Layout::vertical([Constraint::Length(1), Constraint::Length(11), Constraint::Fill(1)]).areas(area);
+    let [head, steps, conditions] = Layout::vertical([Constraint::Length(1), Constraint::Length(12), Constraint::Fill(1)]).areas(area);
     header(scene, head, buffer);
     panels::steps(scene, steps, buffer);
     panels::conditions(scene, conditions, buffer);
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn any_size_of_terminal_is_drawn_on() {
-        for (width, height) in [(0, 0), (1, 1), (20, 5), (80, 24), (107, 36), (108, 36), (200, 60)] {
+        for (width, height) in [(0, 0), (1, 1), (20, 5), (80, 24), (107, 37), (108, 37), (200, 60)] {
             for scene in [Scene::new(), good_show()] {
                 let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
                 terminal.draw(|frame| draw(frame, &scene)).unwrap();

@@ -55,6 +55,11 @@ impl Facts {
         facts
     }
 
+    /// How many frames all programs together dropped for this reason.
+    pub(crate) fn drops(&self, reason: &str) -> u64 {
+        self.books.iter().filter_map(|books| books.dropped.get(reason)).sum()
+    }
+
     fn read_client(&mut self, program: &Value) {
         self.gateway_connected = program["gateway_connected"].as_bool().unwrap_or(false);
         self.client_mac = program["mac"].as_str().map(str::to_owned);
@@ -122,7 +127,7 @@ mod tests {
         let facts = good_show().facts;
         assert_eq!((facts.rooms.as_slice(), facts.lan_mtu), (&["PARTY".to_owned()][..], Some(1389)));
         let rows: Vec<_> = facts.books.iter().map(|books| (books.title, books.frames_in, books.forwarded, books.drops())).collect();
-        assert_eq!(rows[0], ("client, from home", 9, 8, "QueueFull 1".into()));
+        assert_eq!(rows[0], ("client, from home", 9, 8, "DhcpServerReply 1".into()));
         assert_eq!(rows[2], ("relay", 7, 6, "RateLimit 1".into()));
         assert_eq!(facts.peers[1].remote, "10.99.0.30:1");
     }
