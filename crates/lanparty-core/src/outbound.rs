@@ -65,6 +65,13 @@ impl Outbound {
         self.counters.recount_as_dropped(datagram.len().saturating_sub(FrameBatch::HEADROOM), reason);
     }
 
+    /// The stack beneath gave up `frames` that [`Self::process`] gave out: the path shrank under them.
+    pub fn count_discarded(&mut self, frames: u64) {
+        for _ in 0..frames {
+            self.counters.recount_as_dropped(0, DropReason::DatagramBudget);
+        }
+    }
+
     /// What was counted.
     #[must_use]
     pub const fn counters(&self) -> &Counters {

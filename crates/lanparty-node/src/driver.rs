@@ -281,6 +281,7 @@ impl<D: Device> MemberDriver<D> {
 
     async fn report_budget(&mut self) {
         let Some(c) = &mut self.connected else { return };
+        self.outbound.count_discarded(c.link.take_discarded());
         let budget = c.link.budget();
         if budget != c.budget {
             c.budget = budget;

@@ -60,11 +60,13 @@ pub struct Link {
     connection: Connection,
     /// Datagrams handed to the stack, less those it sent or gave up: how many it holds.
     handed_over: Arc<AtomicU64>,
+    /// Datagrams the stack gave up in silence because the path shrank under them.
+    discarded: Arc<AtomicU64>,
 }
 
 impl Link {
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, handed_over: Arc::default() }
+        Self { connection, handed_over: Arc::default(), discarded: Arc::default() }
     }
 
     /// A link over an accepted connection, and whose it is. An error when the peer proved no identity.
@@ -169,17 +171,27 @@ impl Link {
         Ok(outcome)
     }
 
+    /// Datagrams that the stack has given up since the last call, without a word: they were queued when the path shrank.
+    #[must_use]
+    pub fn take_discarded(&self) -> u64 {
+        self.buffer_space();
+        self.discarded.swap(0, Ordering::Relaxed)
+    }
+
     /// Bytes of memory left in the stack's queue, counted as the stack counts them.
     fn buffer_space(&self) -> usize {
         let free = self.connection.datagram_send_buffer_space();
         let payload = (DATAGRAM_BUFFER_LEN - DATAGRAM_OVERHEAD).saturating_sub(free);
+        let sent = self.connection.path_stats(PathId::ZERO).map_or(0, |s| s.frame_tx.datagram);
+        let queued = self.handed_over.load(Ordering::Relaxed).saturating_sub(sent);
         if payload == 0 {
+            // Nothing is queued, so what was handed over and not sent is gone.
+            self.handed_over.store(sent, Ordering::Relaxed);
+            self.discarded.fetch_add(queued, Ordering::Relaxed);
             return DATAGRAM_BUFFER_LEN;
         }
-        let sent = self.connection.path_stats(PathId::ZERO).map_or(0, |s| s.frame_tx.datagram);
-        let handed_over = self.handed_over.load(Ordering::Relaxed);
-        let queued = usize::try_from(handed_over.saturating_sub(sent)).unwrap_or(usize::MAX);
-        DATAGRAM_BUFFER_LEN.saturating_sub(payload).saturating_sub(queued.saturating_mul(DATAGRAM_OVERHEAD))
+        let overhead = usize::try_from(queued).unwrap_or(usize::MAX).saturating_mul(DATAGRAM_OVERHEAD);
+        DATAGRAM_BUFFER_LEN.saturating_sub(payload).saturating_sub(overhead)
     }
 
     /// Ends the connection with words for the other side.

@@ -101,6 +101,10 @@ impl Peer {
     }
 
     fn check_budget(&self, known: &mut DatagramBudget) {
+        let discarded = self.link.take_discarded();
+        if discarded > 0 {
+            self.hub.count_dropped(self.id, discarded);
+        }
         let budget = self.link.budget();
         if budget != *known {
             *known = budget;
