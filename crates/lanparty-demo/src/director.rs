@@ -100,8 +100,8 @@ impl Stage<'_> {
 
     /// From the gateway on, observed.
     fn play_members(&self, party: &Party, programs: &Programs, over: &AtomicBool, relay: &Proc) -> Result<()> {
-        let gateway = self.start(Step::Gateway, || programs.gateway(), "connected as peer")?;
-        let client = self.start(Step::Client, || programs.client(), "connected as peer")?;
+        let gateway = self.start(Step::Gateway, || programs.gateway(), "connected as ")?;
+        let client = self.start(Step::Client, || programs.client(), "connected as ")?;
         self.begin(Step::Lease)?;
         self.wait(&client, "DHCP received: ")?;
         self.pause()?;
@@ -148,7 +148,9 @@ impl Stage<'_> {
         self.begin(step)?;
         let proc = start()?;
         let line = self.wait(&proc, ready).with_context(|| step.title().to_owned())?;
-        self.done(step, line[line.find(ready).unwrap_or(0)..].split(" room=").next().unwrap_or(ready).to_owned())?;
+        // The columns that follow its words are for the log.
+        let said = line.split_once(ready).map_or("", |(_, said)| said.split(" room=").next().unwrap_or_default());
+        self.done(step, said.trim().to_owned())?;
         Ok(proc)
     }
 

@@ -144,7 +144,7 @@ fn lan(scene: &Scene, area: Rect, buffer: &mut Buffer) {
 /// What the player has of it.
 fn tunnel(scene: &Scene, place: Rect, buffer: &mut Buffer) {
     let Some(address) = scene.leased_address() else { return };
-    let game = scene.game.as_ref().map(|game| format!("; its LAN browser shows \"{}\"", game.name)).unwrap_or_default();
-    let text = format!("one Ethernet: {address} at home is next door to the PCs at the venue{game}");
+    let game = scene.game.as_ref().map(|game| format!("; its LAN browser: \"{}\"", game.name)).unwrap_or_default();
+    let text = format!("one Ethernet: {address} at home is next door to the PCs{game}");
     Line::styled(text, LOUD).render(place, buffer);
 }
