@@ -1,5 +1,7 @@
 //! The guide, end to end, with the real programs: relay, gateway, client, and around them what a LAN party has.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "in a test a panic is the report, and what was measured is printed")]
+
 mod support;
 
 use std::net::Ipv4Addr;

@@ -11,6 +11,9 @@ use super::{Evening, TAP};
 /// Quiet time before something is broken, so that the probe has a beginning.
 pub(crate) const LEAD: Duration = Duration::from_millis(500);
 
+/// A game has no use for a frame older than this (RELIABILITY.md, F6).
+const STALE: Duration = Duration::from_millis(100);
+
 /// What the probes saw.
 pub(crate) struct Outage {
     start: Instant,
@@ -53,9 +56,11 @@ impl Outage {
         first(&self.to_client).max(first(&self.to_lan))
     }
 
-    /// The oldest packet that arrived.
-    pub(crate) fn oldest(&self) -> Duration {
-        self.to_client.delay(100.0).max(self.to_lan.delay(100.0)).unwrap_or_default()
+    /// How many packets were stale when they arrived, both ways, and how old the oldest was.
+    pub(crate) fn stale(&self) -> (usize, Duration) {
+        let arrivals = self.to_client.arrivals.iter().chain(&self.to_lan.arrivals);
+        let ages: Vec<Duration> = arrivals.map(|arrival| arrival.came.saturating_sub(arrival.sent)).collect();
+        (ages.iter().filter(|age| **age > STALE).count(), ages.into_iter().max().unwrap_or_default())
     }
 
     /// Packets lost, both ways, of those sent.
