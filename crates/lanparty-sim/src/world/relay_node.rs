@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lanparty_core::{Delivery, EGRESS_FRAMES_MAX, Egress, FrameRecord, LinkId, Relay, RelayConfig, RelayInput, RelayOutput};
-use lanparty_proto::{Control, ControlDecoder, DATAGRAM_HEADER_LEN, Frame, Hello, IdentityId, Refusal, encode_control};
+use lanparty_proto::{Control, ControlDecoder, DATAGRAM_HEADER_LEN, DatagramHeader, Frame, Hello, IdentityId, Refusal, encode_control};
 
 use super::lane::Item;
 use super::model::{Model, Present};
@@ -190,6 +190,7 @@ impl World {
                     let who = Present { room: hello.room.to_string(), id: welcome.member, mac: hello.mac, role: hello.role };
                     self.node.model.welcome(link.0, who);
                 }
+                self.judge_welcome(link.0, &message);
                 self.say(member, Side::Down, link.0, Item::Bytes(encode_control(&message)));
             }
             RelayOutput::Refuse { link, code, message } => {
@@ -213,6 +214,17 @@ impl World {
                     self.schedule(at, Event::Tick);
                 }
             }
+        }
+    }
+
+    /// Whoever is let in can take every frame that the room promises from then on.
+    fn judge_welcome(&mut self, connection: u64, message: &Control) {
+        let (Control::Welcome(welcome), Some(c)) = (message, self.node.connections.get(&connection)) else { return };
+        let down = self.members[c.member].down.believed;
+        let allowed = c.hello.as_ref().and_then(|hello| hello.budget.min(down).lan_mtu());
+        if allowed.is_none_or(|allowed| welcome.lan_mtu > allowed) {
+            let mtu = welcome.lan_mtu;
+            self.violate(|| format!("connection {connection} is welcomed to a LAN MTU of {mtu}, its path takes {allowed:?}"));
         }
     }
 
@@ -308,6 +320,10 @@ impl World {
         let (src, dst) = (frame.src(), frame.dst());
         if !self.node.model.may_speak_as(from, src) {
             return self.violate(|| format!("connection {from} spoke as {src} and was forwarded"));
+        }
+        let number = DatagramHeader::decode(datagram).map(|(header, _)| header.source);
+        if self.node.model.get(from).is_none_or(|who| number != Ok(who.id)) {
+            return self.violate(|| format!("connection {from} spoke under number {number:?} and was forwarded"));
         }
         let due = self.node.model.receivers(from, dst);
         let fits = |link: &u64| {
