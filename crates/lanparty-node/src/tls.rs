@@ -57,7 +57,7 @@ pub enum CertificateSource {
 pub struct ServerTls {
     source: CertificateSource,
     current: Arc<Current>,
-    stamp: Option<SystemTime>,
+    stamp: Option<Stamp>,
 }
 
 #[derive(Debug)]
@@ -76,13 +76,13 @@ impl ServerTls {
     /// When files cannot be read, hold no certificate or key, or do not belong together.
     pub fn load(source: CertificateSource) -> Result<Self, Fault> {
         let key = certified_key(&source)?;
-        let stamp = newest_change(&source);
+        let stamp = stamp_of(&source);
         Ok(Self { source, current: Arc::new(Current(RwLock::new(Arc::new(key)))), stamp })
     }
 
     /// Takes the certificate anew when its files changed. `None` when they did not.
     pub fn reload_if_changed(&mut self) -> Option<Result<(), Fault>> {
-        let stamp = newest_change(&self.source);
+        let stamp = stamp_of(&self.source);
         if stamp == self.stamp {
             return None;
         }
@@ -105,10 +105,15 @@ impl ServerTls {
     }
 }
 
-fn newest_change(source: &CertificateSource) -> Option<SystemTime> {
+/// When chain and key were last written, and how long they are: a renewed file may well be older than the other one.
+type Stamp = [Option<(SystemTime, u64)>; 2];
+
+fn stamp_of(source: &CertificateSource) -> Option<Stamp> {
     let CertificateSource::Files(files) = source else { return None };
-    let changed = |path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
-    changed(&files.chain).max(changed(&files.key))
+    Some([&files.chain, &files.key].map(|path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    }))
 }
 
 fn certified_key(source: &CertificateSource) -> Result<CertifiedKey, Fault> {
@@ -177,5 +182,32 @@ impl ClientCertVerifier for AnyIdentity {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_renewed_certificate_is_noticed_even_when_it_is_older_than_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = CertificateFiles { chain: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+        let key = rcgen::KeyPair::generate().unwrap();
+        let issue = |age: u64| {
+            let certificate = rcgen::CertificateParams::new(vec!["relay.example.net".to_owned()]).unwrap().self_signed(&key).unwrap();
+            std::fs::write(&files.chain, certificate.pem()).unwrap();
+            let written = SystemTime::now() - Duration::from_secs(age);
+            std::fs::File::options().write(true).open(&files.chain).unwrap().set_modified(written).unwrap();
+        };
+        std::fs::write(&files.key, key.serialize_pem()).unwrap();
+        issue(3600);
+        let mut tls = ServerTls::load(CertificateSource::Files(files.clone())).unwrap();
+        assert!(tls.reload_if_changed().is_none());
+        issue(60);
+        assert!(tls.reload_if_changed().unwrap().is_ok());
+        assert!(tls.reload_if_changed().is_none());
     }
 }
