@@ -1,6 +1,7 @@
 //! tinc 1.0 in switch mode, its defaults otherwise.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lanparty_lab::{Program, run};
@@ -10,6 +11,8 @@ use crate::bed::{Bed, Host, Route};
 use crate::tools::{Needed, Tools};
 
 const TINCD: Needed = Needed::debian("tincd", "tinc");
+/// How long a daemon may take to listen.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) static TINC: Variant = Variant {
     name: "tinc",
@@ -52,6 +55,8 @@ fn start(bed: &Bed) -> Result<()> {
         let dir = bed.path(&dir(host));
         let pid_file = format!("--pidfile={}", dir.join("pid").display());
         bed.spawn(host, Program::new(&tincd).arg("-c").arg(&dir).args(["-D", &pid_file]))?;
+        // Who connects before the other listens tries again after five seconds.
+        bed.wait_for("Ready", PATIENCE)?;
     }
     Host::ENDS.iter().try_for_each(|host| bed.attach(*host, INTERFACE, None))
 }
