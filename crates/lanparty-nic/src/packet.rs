@@ -1,7 +1,7 @@
 //! A physical interface, through AF_PACKET: every frame on its wire, and our frames onto it.
 //!
 //! Sees what the interface receives and what this host itself sends by it, but never what was sent through this very
-//! socket (the kernel compares sockets, `skb_loop_sk`). What is sent here goes to the wire only; this host's own stack
+//! socket (the kernel compares sockets, `skb_loop_sk`; what escapes that is known by its source). What is sent here goes to the wire only; this host's own stack
 //! does not see it. Tags that the kernel or the NIC took off are put back, super-frames are cut into frames, unfinished
 //! checksums are finished: the caller sees the wire.
 
@@ -9,12 +9,13 @@ mod error;
 mod recv;
 mod send;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use lanparty_proto::{ETHERNET_HEADER_LEN, FrameBatch};
+use lanparty_proto::{ETHERNET_HEADER_LEN, FrameBatch, MacAddr};
 
 use crate::device::{Device, DeviceFault, DeviceStats};
 use crate::offload::Limits;
@@ -41,6 +42,8 @@ pub struct PacketSocket {
     /// A fault found after frames of the same call: the kernel reports it once, so it is kept for the next call.
     fault: Option<DeviceFault>,
     scratch: Scratch,
+    /// Source addresses of what was sent here.
+    injected: BTreeSet<MacAddr>,
     stats: DeviceStats,
     drops: AtomicU64,
 }
@@ -85,6 +88,7 @@ impl PacketSocket {
             buffers: recv::buffers(),
             fault: None,
             scratch: Scratch::default(),
+            injected: BTreeSet::new(),
             stats: DeviceStats::default(),
             drops: AtomicU64::new(0),
         })

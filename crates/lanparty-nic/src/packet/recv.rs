@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd as _;
 
-use lanparty_proto::FrameBatch;
+use lanparty_proto::{FrameBatch, MacAddr};
 
 use super::PacketSocket;
 use crate::device::{BATCH_BYTES_MAX, BATCH_FRAMES_MAX, DeviceFault};
@@ -75,11 +75,26 @@ impl PacketSocket {
 
     /// One message: how many frames it was.
     fn take(&mut self, index: usize, message: Received, batch: &mut FrameBatch) -> usize {
+        if message.is_outgoing && self.is_own_injection(index) {
+            return 0;
+        }
         let frames = message.len.and_then(|len| push_message(&mut self.buffers[index][..len], message.auxdata, batch));
         if frames.is_none() {
             self.stats.unreadable += 1;
         }
         frames.unwrap_or(0)
+    }
+}
+
+/// Where the source address stands in a message.
+const SOURCE_START: usize = VNET_HDR_LEN + 6;
+
+impl PacketSocket {
+    /// The kernel keeps a socket from reading what it sent by a mark on the packet, and loses the mark from all but the
+    /// last segment when it has to cut a super-frame up for an interface without TSO. The source address remains.
+    fn is_own_injection(&self, index: usize) -> bool {
+        let source = self.buffers[index].get(SOURCE_START..).and_then(|b| b.first_chunk());
+        source.is_some_and(|mac| self.injected.contains(&MacAddr(*mac)))
     }
 }
 

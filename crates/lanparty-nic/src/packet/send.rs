@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsFd as _;
 
 use bytes::Bytes;
+use lanparty_proto::MacAddr;
 
 use super::{PacketSocket, frame_len_max};
 use crate::device::{DeviceFault, Refusal};
@@ -12,6 +13,8 @@ use crate::sys::packet::send;
 
 /// Messages per system call.
 const MESSAGES: usize = 64;
+/// Source addresses remembered: more than a room has members. Beyond it they are learnt anew.
+const INJECTED_MAX: usize = 1024;
 /// Shortest frame on the wire, without FCS (IEEE 802.3 §4A.2.3.2.4). Left to a driver, padding has leaked memory (CVE-2003-0001).
 const FRAME_LEN_MIN: usize = 60;
 
@@ -21,6 +24,7 @@ static PADDING: [u8; FRAME_LEN_MIN] = [0; FRAME_LEN_MIN];
 impl PacketSocket {
     /// Sends from the front until all are taken or no more can be.
     pub(super) fn send(&mut self, frames: &[Bytes]) -> io::Result<usize> {
+        self.remember_sources(frames);
         // `alone`: how many of the next frames go one by one, because the kernel refused them as a super-frame.
         let (mut taken, mut alone) = (0, 0);
         while taken < frames.len() {
@@ -51,6 +55,21 @@ impl PacketSocket {
             }
         }
         Ok(taken)
+    }
+
+    /// Notes whose frames are injected, so that they are known when the kernel shows them again.
+    fn remember_sources(&mut self, frames: &[Bytes]) {
+        let mut last = None;
+        for source in frames.iter().filter_map(|f| f.get(6..)?.first_chunk().copied().map(MacAddr)) {
+            if last == Some(source) {
+                continue;
+            }
+            last = Some(source);
+            if self.injected.len() >= INJECTED_MAX && !self.injected.contains(&source) {
+                self.injected.clear();
+            }
+            self.injected.insert(source);
+        }
     }
 
     /// What goes into one system call.

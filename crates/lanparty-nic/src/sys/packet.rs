@@ -81,6 +81,8 @@ pub(crate) struct Received {
     /// Bytes, or `None` when the buffer was too small for it.
     pub(crate) len: Option<usize>,
     pub(crate) auxdata: Auxdata,
+    /// On its way out of this host: sent by the host itself, or by a raw socket on it.
+    pub(crate) is_outgoing: bool,
 }
 
 /// Receives up to `N` messages, each into its own buffer, without waiting.
@@ -91,23 +93,28 @@ pub(crate) fn receive<const N: usize>(
 ) -> io::Result<usize> {
     // Aligned like `cmsghdr`, whose first field is a machine word.
     let mut controls = [[0u64; CONTROL_LEN / 8]; N];
+    // SAFETY: `sockaddr_ll` is plain data, for which all zeros is a value.
+    let mut addresses: [libc::sockaddr_ll; N] = unsafe { std::mem::zeroed() };
     let mut iovecs = buffers.each_mut().map(|b| libc::iovec { iov_base: b.as_mut_ptr().cast(), iov_len: b.len() });
     let mut messages: [libc::mmsghdr; N] = std::array::from_fn(|i| {
         let mut message = message(&raw mut iovecs[i], 1);
         message.msg_hdr.msg_control = (&raw mut controls[i]).cast();
         message.msg_hdr.msg_controllen = CONTROL_LEN as _;
+        message.msg_hdr.msg_name = (&raw mut addresses[i]).cast();
+        message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_ll>() as _;
         message
     });
     let flags = libc::MSG_DONTWAIT as _;
-    // SAFETY: `messages` has N entries; each points to one `iovec` over a buffer this function borrows exclusively, and
-    // to ancillary space of the length given. All live until the call returns.
+    // SAFETY: `messages` has N entries; each points to one `iovec` over a buffer this function borrows exclusively, to
+    // an address and to ancillary space of the lengths given. All live until the call returns.
     let count = checked(unsafe { libc::recvmmsg(fd.as_raw_fd(), messages.as_mut_ptr(), N as _, flags, std::ptr::null_mut()) })?;
     let count = count.cast_unsigned() as usize;
-    for (slot, message) in out.iter_mut().zip(&messages).take(count) {
+    for ((slot, message), address) in out.iter_mut().zip(&messages).zip(&addresses).take(count) {
         let whole = message.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
         // SAFETY: the kernel filled this header, and `controls` lives until the end of the function.
         let auxdata = unsafe { auxdata_of(&message.msg_hdr) };
-        *slot = Some(Received { len: whole.then_some(message.msg_len as usize), auxdata });
+        let is_outgoing = address.sll_pkttype == libc::PACKET_OUTGOING;
+        *slot = Some(Received { len: whole.then_some(message.msg_len as usize), auxdata, is_outgoing });
     }
     Ok(count)
 }

@@ -52,6 +52,37 @@ fn a_frame_crosses_the_wire_and_is_not_read_back_by_its_sender() {
     });
 }
 
+/// Consecutive full segments of one TCP connection, which leave as one super-frame.
+fn segments(count: u32) -> Vec<Bytes> {
+    let segment = |i: u32| {
+        let builder = etherparse::PacketBuilder::ethernet2([2, 0, 0, 0, 0, 9], [2, 0, 0, 0, 0, 8])
+            .ipv4([10, 9, 0, 1], [10, 9, 0, 2], 64)
+            .tcp(1000, 2000, 1 + i * 1400, 4096)
+            .ack(7);
+        let payload = [u8::try_from(i).unwrap(); 1400];
+        let mut frame = Vec::with_capacity(builder.size(payload.len()));
+        builder.write(&mut frame, &payload).unwrap();
+        Bytes::from(frame)
+    };
+    (0..count).map(segment).collect()
+}
+
+#[test]
+fn a_super_frame_that_the_kernel_cuts_up_is_not_read_back_either() {
+    in_namespace(|| {
+        let (mut near, mut far) = cable();
+        if !std::process::Command::new("ethtool").args(["-K", "lan0", "tso", "off", "gso", "off"]).status().is_ok_and(|s| s.success()) {
+            return println!("skipped: ethtool is not installed");
+        }
+        let frames = segments(20);
+        assert_eq!(near.send_batch(&frames).unwrap(), 20);
+        assert!(near.stats().coalesced >= 20, "the device hands over a super-frame: {:?}", near.stats());
+        let last = frames.last().unwrap().clone();
+        assert!(wait_for(&mut far, SOON, move |f| f[54..] == last[54..]).is_some(), "it crosses the wire");
+        assert!(wait_for(&mut near, QUIET, |f| f[6..12] == [2, 0, 0, 0, 0, 9]).is_none());
+    });
+}
+
 #[test]
 fn a_short_frame_is_padded_with_zeros() {
     in_namespace(|| {
