@@ -95,7 +95,8 @@ impl<D: Device> MemberDriver<D> {
     /// Uses a joined room from now on.
     pub fn connect(&mut self, joined: Joined, mac: lanparty_proto::MacAddr) {
         let roster = Roster::new(self.role, mac, &joined.welcome);
-        let budget = joined.link.budget();
+        // The path may have moved since the hello; the next look tells the relay.
+        let budget = joined.told_budget;
         self.connected =
             Some(Connected { link: joined.link, control_in: joined.control_in, control_out: joined.control_out, roster, budget });
     }

@@ -34,7 +34,8 @@ const DATAGRAM_RECEIVE_BUFFER_LEN: usize = 2 << 20;
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// Packets that one acknowledgement may cover: fewer acknowledgements, less work for both ends (RFC 9000 §13.2.2).
 const ACK_EVERY_PACKETS: u32 = 10;
-const ACK_DELAY_MAX: Duration = Duration::from_millis(5);
+/// On a quiet line an acknowledgement waits this long for a datagram to travel with (RFC 9000's default).
+const ACK_DELAY_MAX: Duration = Duration::from_millis(25);
 
 fn transport() -> Arc<TransportConfig> {
     let mut mtu = MtuDiscoveryConfig::default();

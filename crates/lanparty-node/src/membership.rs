@@ -74,6 +74,10 @@ pub struct Joined {
     pub welcome: Welcome,
     /// The relay's address.
     pub remote: SocketAddr,
+    /// The budget the relay was told.
+    pub told_budget: DatagramBudget,
+    /// What the relay was told of the LAN's carrier.
+    pub told_lan_up: bool,
 }
 
 /// Everything needed to reach one relay, again and again.
@@ -129,8 +133,8 @@ impl Dialer {
     pub async fn join(&mut self, identity: &Identity, request: &JoinRequest) -> Result<Joined, JoinError> {
         let (link, remote) = self.connect(identity).await?;
         let joined = say_hello(&link, request).await;
-        let (control_in, control_out, welcome) = joined.inspect_err(|_| link.close("could not join"))?;
-        Ok(Joined { link, control_in, control_out, welcome, remote })
+        let (control_in, control_out, welcome, told_budget) = joined.inspect_err(|_| link.close("could not join"))?;
+        Ok(Joined { link, control_in, control_out, welcome, remote, told_budget, told_lan_up: request.lan_up })
     }
 
     /// Tries every address of the relay, in the resolver's order (RFC 6724).
@@ -192,6 +196,14 @@ impl Dialer {
                 "set --server-name to the name in the certificate; a development certificate is for lanparty-relay.local",
             );
         }
+        if text.contains("CaUsedAsEndEntity") {
+            let cause = format!("the relay at {remote} uses a certificate authority's certificate as its own");
+            return final_(
+                ExitCode::Configuration,
+                cause,
+                "issue the relay's certificate with CA:FALSE (openssl: -addext basicConstraints=critical,CA:FALSE)",
+            );
+        }
         if text.contains("UnknownIssuer") || text.contains("BadSignature") || text.contains("invalid peer certificate") {
             let cause = format!("the relay at {remote} has a certificate that {} does not vouch for ({text})", self.trust.source());
             return final_(
@@ -237,7 +249,7 @@ async fn settled_budget(link: &Link) -> DatagramBudget {
     }
 }
 
-async fn say_hello(link: &Link, request: &JoinRequest) -> Result<(ControlReader, ControlWriter, Welcome), JoinError> {
+async fn say_hello(link: &Link, request: &JoinRequest) -> Result<(ControlReader, ControlWriter, Welcome, DatagramBudget), JoinError> {
     let broke = |e: LinkEnded| {
         let cause = format!("the relay broke off while joining: {e}");
         JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, "look at the relay's log"))
@@ -264,7 +276,7 @@ async fn say_hello(link: &Link, request: &JoinRequest) -> Result<(ControlReader,
     loop {
         let answer = tokio::time::timeout(WELCOME_TIMEOUT, control_in.next()).await;
         match answer.unwrap_or_else(|_| Err(LinkEnded { reason: "no answer to the hello".into(), by_peer: false })).map_err(broke)? {
-            Control::Welcome(welcome) => return Ok((control_in, control_out, welcome)),
+            Control::Welcome(welcome) => return Ok((control_in, control_out, welcome, budget)),
             Control::Refused { code, message } => return Err(refused(code, &message)),
             _ => {}
         }

@@ -93,7 +93,12 @@ impl<D: Device> Session<D> {
                 event = self.driver.next_event() => return self.driver_event(event),
                 changed = advance(&mut self.state) => changed,
             };
+            let told_lan_up =
+                if let Changed::Finished(finished) = &changed { finished.1.as_ref().ok().map(|j| j.told_lan_up) } else { None };
             if let Some(event) = self.changed(changed) {
+                if told_lan_up.is_some_and(|told| told != self.request.lan_up) {
+                    self.driver.tell(&Control::LanState { up: self.request.lan_up }).await;
+                }
                 return event;
             }
         }

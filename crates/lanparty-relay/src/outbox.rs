@@ -9,8 +9,8 @@ use lanparty_core::Egress;
 use lanparty_node::{Link, LinkEnded};
 use tokio::sync::Notify;
 
-/// Datagrams moved from the queue to the path in one turn.
-const FLUSH_BATCH: usize = 64;
+/// Datagrams moved from the queue to the path in one turn. Out of the queue they age unseen, so they are few.
+const FLUSH_BATCH: usize = 16;
 
 /// The way out to one member.
 pub(crate) struct Outbox {
@@ -39,7 +39,8 @@ impl Outbox {
             taken = sent.taken;
         }
         for datagram in datagrams.iter().skip(taken) {
-            dropped += queue.push(datagram.clone(), now);
+            // A copy, because a datagram is a slice of the up to 64 KiB that it arrived in: a queue of slices would keep them all.
+            dropped += queue.push(Bytes::copy_from_slice(datagram), now);
         }
         if !queue.is_empty() {
             self.waiting.notify_one();
