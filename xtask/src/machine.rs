@@ -1,4 +1,8 @@
 //! What the lab needs of this machine: installed when we are root, asked for in words when we are not.
+//!
+//! Without root, a user namespace of our own serves where the kernel allows it: inside, we may make networks, and only there.
+
+use std::process::Command;
 
 use anyhow::Result;
 #[cfg(target_os = "linux")]
@@ -7,35 +11,81 @@ use lanparty_lab::{Requirements, Tool};
 #[cfg(target_os = "linux")]
 use crate::report::say;
 
+/// How programs that make networks are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// As they are: we are root.
+    Own,
+    /// In a user namespace. Real-time priority is refused there, so wires may be late.
+    UserNamespace,
+}
+
+/// Becomes root of an empty network, with a `/run` of its own for the names of the namespaces, and then the program itself.
+const ENTER: &str = "mount -t tmpfs tmpfs /run && ip link set dev lo up && exec \"$0\" \"$@\"";
+/// Can namespaces and TAPs be made there?
+#[cfg(target_os = "linux")]
+const TRY: &str = "ip netns add try && ip -n try tuntap add dev t mode tap";
+
+impl Ground {
+    /// The same command, on this ground.
+    pub(crate) fn enter(self, command: Command) -> Command {
+        if self == Self::Own {
+            return command;
+        }
+        let mut entering = Command::new("unshare");
+        entering
+            .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", ENTER])
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (key, value) in command.get_envs() {
+            match value {
+                Some(value) => entering.env(key, value),
+                None => entering.env_remove(key),
+            };
+        }
+        if let Some(dir) = command.get_current_dir() {
+            entering.current_dir(dir);
+        }
+        entering
+    }
+}
+
 /// Makes the lab of the tests possible, with everything that any of them asks for.
 #[cfg(target_os = "linux")]
-pub(crate) fn prepare_lab(task: &str) -> Result<()> {
+pub(crate) fn prepare_lab(task: &str) -> Result<Ground> {
     prepare(&Requirements::party().and(&[Tool::Nft, Tool::Iperf, Tool::Conntrack]), task)
 }
 
 /// Makes the LAN party of the demo possible.
 #[cfg(target_os = "linux")]
-pub(crate) fn prepare_party(task: &str) -> Result<()> {
+pub(crate) fn prepare_party(task: &str) -> Result<Ground> {
     prepare(&Requirements::party(), task)
 }
 
 #[cfg(target_os = "linux")]
-fn prepare(requirements: &Requirements, task: &str) -> Result<()> {
-    let Err(missing) = requirements.ready() else { return Ok(()) };
+fn prepare(requirements: &Requirements, task: &str) -> Result<Ground> {
+    let Err(missing) = requirements.ready() else { return Ok(Ground::Own) };
     say(&format!("==> preparing this machine: {missing}"));
     if let Err(error) = requirements.install_missing() {
         anyhow::bail!("{error:#}");
     }
-    requirements.ready().map_err(|missing| anyhow::anyhow!("{missing}{}", advice(task)))
+    let Err(missing) = requirements.ready() else { return Ok(Ground::Own) };
+    if running_as_root() {
+        let needs = "CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_NICE and /dev/net/tun";
+        anyhow::bail!("{missing}\n  this root may not make networks: in a container, give it {needs}");
+    }
+    if user_namespace_serves() {
+        say("    not root: a user namespace serves instead; wires may be late in it, as it has no real-time priority");
+        return Ok(Ground::UserNamespace);
+    }
+    anyhow::bail!("{missing}\n  no user namespace serves here either; run: sudo env \"PATH=$PATH\" cargo xtask {task}")
 }
 
-/// How to get what no package brings. A user namespace would give the namespaces and TAPs, but not the real-time priority of the wires.
 #[cfg(target_os = "linux")]
-fn advice(task: &str) -> String {
-    if running_as_root() {
-        return "\n  this root may not make network namespaces: in a container, give it CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_NICE and /dev/net/tun".into();
-    }
-    format!("\n  the lab needs root (a user namespace lacks real-time priority); run: sudo env \"PATH=$PATH\" cargo xtask {task}")
+fn user_namespace_serves() -> bool {
+    let mut attempt = Command::new("sh");
+    attempt.args(["-c", TRY]);
+    Ground::UserNamespace.enter(attempt).output().is_ok_and(|output| output.status.success())
 }
 
 #[cfg(target_os = "linux")]
@@ -46,12 +96,29 @@ fn running_as_root() -> bool {
 
 /// The lab is made of Linux' network namespaces.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn prepare_lab(task: &str) -> Result<()> {
+pub(crate) fn prepare_lab(task: &str) -> Result<Ground> {
     anyhow::bail!("`cargo xtask {task}` needs Linux: the lab is made of its network namespaces")
 }
 
 /// The demo, too.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn prepare_party(task: &str) -> Result<()> {
+pub(crate) fn prepare_party(task: &str) -> Result<Ground> {
     prepare_lab(task)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_keeps_its_words_variables_and_place() {
+        let mut command = Command::new("demo");
+        command.args(["--plain", "two words"]).env("KEY", "value").current_dir("/tmp");
+        let entering = Ground::UserNamespace.enter(command);
+        let args: Vec<_> = entering.get_args().skip(7).collect();
+        assert_eq!(args, ["demo", "--plain", "two words"]);
+        assert_eq!(entering.get_envs().count(), 1);
+        assert_eq!(entering.get_current_dir(), Some(std::path::Path::new("/tmp")));
+        assert_eq!(Ground::Own.enter(Command::new("demo")).get_program(), "demo");
+    }
 }

@@ -5,14 +5,14 @@
 mod runner;
 mod tally;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::command::{cargo, step};
-use crate::machine;
+use crate::machine::{self, Ground};
 use crate::report::{duration, say};
 use runner::stream;
 use tally::{Format, Tally};
@@ -45,6 +45,8 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     let mut tally = Tally::default();
     for (format, mut command) in commands(&args.filter) {
         command.env(LAB_VARIABLE, if lab.is_ok() { "required" } else { "optional" });
+        let mut command = lab.as_ref().map_or(Ground::Own, |ground| *ground).enter(command);
+        command.stdin(Stdio::null());
         stream(&mut command, format, &mut tally)?;
     }
     say(&summary(&tally, built, start.elapsed()));
