@@ -48,14 +48,12 @@ impl FromStr for RelayAddress {
         if let Ok(ip) = s.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
             return Ok(Self { host: ip.to_string(), port: RELAY_PORT });
         }
-        let (host, port) = match s.rsplit_once(':') {
-            Some((host, port)) => (host, port.parse().map_err(|_| format!("`{port}` is no port: 1 to 65535"))?),
-            None => (s, RELAY_PORT),
-        };
-        if host.is_empty() || host.contains(['/', ' ', ':']) || port == 0 {
+        let (host, port) = s.rsplit_once(':').map_or((s, None), |(host, port)| (host, Some(port)));
+        if host.is_empty() || s.contains(['/', ' ']) || host.contains(':') {
             return Err(format!("`{s}` is no relay address; write it as relay.example.net:{RELAY_PORT}"));
         }
-        Ok(Self { host: host.to_owned(), port })
+        let parse = |port: &str| port.parse().ok().filter(|port| *port != 0).ok_or_else(|| format!("`{port}` is no port: 1 to 65535"));
+        Ok(Self { host: host.to_owned(), port: port.map_or(Ok(RELAY_PORT), parse)? })
     }
 }
 
@@ -89,5 +87,8 @@ mod tests {
         for bad in ["", ":443", "host:port", "https://host:1", "host:0", "a b:1"] {
             assert!(bad.parse::<RelayAddress>().is_err(), "{bad}");
         }
+        let words = |bad: &str| bad.parse::<RelayAddress>().unwrap_err();
+        assert!(words("https://relay.example.net").contains("write it as relay.example.net:8443"), "a URL is no wrong port");
+        assert!(words("relay.example.net:0").contains("`0` is no port"));
     }
 }
