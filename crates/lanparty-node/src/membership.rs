@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lanparty_proto::{Control, DatagramBudget, Hello, LAN_MTU_MIN, MacAddr, MemberId, PROTOCOL_VERSION, Refusal, Role, RoomCode, Welcome};
-use noq::ConnectionError;
+use noq::{ConnectionError, TransportErrorCode};
 
 use crate::control::{self, ControlReader, ControlWriter};
 use crate::endpoint::dial_endpoint;
@@ -21,6 +21,7 @@ const SETTLE_QUIET: Duration = Duration::from_millis(40);
 /// Time for a farewell to reach the relay.
 const CLOSE_LINGER: Duration = Duration::from_millis(200);
 const SETTLE_POLL: Duration = Duration::from_millis(2);
+const REACH_ADVICE: &str = "check that the relay runs, that --relay names it, and that no firewall blocks this UDP port";
 
 /// Why joining failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -88,6 +89,8 @@ pub struct Dialer {
     /// The tunnel's own interface: never the way to the relay.
     own_interface: Option<String>,
     endpoints: Vec<DialEndpoint>,
+    /// Whether it waits for DNS now.
+    resolving: bool,
 }
 
 /// A socket and the uplink it is bound to.
@@ -102,7 +105,7 @@ impl Dialer {
     #[must_use]
     pub fn new(relay: RelayAddress, server_name: Option<String>, trust: RelayTrust) -> Self {
         let server_name = server_name.unwrap_or_else(|| relay.host().to_owned());
-        Self { relay, server_name, trust, own_interface: None, endpoints: vec![] }
+        Self { relay, server_name, trust, own_interface: None, endpoints: vec![], resolving: false }
     }
 
     /// Names the tunnel's own interface, so that a default route learnt through the tunnel never carries the tunnel.
@@ -118,6 +121,17 @@ impl Dialer {
             dial.endpoint.close(noq::VarInt::from_u32(0), reason.as_bytes());
             let _ = tokio::time::timeout(CLOSE_LINGER, dial.endpoint.wait_idle()).await;
         }
+    }
+
+    /// What an attempt that was cut off had been waiting for.
+    pub(crate) fn unanswered(&self) -> JoinError {
+        let (cause, advice) = if self.resolving {
+            let cause = format!("the relay's name `{}` does not resolve: DNS does not answer", self.relay.host());
+            (cause, "check the spelling of --relay and this machine's DNS")
+        } else {
+            (does_not_answer(&self.relay), REACH_ADVICE)
+        };
+        JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, advice))
     }
 
     /// The relay.
@@ -140,7 +154,10 @@ impl Dialer {
     /// Tries every address of the relay, in the resolver's order (RFC 6724).
     async fn connect(&mut self, identity: &Identity) -> Result<(Link, SocketAddr), JoinError> {
         let mut last = None;
-        for remote in self.relay.resolve().await.map_err(JoinError::Unreachable)? {
+        self.resolving = true;
+        let resolved = self.relay.resolve().await.map_err(JoinError::Unreachable);
+        self.resolving = false;
+        for remote in resolved? {
             match self.connect_to(remote, identity).await {
                 Ok(link) => return Ok((link, remote)),
                 Err(e @ JoinError::Final(_)) => return Err(e),
@@ -212,23 +229,31 @@ impl Dialer {
                 "copy relay-cert.der anew from the relay's --dev-cert-der-out, and check that this is the relay you mean",
             );
         }
-        if matches!(error, ConnectionError::VersionMismatch)
-            || text.contains("no_application_protocol")
-            || text.contains("NoApplicationProtocol")
-            || text.contains("application protocol")
-        {
+        if has_no_common_protocol(error) {
             let cause = format!("the server at {remote} speaks no lanparty protocol that this version knows ({text})");
             return final_(ExitCode::Refused, cause, "install the same lanparty version on both, and check the port");
         }
         let cause = match error {
-            ConnectionError::TimedOut => format!("the relay at {remote} does not answer (UDP)"),
+            ConnectionError::TimedOut => does_not_answer(&remote),
             _ => format!("no connection to the relay at {remote}: {text}"),
         };
-        JoinError::Unreachable(Fault::new(
-            ExitCode::Unexpected,
-            cause,
-            "check that the relay runs, that --relay names it, and that no firewall blocks this UDP port",
-        ))
+        JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, REACH_ADVICE))
+    }
+}
+
+fn does_not_answer(relay: &dyn std::fmt::Display) -> String {
+    format!("the relay at {relay} does not answer (UDP)")
+}
+
+/// No common version of QUIC, or of what is spoken over it: the TLS alert says so, whichever side raised it (RFC 7301 §3.2).
+fn has_no_common_protocol(error: &ConnectionError) -> bool {
+    const NO_APPLICATION_PROTOCOL: u8 = 120;
+    let alert = TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL);
+    match error {
+        ConnectionError::VersionMismatch => true,
+        ConnectionError::TransportError(error) => error.code == alert,
+        ConnectionError::ConnectionClosed(close) => close.error_code == alert,
+        _ => false,
     }
 }
 
@@ -289,5 +314,62 @@ fn refused(code: Refusal, message: &str) -> JoinError {
     match code {
         Refusal::TooManyJoins => JoinError::Unreachable(fault),
         _ => JoinError::Final(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use noq::crypto::rustls::QuicServerConfig;
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+
+    use super::*;
+    use crate::tls::provider;
+
+    const NAME: &str = "server.example";
+
+    fn request() -> JoinRequest {
+        JoinRequest {
+            role: Role::Client,
+            room: "ROOM1".parse().unwrap(),
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            software: "test".into(),
+            lan_up: true,
+            resume: None,
+            budget_max: None,
+        }
+    }
+
+    /// A QUIC server that speaks something else, and its certificate in `file`.
+    fn another_server(file: &std::path::Path) -> noq::Endpoint {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec![NAME.to_owned()]).unwrap().self_signed(&key).unwrap();
+        std::fs::write(file, certificate.der()).unwrap();
+        let tls = rustls::ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let mut tls = tls.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        tls.alpn_protocols = vec![b"h3".to_vec()];
+        let config = noq::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+        noq::Endpoint::server(config, SocketAddr::from(([127, 0, 0, 1], 0))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_server_of_another_protocol_is_no_relay_and_not_asked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let certificate = dir.path().join("certificate.der");
+        let server = another_server(&certificate);
+        let relay = server.local_addr().unwrap().to_string().parse().unwrap();
+        tokio::spawn(async move {
+            while let Some(incoming) = server.accept().await {
+                drop(incoming.await);
+            }
+        });
+        let (identity, _) = Identity::load_or_create(dir.path().join("identity.json"), false).unwrap();
+        let mut dialer = Dialer::new(relay, Some(NAME.into()), RelayTrust::load(Some(&certificate)).unwrap());
+        let refused = dialer.join(&identity, &request()).await;
+        let Err(JoinError::Final(fault)) = refused else { panic!("{:?}", refused.err()) };
+        assert_eq!(fault.code, ExitCode::Refused);
+        assert!(fault.cause.contains("speaks no lanparty protocol"), "{fault}");
     }
 }

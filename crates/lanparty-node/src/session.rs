@@ -61,6 +61,8 @@ pub struct Session<D> {
     backoff: Backoff,
     /// The first join must succeed until then; afterwards we never give up.
     patience_until: Option<Instant>,
+    /// Why the newest attempt failed.
+    last_fault: Option<Fault>,
     said: Option<(String, Instant)>,
 }
 
@@ -69,7 +71,8 @@ impl<D: Device> Session<D> {
     #[must_use]
     pub fn start(driver: MemberDriver<D>, dialer: Dialer, identity: Arc<Identity>, request: JoinRequest, patience: Duration) -> Self {
         let state = State::Waiting { until: Instant::now(), dialer };
-        Self { driver, state, identity, request, backoff: Backoff::default(), patience_until: Some(Instant::now() + patience), said: None }
+        let patience_until = Some(Instant::now() + patience);
+        Self { driver, state, identity, request, backoff: Backoff::default(), patience_until, last_fault: None, said: None }
     }
 
     /// What the next join says of the LAN's carrier; told at once while joined.
@@ -132,8 +135,12 @@ impl<D: Device> Session<D> {
     fn changed(&mut self, changed: Changed) -> Option<SessionEvent> {
         match changed {
             Changed::Due => {
+                if let Some(fault) = self.last_fault.take_if(|_| is_past(self.patience_until)) {
+                    return Some(SessionEvent::Failed(fault));
+                }
                 if let State::Waiting { dialer, .. } = std::mem::replace(&mut self.state, State::Between) {
-                    self.state = State::Joining(spawn_join(dialer, Arc::clone(&self.identity), self.request.clone()));
+                    let task = spawn_join(dialer, Arc::clone(&self.identity), self.request.clone(), self.patience_until);
+                    self.state = State::Joining(task);
                 }
                 None
             }
@@ -149,6 +156,7 @@ impl<D: Device> Session<D> {
         self.request.resume = Some(joined.welcome.member);
         self.backoff.reset();
         self.patience_until = None;
+        self.last_fault = None;
         self.said = None;
         self.state = State::Joined(dialer);
         self.driver.connect(joined, self.request.mac);
@@ -158,13 +166,14 @@ impl<D: Device> Session<D> {
     fn not_joined(&mut self, dialer: Dialer, error: JoinError) -> Option<SessionEvent> {
         let final_ = matches!(error, JoinError::Final(_));
         let fault = error.into_fault();
-        let out_of_patience = self.patience_until.is_some_and(|until| Instant::now() >= until);
-        if final_ || out_of_patience {
+        if final_ || is_past(self.patience_until) {
             self.state = State::Waiting { until: Instant::now(), dialer };
             return Some(SessionEvent::Failed(fault));
         }
         self.say(&fault);
-        self.state = State::Waiting { until: Instant::now() + self.backoff.next(random_u32()), dialer };
+        self.last_fault = Some(fault);
+        let until = Instant::now() + self.backoff.next(random_u32());
+        self.state = State::Waiting { until: self.patience_until.map_or(until, |patience| until.min(patience)), dialer };
         None
     }
 
@@ -203,15 +212,66 @@ async fn advance(state: &mut State) -> Changed {
     }
 }
 
-fn spawn_join(mut dialer: Dialer, identity: Arc<Identity>, request: JoinRequest) -> JoinTask {
+/// One attempt, cut off at `until`.
+fn spawn_join(mut dialer: Dialer, identity: Arc<Identity>, request: JoinRequest, until: Option<Instant>) -> JoinTask {
     tokio::spawn(async move {
-        let outcome = dialer.join(&identity, &request).await;
+        let joining = dialer.join(&identity, &request);
+        let outcome = match until {
+            None => Ok(joining.await),
+            Some(until) => tokio::time::timeout_at(until.into(), joining).await,
+        };
+        let outcome = outcome.unwrap_or_else(|_| Err(dialer.unanswered()));
         (dialer, outcome)
     })
+}
+
+fn is_past(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() >= until)
 }
 
 fn random_u32() -> u32 {
     let mut bytes = [0; 4];
     SystemRandom::new().fill(&mut bytes).expect("INVARIANT: the operating system gives random bytes");
     u32::from_ne_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use lanparty_nic::MemoryDevice;
+    use lanparty_proto::{MacAddr, Role};
+
+    use super::*;
+    use crate::RelayTrust;
+
+    #[tokio::test]
+    async fn a_relay_that_does_not_answer_is_given_up_when_patience_ends_even_amid_an_attempt() {
+        const PATIENCE: Duration = Duration::from_millis(400);
+        let dir = tempfile::tempdir().unwrap();
+        let (identity, _) = Identity::load_or_create(dir.path().join("identity.json"), false).unwrap();
+        // Somebody who listens and never answers.
+        let silence = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let certificate = dir.path().join("certificate.der");
+        std::fs::write(&certificate, rcgen::generate_simple_self_signed(vec!["relay.example".into()]).unwrap().cert.der()).unwrap();
+        let trust = RelayTrust::load(Some(&certificate)).unwrap();
+        let dialer = Dialer::new(silence.local_addr().unwrap().to_string().parse().unwrap(), Some("relay.example".into()), trust);
+        let request = JoinRequest {
+            role: Role::Client,
+            room: "ROOM1".parse().unwrap(),
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            software: "test".into(),
+            lan_up: true,
+            resume: None,
+            budget_max: None,
+        };
+        let driver = MemberDriver::<MemoryDevice>::new(Role::Client, "none".into(), None);
+        let started = Instant::now();
+        let mut session = Session::start(driver, dialer, Arc::new(identity), request, PATIENCE);
+        let event = session.next_event().await;
+        let took = started.elapsed();
+        let SessionEvent::Failed(fault) = event else { panic!("{event:?}") };
+        assert!(fault.cause.contains("does not answer (UDP)") && fault.code == ExitCode::Unexpected, "{fault}");
+        assert!(took >= PATIENCE && took < PATIENCE * 4, "{took:?}");
+    }
 }
