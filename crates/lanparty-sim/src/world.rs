@@ -2,7 +2,7 @@
 //!
 //! What is simulated is the transport (a handshake, heartbeats, datagrams that come once or not at all, a control stream
 //! that is late but whole) and the drivers, in the shape of those in `lanparty-node` and `lanparty-relay`. Whatever decides is the
-//! product's own code. After every step the [`oracle`] compares what happened with a reference model.
+//! product's own code. After every step the oracle compares what happened with a reference model.
 
 mod frames;
 mod lane;
