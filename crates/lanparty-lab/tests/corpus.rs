@@ -5,20 +5,27 @@
 //! shorter than its own header cannot be given to the kernel at all; one that ends inside its VLAN tag is thrown away by the kernel before
 //! anybody sees it, so that it is sent padded, as a wire would have it; and what the gateway puts on a wire is padded to 60 bytes by it.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "in a test a panic is the report, and what was measured is printed")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use lanparty_lab::{End, Internet, Lab, Namespace, Offloads, Proc, Requirements, Uplink, veth};
+use lanparty_nic::{Device, PacketSocket};
 use lanparty_proto::corpus::{Case, CaseSource, corpus, wire};
 use lanparty_proto::{AdmissionPolicy, DropReason, LanMtu, MacAddr, admit};
 use serde_json::Value;
 
-#[path = "support/frames.rs"]
-mod frames;
+#[path = "support/capture.rs"]
+mod capture;
+#[path = "support/injector.rs"]
+mod injector;
 #[path = "support/programs.rs"]
 mod programs;
 
-use frames::{Capture, Injector};
+use capture::Capture;
+use injector::Injector;
 use programs::Programs;
 
 /// Longest wait for a frame that must come.
@@ -116,7 +123,7 @@ impl Room {
         let mark = wire::ethernet(to, from, wire::EXPERIMENT, format!("mark {number:4} of {:50}", case.name).as_bytes());
         sender(&case.frame);
         sender(&mark);
-        let came: Vec<_> = receiver.until(&mark, ARRIVAL).into_iter().filter(|frame| !self.is_chatter(frame, source)).collect();
+        let came: Vec<_> = until(receiver, &mark).into_iter().filter(|frame| !self.is_chatter(frame, source)).collect();
         let expected: Vec<_> = case.verdict.is_none().then(|| on_the_wire(&case.frame, source)).into_iter().collect();
         (came != expected).then(|| format!("{} ({:?}): {came:02x?} came, not {expected:02x?}", case.name, case.verdict))
     }
@@ -134,6 +141,18 @@ impl Room {
         let members = status["rooms"][0]["members"].as_array().unwrap();
         assert_eq!(members.len(), 2);
         members.iter().flat_map(|member| member["from_member"]["dropped"].as_object().unwrap().values()).filter_map(Value::as_u64).sum()
+    }
+}
+
+/// What came before `last`, which must come.
+fn until(receiver: &mut Capture, last: &[u8]) -> Vec<Vec<u8>> {
+    let mut before = vec![];
+    loop {
+        let frame = receiver.next(ARRIVAL).unwrap_or_else(|| panic!("{last:02x?} did not come; {} others did", before.len()));
+        if frame == last {
+            return before;
+        }
+        before.push(frame);
     }
 }
 
@@ -225,12 +244,12 @@ fn judge_every_case(room: &Room, host: &Namespace, interface: &str, source: Case
 
 /// The tagged cases once more, the tag in the bytes as a host with raw access sends them.
 fn judge_tags_in_the_bytes(room: &Room, host: &Namespace, interface: &str, source: CaseSource) {
-    let mut sender = Capture::open(host, interface);
+    let mut sender = host.enter(|| PacketSocket::open(interface)).unwrap().unwrap();
     let mut tagged: Vec<_> = room.cases(source).into_iter().filter(|case| case.verdict == Some(DropReason::VlanTaggedFrame)).collect();
     for case in &mut tagged {
         case.frame = padded(&case.frame);
     }
-    room.judge(&tagged, &mut |frame| sender.send(frame), source);
+    room.judge(&tagged, &mut |frame| assert_eq!(sender.send_batch(&[Bytes::copy_from_slice(frame)]).unwrap(), 1), source);
     println!("{source:?}: {} tagged frames with the tag in their bytes", tagged.len());
     assert!(tagged.len() >= 20);
 }

@@ -1,5 +1,7 @@
 //! The project's own programs on hosts of a lab, each host with a state and a runtime directory of its own.
 
+#![allow(dead_code, reason = "every test file uses its own part of this")]
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,7 +46,11 @@ impl Programs {
 
     /// One of our programs, as it would be started on `host`.
     pub(crate) fn program(&self, host: &Namespace, name: &str) -> Program {
-        let program = Program::new(self.binaries.path(name).unwrap());
+        self.with_files_of(host, Program::new(self.binaries.path(name).unwrap()))
+    }
+
+    /// Any program that will start one of ours.
+    pub(crate) fn with_files_of(&self, host: &Namespace, program: Program) -> Program {
         program.env("LANPARTY_STATE_DIR", self.state_dir(host)).env("LANPARTY_RUNTIME_DIR", self.runtime_dir(host))
     }
 
