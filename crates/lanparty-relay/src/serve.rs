@@ -57,6 +57,14 @@ struct Peer {
 
 impl Peer {
     async fn run(mut self, mut control_in: ControlReader, mut commands: mpsc::Receiver<Command>) -> LinkEnded {
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, control_in.next()).await {
+            Ok(Ok(message)) => self.message(message).await,
+            Ok(Err(ended)) => return ended,
+            Err(_) => {
+                self.link.close("no hello came in time");
+                return LinkEnded { reason: "no hello came in time".into(), by_peer: false };
+            }
+        }
         let mut received = vec![Bytes::new(); RECV_BATCH];
         let mut backlog = VecDeque::new();
         let mut budget = DatagramBudget(0);
