@@ -22,6 +22,7 @@ mod host;
 mod member;
 #[path = "support/programs.rs"]
 mod programs;
+#[expect(dead_code, reason = "its server is for the tests of errors")]
 #[path = "support/stranger.rs"]
 mod stranger;
 
