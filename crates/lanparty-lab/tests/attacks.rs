@@ -407,7 +407,7 @@ fn garbage_on_a_control_stream_ends_that_connection_and_no_other() {
 
 #[test]
 fn a_connection_that_never_says_hello_is_ended() {
-    if !Requirements::wires().ready_or_skip() {
+    if !Requirements::party().ready_or_skip() {
         return;
     }
     let scene = Scene::build("silent");

@@ -332,6 +332,7 @@ fn two_rooms_are_two_lans_and_the_client_waits_for_a_gateway() {
     let friend = desk.programs.start_client(&desk.friend, ROOM, &[]);
     friend.wait_for("Connected to LAN gateway", SOON).unwrap();
     assert!(!client.lines().iter().any(|line| line.contains("Connected to LAN gateway")));
+    gateway.wait_for("joined with MAC", SOON).unwrap();
     let joined = |line: &&String| line.contains("client peer") && line.contains("joined");
     assert_eq!(gateway.lines().iter().filter(joined).count(), 1);
 }
