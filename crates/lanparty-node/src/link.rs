@@ -1,7 +1,6 @@
 //! A link: one QUIC connection, as something that takes and gives datagrams in batches.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -88,12 +87,6 @@ impl Link {
     #[must_use]
     pub fn rtt(&self) -> Option<Duration> {
         self.connection.rtt(PathId::ZERO)
-    }
-
-    /// The other end's address.
-    #[must_use]
-    pub fn remote(&self) -> Option<SocketAddr> {
-        self.connection.path(PathId::ZERO).and_then(|p| p.remote_address().ok())
     }
 
     /// Packets sent and found lost on the path.
