@@ -149,7 +149,7 @@ impl Client {
 
     fn control(&mut self, message: &Control) {
         match message {
-            Control::LanMtu { mtu } => self.set_mtu(*mtu),
+            Control::LanMtu { mtu, .. } => self.set_mtu(*mtu),
             Control::Notice { message } => warn!("{message}"),
             Control::MemberJoined { member } => info!("{} peer {} joined with MAC {}", member.role, member.id, member.mac),
             Control::MemberLeft { id, reason } => info!("peer {id} left: {reason}"),

@@ -6,12 +6,53 @@
 
 use std::time::{Duration, Instant};
 
-use lanparty_proto::LanMtu;
+use lanparty_proto::{DatagramBudget, LanMtu};
 
 /// A shrink of a member's path must last this long before the room's LAN MTU follows.
 pub const SHRINK_HOLD: Duration = Duration::from_secs(4);
 /// Room for a larger LAN MTU must last this long before it is taken.
 pub const GROW_HOLD: Duration = Duration::from_secs(1);
+
+/// A path must take the same for this long before it is spoken of: its search for a larger size goes in steps.
+pub const WAY_HOLD: Duration = Duration::from_millis(300);
+
+/// The way from the relay to one member, when it takes less than the room's LAN MTU: announced long before the room
+/// shrinks for it, so that those who send can be answered meanwhile.
+#[derive(Clone, Debug)]
+pub struct WayThere {
+    announced: Option<LanMtu>,
+    /// What it takes, and since when.
+    taken: (Option<LanMtu>, Instant),
+}
+
+impl WayThere {
+    /// A way that takes the LAN MTU, as far as anybody knows.
+    #[must_use]
+    pub const fn new(now: Instant) -> Self {
+        Self { announced: None, taken: (None, now) }
+    }
+
+    /// What the room was told; nothing when it takes the LAN MTU.
+    #[must_use]
+    pub const fn announced(&self) -> Option<LanMtu> {
+        self.announced
+    }
+
+    /// The way takes `budget` in a room of `lan_mtu`. What to announce, when that has changed and lasted.
+    pub fn observe(&mut self, budget: DatagramBudget, lan_mtu: LanMtu, now: Instant) -> Option<Option<LanMtu>> {
+        let taken = budget.lan_mtu()?;
+        let below = (taken < lan_mtu).then_some(taken);
+        if self.taken.0 != below {
+            self.taken = (below, now);
+        }
+        let lasted = now.saturating_duration_since(self.taken.1) >= WAY_HOLD;
+        if below == self.announced || (below.is_some() && !lasted) {
+            return None;
+        }
+        self.announced = below;
+        Some(below)
+    }
+}
 
 /// The agreement of one room.
 #[derive(Clone, Debug)]
@@ -88,6 +129,19 @@ mod tests {
         assert_eq!(room.observe(mtu(1400), start + Duration::from_secs(3)), None);
         assert_eq!(room.observe(mtu(1160), start + Duration::from_secs(5)), None, "the clock starts anew");
         assert_eq!(room.observe(mtu(1200), start + Duration::from_secs(9)), Some(mtu(1200)));
+    }
+
+    #[test]
+    fn a_smaller_way_is_announced_when_it_has_lasted_and_taken_back_at_once() {
+        let budget = |mtu: u16| DatagramBudget(mtu + 17);
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let mut way = WayThere::new(start);
+        assert_eq!(way.observe(budget(1400), mtu(1400), start), None);
+        assert_eq!(way.observe(budget(1145), mtu(1400), start), None);
+        assert_eq!(way.observe(budget(1197), mtu(1400), start + ms(200)), None, "the search goes on");
+        assert_eq!(way.observe(budget(1197), mtu(1400), start + ms(200) + WAY_HOLD), Some(Some(mtu(1197))));
+        assert_eq!(way.observe(DatagramBudget(0), mtu(1400), start + ms(900)), None, "a dead path says nothing");
+        assert_eq!(way.observe(budget(1197), mtu(1197), start + ms(4000)), Some(None), "the room has followed");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use diagnostics::{ClientFacts, Diagnostics};
 pub use egress::{EGRESS_AGE_MAX, EGRESS_FRAMES_MAX, Egress};
 pub use frame_log::{FrameLog, FrameRecord};
 pub use inbound::Inbound;
-pub use lan_mtu::{GROW_HOLD, LanMtuAgreement, SHRINK_HOLD};
+pub use lan_mtu::{GROW_HOLD, LanMtuAgreement, SHRINK_HOLD, WAY_HOLD, WayThere};
 pub use limiter::{BumLimits, Limits, MemberLimiter, Rate, TokenBucket};
 pub use outbound::Outbound;
 pub use relay::{Delivery, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport};

@@ -21,7 +21,7 @@ use crate::limiter::{Limits, TokenBucket};
 use crate::words::one_line;
 
 /// How often the rooms' LAN MTU is looked at.
-const SIZE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+const SIZE_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// Most members of a room that any configuration allows: a welcome lists them all in one control message.
 pub const MEMBERS_MAX: usize = 800;
 
@@ -141,6 +141,11 @@ pub enum RelayEvent {
         mtu: lanparty_proto::LanMtu,
         reason: &'static str,
     },
+    PathMtu {
+        room: RoomCode,
+        member: MemberId,
+        mtu: Option<lanparty_proto::LanMtu>,
+    },
     LanState {
         room: RoomCode,
         member: MemberId,
@@ -228,9 +233,16 @@ impl Relay {
     fn check_sizes(&mut self, now: Instant) {
         for room in self.rooms.values_mut() {
             if let Some(mtu) = room.observe_sizes(now) {
-                self.outputs.extend(room.links().map(|to| RelayOutput::Send { link: to, message: Control::LanMtu { mtu } }));
+                let limited_by = room.limited_by();
+                let message = Control::LanMtu { mtu, limited_by };
+                self.outputs.extend(room.links().map(|to| RelayOutput::Send { link: to, message: message.clone() }));
                 let event = RelayEvent::LanMtu { room: room.code().clone(), mtu, reason: "the members' paths changed" };
                 self.outputs.push_back(RelayOutput::Event(event));
+            }
+            for (id, mtu) in room.observe_ways(now) {
+                let message = Control::PathMtu { id, mtu };
+                self.outputs.extend(room.others(id).map(|to| RelayOutput::Send { link: to, message: message.clone() }));
+                self.outputs.push_back(RelayOutput::Event(RelayEvent::PathMtu { room: room.code().clone(), member: id, mtu }));
             }
         }
         self.schedule_check(now);

@@ -9,6 +9,9 @@ use lanparty_proto::{AdmissionPolicy, LanMtu, MacAddr, MemberId, MemberInfo, Rol
 pub struct Roster {
     own: MemberInfo,
     lan_mtu: LanMtu,
+    limited_by: Option<MemberId>,
+    /// The smallest path that was announced, so that a room without one asks nothing per frame.
+    smallest_path: Option<LanMtu>,
     members: BTreeMap<MemberId, MemberInfo>,
     by_mac: BTreeMap<MacAddr, MemberId>,
 }
@@ -17,8 +20,9 @@ impl Roster {
     /// The room right after joining it as `role` with `mac`.
     #[must_use]
     pub fn new(role: Role, mac: MacAddr, welcome: &Welcome) -> Self {
-        let own = MemberInfo { id: welcome.member, role, mac, lan_up: true };
-        let mut roster = Self { own, lan_mtu: welcome.lan_mtu, members: BTreeMap::new(), by_mac: BTreeMap::new() };
+        let own = MemberInfo { id: welcome.member, role, mac, lan_up: true, path_mtu: None };
+        let (lan_mtu, limited_by) = (welcome.lan_mtu, welcome.limited_by);
+        let mut roster = Self { own, lan_mtu, limited_by, smallest_path: None, members: BTreeMap::new(), by_mac: BTreeMap::new() };
         welcome.members.iter().cloned().for_each(|m| roster.insert(m));
         roster
     }
@@ -30,18 +34,50 @@ impl Roster {
             self.members.remove(&before);
         }
         self.members.insert(member.id, member);
+        self.find_smallest_path();
     }
 
     /// A member left. Returns what was known of it.
     pub fn remove(&mut self, id: MemberId) -> Option<MemberInfo> {
         let member = self.members.remove(&id)?;
         self.by_mac.remove(&member.mac);
+        self.find_smallest_path();
         Some(member)
     }
 
-    /// The room's LAN MTU changed.
-    pub const fn set_lan_mtu(&mut self, mtu: LanMtu) {
+    /// The room's LAN MTU changed; `limited_by` keeps it that small.
+    pub const fn set_lan_mtu(&mut self, mtu: LanMtu, limited_by: Option<MemberId>) {
         self.lan_mtu = mtu;
+        self.limited_by = limited_by;
+    }
+
+    /// The way to a member takes only `mtu` for now, or the LAN MTU again.
+    pub fn set_path_mtu(&mut self, id: MemberId, mtu: Option<LanMtu>) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.path_mtu = mtu;
+        }
+        self.find_smallest_path();
+    }
+
+    fn find_smallest_path(&mut self) {
+        self.smallest_path = self.members.values().filter_map(|m| m.path_mtu).min();
+    }
+
+    /// What the way to `dst` takes, when it was announced to be below the LAN MTU: that of the member itself, that of the
+    /// gateway for a host behind it, the smallest of all for a group address.
+    #[must_use]
+    pub fn path_mtu(&self, dst: MacAddr) -> Option<LanMtu> {
+        let smallest = self.smallest_path?;
+        if dst.is_group() {
+            return Some(smallest);
+        }
+        self.by_mac(dst).or_else(|| self.gateway())?.path_mtu
+    }
+
+    /// The member whose path keeps the LAN MTU as small as it is, when it is one of them.
+    #[must_use]
+    pub const fn limited_by(&self) -> Option<MemberId> {
+        self.limited_by
     }
 
     /// The LAN behind the gateway went down or came back.

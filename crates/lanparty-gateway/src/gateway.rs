@@ -139,7 +139,7 @@ impl Gateway {
                 info!("gateway control event: client peer {id} left: {reason}");
                 self.announcer.left(*id);
             }
-            Control::LanMtu { mtu } => info!("LAN MTU is {mtu}"),
+            Control::LanMtu { mtu, .. } => info!("LAN MTU is {mtu}"),
             Control::Notice { message } => warn!("{message}"),
             _ => {}
         }

@@ -272,7 +272,8 @@ impl<D: Device> MemberDriver<D> {
                     c.roster.remove(*id);
                     self.inbound.forget(*id);
                 }
-                Control::LanMtu { mtu } => c.roster.set_lan_mtu(*mtu),
+                Control::LanMtu { mtu, limited_by } => c.roster.set_lan_mtu(*mtu, *limited_by),
+                Control::PathMtu { id, mtu } => c.roster.set_path_mtu(*id, *mtu),
                 Control::LanState { up } => c.roster.set_lan_state(*up),
                 _ => {}
             }

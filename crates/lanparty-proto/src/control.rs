@@ -43,6 +43,9 @@ pub struct MemberInfo {
     /// Gateway: whether its LAN has a carrier. Always true for clients.
     #[serde(default = "yes")]
     pub lan_up: bool,
+    /// What the way to it takes for now, when that is below the room's LAN MTU (see [`Control::PathMtu`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_mtu: Option<LanMtu>,
 }
 
 fn yes() -> bool {
@@ -82,6 +85,12 @@ pub struct Welcome {
     pub member: MemberId,
     /// The room's LAN MTU now.
     pub lan_mtu: LanMtu,
+    /// The member whose path keeps it that small, when it is one of them.
+    #[serde(default)]
+    pub limited_by: Option<MemberId>,
+    /// Largest datagram from the relay to the new member, as the relay found.
+    #[serde(default)]
+    pub budget_down: Option<DatagramBudget>,
     /// Everybody else in the room.
     pub members: Vec<MemberInfo>,
 }
@@ -143,6 +152,17 @@ pub enum Control {
     LanMtu {
         /// The LAN MTU from now on.
         mtu: LanMtu,
+        /// The member whose path keeps it that small, when it is one of them.
+        #[serde(default)]
+        limited_by: Option<MemberId>,
+    },
+    /// Relay to members: the way to one of them takes less than the room's LAN MTU for now, or takes all of it again.
+    /// Comes sooner than a new LAN MTU, and without one when the path recovers.
+    PathMtu {
+        /// Whose path.
+        id: MemberId,
+        /// The largest IP packet that reaches it; nothing when the LAN MTU does.
+        mtu: Option<LanMtu>,
     },
     /// Member to relay: my path's budget changed.
     Budget {

@@ -169,6 +169,10 @@ fn log_event(event: &RelayEvent) {
             warn!(%mac, %remote, ?code, "refused {role} peer in room {room}: {message}");
         }
         RelayEvent::LanMtu { room, mtu, reason } => info!("LAN MTU of room {room} is now {mtu}: {reason}"),
+        RelayEvent::PathMtu { room, member, mtu: Some(mtu) } => {
+            info!("the path to peer {member} in room {room} carries packets of {mtu} bytes only");
+        }
+        RelayEvent::PathMtu { room, member, mtu: None } => info!("the path to peer {member} in room {room} carries the LAN MTU again"),
         RelayEvent::LanState { room, member, up } => {
             info!("LAN behind gateway peer {member} in room {room} is {}", if *up { "up" } else { "down: no carrier" });
         }

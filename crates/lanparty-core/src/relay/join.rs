@@ -8,7 +8,7 @@ use super::room::{Member, Room};
 use super::{LinkId, Relay, RelayConfig, RelayEvent, RelayOutput};
 use crate::limiter::{Rate, TokenBucket};
 use crate::words::one_line;
-use crate::{Counters, FrameLog, MemberLimiter};
+use crate::{Counters, FrameLog, MemberLimiter, WayThere};
 
 /// Joins of one identity: a machine that reconnects after every outage needs a few at once, a flood is another thing
 /// (THREATS A17).
@@ -43,20 +43,22 @@ impl Relay {
         let member = new_member(id, link, newcomer, &self.config, now);
         let info = member.info();
         let members = room.members().map(Member::info).collect();
-        let welcome = Welcome { version: PROTOCOL_VERSION, member: id, lan_mtu: room.lan_mtu(), members };
+        room.insert(member);
+        let limited_by = room.limited_by();
+        let budget_down = Some(newcomer.budget);
+        let welcome = Welcome { version: PROTOCOL_VERSION, member: id, lan_mtu: room.lan_mtu(), limited_by, budget_down, members };
         self.outputs.push_back(RelayOutput::Send { link, message: Control::Welcome(welcome) });
-        for to in room.links() {
+        for to in room.others(id) {
             self.outputs.push_back(RelayOutput::Send { link: to, message: Control::MemberJoined { member: info.clone() } });
             if let Some(mtu) = shrunk {
-                self.outputs.push_back(RelayOutput::Send { link: to, message: Control::LanMtu { mtu } });
+                self.outputs.push_back(RelayOutput::Send { link: to, message: Control::LanMtu { mtu, limited_by } });
             }
         }
-        self.outputs.push_back(RelayOutput::Event(accepted(newcomer, &member, wanted == Some(id))));
+        self.outputs.push_back(RelayOutput::Event(accepted(newcomer, id, wanted == Some(id))));
         if let Some(mtu) = shrunk {
             let reason = "a member with a smaller path joined";
             self.outputs.push_back(RelayOutput::Event(RelayEvent::LanMtu { room: code.clone(), mtu, reason }));
         }
-        room.insert(member);
         self.links.insert(link, code);
         self.schedule_check(now);
     }
@@ -193,6 +195,7 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         noticed: None,
         budget_up: hello.budget,
         budget_down: newcomer.budget,
+        way: WayThere::new(now),
         limiter: MemberLimiter::new(config.limits.for_role(hello.role), now),
         counters: Counters::default(),
         copies_out: 0,
@@ -201,15 +204,16 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
     }
 }
 
-fn accepted(newcomer: &Newcomer, member: &Member, resumed: bool) -> RelayEvent {
+fn accepted(newcomer: &Newcomer, member: lanparty_proto::MemberId, resumed: bool) -> RelayEvent {
+    let hello = &newcomer.hello;
     RelayEvent::Accepted {
-        room: newcomer.hello.room.clone(),
-        member: member.id,
-        role: member.role,
-        mac: member.mac,
-        identity: member.identity,
-        remote: member.remote.clone(),
-        software: member.software.clone(),
+        room: hello.room.clone(),
+        member,
+        role: hello.role,
+        mac: hello.mac,
+        identity: newcomer.identity,
+        remote: newcomer.remote.clone(),
+        software: one_line(&hello.software),
         resumed,
     }
 }

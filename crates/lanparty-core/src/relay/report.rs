@@ -12,6 +12,8 @@ use crate::CountersSnapshot;
 pub struct RoomReport {
     pub room: String,
     pub lan_mtu: u16,
+    /// The member whose path keeps it that small, when it is one of them.
+    pub lan_mtu_limited_by: Option<u16>,
     pub members: Vec<MemberReport>,
 }
 
@@ -29,6 +31,7 @@ pub struct MemberReport {
     pub lan_up: bool,
     pub budget_up: u16,
     pub budget_down: u16,
+    pub path_mtu: Option<u16>,
     pub copies_out: u64,
     pub copies_dropped: u64,
     pub from_member: CountersSnapshot,
@@ -43,6 +46,7 @@ impl Relay {
             .map(|room| RoomReport {
                 room: room.code().to_string(),
                 lan_mtu: room.lan_mtu().bytes(),
+                lan_mtu_limited_by: room.limited_by().map(|id| id.0),
                 members: room.members().map(|m| member_report(m, now)).collect(),
             })
             .collect()
@@ -61,6 +65,7 @@ fn member_report(m: &super::room::Member, now: Instant) -> MemberReport {
         lan_up: m.lan_up,
         budget_up: m.budget_up.0,
         budget_down: m.budget_down.0,
+        path_mtu: m.way.announced().map(lanparty_proto::LanMtu::bytes),
         copies_out: m.copies_out,
         copies_dropped: m.copies_dropped,
         from_member: m.counters.snapshot(),

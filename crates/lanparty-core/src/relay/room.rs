@@ -6,7 +6,7 @@ use std::time::Instant;
 use lanparty_proto::{DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, Role, RoomCode};
 
 use super::LinkId;
-use crate::{Counters, FrameLog, LanMtuAgreement, MemberLimiter};
+use crate::{Counters, FrameLog, LanMtuAgreement, MemberLimiter, WayThere};
 
 /// A member as its relay keeps it.
 pub(super) struct Member {
@@ -25,6 +25,7 @@ pub(super) struct Member {
     pub(super) budget_up: DatagramBudget,
     /// Largest datagram from the relay to the member, as the relay found.
     pub(super) budget_down: DatagramBudget,
+    pub(super) way: WayThere,
     pub(super) limiter: MemberLimiter,
     pub(super) counters: Counters,
     pub(super) copies_out: u64,
@@ -34,7 +35,7 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn info(&self) -> MemberInfo {
-        MemberInfo { id: self.id, role: self.role, mac: self.mac, lan_up: self.lan_up }
+        MemberInfo { id: self.id, role: self.role, mac: self.mac, lan_up: self.lan_up, path_mtu: self.way.announced() }
     }
 
     /// The LAN MTU that this member's path allows in both directions.
@@ -190,5 +191,23 @@ impl Room {
         // A path that takes nothing for a moment says nothing about how small it is: until it does, the room only shrinks.
         let allowed = if count == self.members.len() { allowed } else { allowed.min(self.sizes.agreed()) };
         self.sizes.observe(allowed, now)
+    }
+
+    /// The members whose way has become smaller than the LAN MTU, or large enough again, and to what.
+    pub(super) fn observe_ways(&mut self, now: Instant) -> Vec<(MemberId, Option<LanMtu>)> {
+        let agreed = self.lan_mtu();
+        let observed = self.members.values_mut().filter_map(|m| Some((m.id, m.way.observe(m.budget_down, agreed, now)?)));
+        observed.collect()
+    }
+
+    /// The member that keeps the LAN MTU as small as it is, when the others would allow more.
+    pub(super) fn limited_by(&self) -> Option<MemberId> {
+        let agreed = self.lan_mtu();
+        let (at, above): (Vec<&Member>, Vec<&Member>) =
+            self.members.values().partition(|m| m.lan_mtu_allowed().is_some_and(|mtu| mtu <= agreed));
+        match at[..] {
+            [one] if !above.is_empty() => Some(one.id),
+            _ => None,
+        }
     }
 }

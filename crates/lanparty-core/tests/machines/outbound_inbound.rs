@@ -15,7 +15,7 @@ const OTHER_HOST: MacAddr = MacAddr([0, 0x1b, 0x21, 0, 0, 0x11]);
 const WIDE: DatagramBudget = DatagramBudget(1500);
 
 fn info(n: u8, role: Role) -> MemberInfo {
-    MemberInfo { id: MemberId(u16::from(n)), role, mac: mac(n), lan_up: true }
+    MemberInfo { id: MemberId(u16::from(n)), role, mac: mac(n), lan_up: true, path_mtu: None }
 }
 
 /// Member 1 is the gateway, 2 and 3 are clients.
@@ -23,7 +23,14 @@ fn roster(own: u8) -> Roster {
     let all = [info(1, Role::Gateway), info(2, Role::Client), info(3, Role::Client)];
     let role = all[usize::from(own) - 1].role;
     let members = all.into_iter().filter(|m| m.id.0 != u16::from(own)).collect();
-    let welcome = Welcome { version: PROTOCOL_VERSION, member: MemberId(u16::from(own)), lan_mtu: lan_mtu(1400), members };
+    let welcome = Welcome {
+        version: PROTOCOL_VERSION,
+        member: MemberId(u16::from(own)),
+        lan_mtu: lan_mtu(1400),
+        limited_by: None,
+        budget_down: None,
+        members,
+    };
     Roster::new(role, mac(own), &welcome)
 }
 
@@ -147,8 +154,8 @@ fn lan_mtu_and_14_passes_everywhere_and_one_byte_more_nowhere() {
         }
         for (sender, from, receiver) in [(1, HOST, 2), (2, mac(2), 3), (2, mac(2), 1)] {
             let (mut here, mut there) = (roster(sender), roster(receiver));
-            here.set_lan_mtu(lan_mtu(mtu));
-            there.set_lan_mtu(lan_mtu(mtu));
+            here.set_lan_mtu(lan_mtu(mtu), None);
+            there.set_lan_mtu(lan_mtu(mtu), None);
             let role = here.own().role;
             let of = |len| frame(mac(receiver), from, len);
             let sent = leave(role, Some(&here), budget, &of(fits)).unwrap();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::support::{Desk, budget_for, hello};
-use lanparty_core::{GROW_HOLD, LinkId, RelayEvent, RelayInput, SHRINK_HOLD};
-use lanparty_proto::{Control, DatagramBudget, Hello};
+use lanparty_core::{GROW_HOLD, LinkId, RelayEvent, RelayInput, SHRINK_HOLD, WAY_HOLD};
+use lanparty_proto::{Control, DatagramBudget, Hello, LanMtu, MemberId};
 
 /// A check comes every half second, so that a change is seen and taken at most this much after its hold.
 const CHECKS: Duration = Duration::from_millis(1100);
@@ -88,4 +88,31 @@ fn chatter_does_not_put_the_check_off() {
         desk.message(2, Control::LanState { up: true });
     }
     assert_eq!(agreed(&desk), 1200);
+}
+
+#[test]
+fn a_path_that_shrinks_is_announced_long_before_the_room_follows() {
+    let mut desk = pair();
+    let said = |desk: &Desk, link| -> Vec<Option<u16>> {
+        let mtu = |m| if let Control::PathMtu { id, mtu } = m { Some((id.0, mtu.map(LanMtu::bytes))) } else { None };
+        desk.sent_to(link).into_iter().filter_map(mtu).inspect(|(id, _)| assert_eq!(*id, 2)).map(|(_, mtu)| mtu).collect()
+    };
+    desk.input(RelayInput::Budget { link: LinkId(2), budget: budget_for(1197) });
+    desk.advance(WAY_HOLD + CHECKS);
+    assert_eq!((said(&desk, 1), said(&desk, 2)), (vec![Some(1197)], vec![]), "the others hear it, and nobody twice");
+    assert_eq!(agreed(&desk), 1400);
+    assert_eq!(desk.join(3, hello(3)).members.iter().map(|m| m.path_mtu.map(LanMtu::bytes)).collect::<Vec<_>>(), [None, Some(1197)]);
+    desk.advance(SHRINK_HOLD + CHECKS);
+    assert_eq!((agreed(&desk), said(&desk, 1)), (1197, vec![None]), "and it is no longer below it");
+    assert_eq!(desk.join(4, hello(4)).limited_by, Some(MemberId(2)));
+}
+
+#[test]
+fn a_path_that_is_small_for_a_moment_is_not_announced() {
+    let mut desk = pair();
+    desk.input(RelayInput::Budget { link: LinkId(2), budget: budget_for(1145) });
+    desk.advance(WAY_HOLD / 2);
+    desk.input(RelayInput::Budget { link: LinkId(2), budget: budget_for(1400) });
+    desk.advance(Duration::from_secs(10));
+    assert!(desk.sent_to(1).iter().all(|m| !matches!(m, Control::PathMtu { .. })));
 }

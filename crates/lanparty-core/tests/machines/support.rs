@@ -165,7 +165,7 @@ impl Desk {
     }
 
     pub(crate) fn mtus_seen_by(&self, link: u64) -> Vec<u16> {
-        self.sent_to(link).into_iter().filter_map(|m| if let Control::LanMtu { mtu } = m { Some(mtu.bytes()) } else { None }).collect()
+        self.sent_to(link).into_iter().filter_map(|m| if let Control::LanMtu { mtu, .. } = m { Some(mtu.bytes()) } else { None }).collect()
     }
 
     pub(crate) fn events(&self) -> Vec<RelayEvent> {

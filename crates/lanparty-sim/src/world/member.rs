@@ -250,7 +250,8 @@ impl World {
                 roster.remove(id);
                 m.inbound.forget(id);
             }
-            Control::LanMtu { mtu } if sabotage != Sabotage::DeafToLanMtu => roster.set_lan_mtu(mtu),
+            Control::LanMtu { mtu, limited_by } if sabotage != Sabotage::DeafToLanMtu => roster.set_lan_mtu(mtu, limited_by),
+            Control::PathMtu { id, mtu } => roster.set_path_mtu(id, mtu),
             Control::LanState { up } => roster.set_lan_state(up),
             _ => {}
         }
