@@ -91,7 +91,7 @@ fn backward(tree: &str) -> Vec<String> {
 
 #[test]
 fn the_pure_crates_link_no_clock_no_socket_no_runtime() {
-    for package in ["lanparty-proto", "lanparty-core"] {
+    for package in ["lanparty-proto", "lanparty-core", "lanparty-doctor"] {
         let tree = cargo_tree(&["-p", package, "-e", "normal", "--target", "all"]);
         assert!(packages(&tree).any(|(_, name)| name == "bytes"), "{package}: this is no tree:\n{tree}");
         assert_eq!(impure(&tree), [""; 0], "{package} is pure; take what it needs as an argument instead");

@@ -1,0 +1,14 @@
+//! What is wrong with a network, in words: facts become findings, findings become a report.
+//!
+//! Pure: whoever can read this host, probe the way to a relay or listen in a room fills [`Facts`]; the rules here only
+//! compare values. A fact that nobody could learn is `None`, and the unknown is never a finding.
+
+#![deny(clippy::indexing_slicing, clippy::iter_over_hash_type)]
+
+mod facts;
+
+pub use facts::{
+    CertificateFacts, DefaultRoute, DhcpTrace, DirectionFacts, Discovery, DiscoveryKind, Duplicate, Facts, HostFacts, Interface,
+    MemberFacts, NatFacts, ObservedAddress, QuicHandshake, RelayFacts, RoomFacts, RttFacts, Sighting, SizeFailure, SizeProbe,
+    ThrottleFacts, TunDevice, Uplink, Way,
+};
