@@ -60,7 +60,6 @@ impl Client {
             software: software("lanparty-client"),
             lan_up: true,
             resume: None,
-            budget_max: None,
         };
         let driver = MemberDriver::new(Role::Client, args.tap_name.clone(), Some(device));
         let session = Session::start(driver, dialer, Arc::new(identity), request, args.member.patience());

@@ -80,7 +80,6 @@ impl Gateway {
             software: software("lanparty-gateway"),
             lan_up: lan.is_up(),
             resume: None,
-            budget_max: None,
         };
         let driver = MemberDriver::new(Role::Gateway, args.interface.clone(), Some(device));
         let session = Session::start(driver, dialer, Arc::new(identity), request, args.member.patience());

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use lanparty_core::{Counters, CountersSnapshot, FrameRecord, Inbound, Outbound, Roster};
@@ -11,12 +11,10 @@ use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, MemberId, 
 use serde::Serialize;
 use tracing::info;
 
-use crate::{AsyncDevice, ControlReader, ControlWriter, Joined, Link, LinkEnded, every_frame_is_logged};
+use crate::{AsyncDevice, ControlReader, ControlWriter, Joined, Link, LinkEnded, PathWatch, every_frame_is_logged};
 
 /// Datagrams taken from the link at once.
 const RECV_BATCH: usize = 128;
-/// How often the path's budget is looked at, to be told to the relay when it moved.
-const BUDGET_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the owner of a member must decide.
 #[derive(Debug)]
@@ -48,6 +46,7 @@ struct Connected {
     control_out: ControlWriter,
     roster: Roster,
     budget: DatagramBudget,
+    watch: PathWatch,
 }
 
 /// A member's data plane.
@@ -63,15 +62,12 @@ pub struct MemberDriver<D> {
     pending: VecDeque<Bytes>,
     received: Vec<Bytes>,
     frames: Vec<Bytes>,
-    budget_check: tokio::time::Interval,
 }
 
 impl<D: Device> MemberDriver<D> {
     /// A member of that role without a link. Frames of its device are dropped as `LinkDown` until [`Self::connect`].
     #[must_use]
     pub fn new(role: Role, interface: String, device: Option<AsyncDevice<D>>) -> Self {
-        let mut budget_check = tokio::time::interval(BUDGET_CHECK_INTERVAL);
-        budget_check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut outbound, mut inbound) = (Outbound::new(role), Inbound::new(role));
         if every_frame_is_logged() {
             outbound.log_every_frame();
@@ -88,7 +84,6 @@ impl<D: Device> MemberDriver<D> {
             pending: VecDeque::new(),
             received: vec![Bytes::new(); RECV_BATCH],
             frames: vec![],
-            budget_check,
         }
     }
 
@@ -97,8 +92,9 @@ impl<D: Device> MemberDriver<D> {
         let roster = Roster::new(self.role, mac, &joined.welcome);
         // The path may have moved since the hello; the next look tells the relay.
         let budget = joined.told_budget;
-        self.connected =
-            Some(Connected { link: joined.link, control_in: joined.control_in, control_out: joined.control_out, roster, budget });
+        let Joined { link, control_in, control_out, .. } = joined;
+        let watch = PathWatch::new(&link);
+        self.connected = Some(Connected { link, control_in, control_out, roster, budget, watch });
     }
 
     /// Leaves the room, with words for the relay.
@@ -184,7 +180,7 @@ impl<D: Device> MemberDriver<D> {
     }
 
     async fn step(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
-        let Self { device, connected, batch, pending, received, budget_check, .. } = self;
+        let Self { device, connected, batch, pending, received, .. } = self;
         let Some(c) = connected else {
             let outcome = device_frames(device, batch).await;
             return self.handle_outbound(outcome);
@@ -205,8 +201,8 @@ impl<D: Device> MemberDriver<D> {
                 let message = message?;
                 Ok(Some(self.handle_control(message)))
             }
-            _ = budget_check.tick() => {
-                self.report_budget().await;
+            () = c.watch.due() => {
+                self.look_at_path().await?;
                 Ok(None)
             }
         }
@@ -281,14 +277,16 @@ impl<D: Device> MemberDriver<D> {
         DriverEvent::Control(message)
     }
 
-    async fn report_budget(&mut self) {
-        let Some(c) = &mut self.connected else { return };
+    /// Looks at the path, and tells the relay when its budget has moved.
+    async fn look_at_path(&mut self) -> Result<(), LinkEnded> {
+        let Some(c) = &mut self.connected else { return Ok(()) };
         self.outbound.count_discarded(c.link.take_discarded());
-        let budget = c.link.budget();
+        let budget = c.watch.look(&c.link)?;
         if budget != c.budget {
             c.budget = budget;
             self.tell(&Control::Budget { budget }).await;
         }
+        Ok(())
     }
 
     fn drop_pending(&mut self) {

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use lanparty_proto::IdentityId;
 
 use crate::link::{DATAGRAM_BUFFER_LEN, LINK_DEAD_AFTER};
-use crate::{ExitCode, Fault, Identity, Link, LinkEnded, RelayKeys, RelayTrust, ServerTls, uplink};
+use crate::{ExitCode, Fault, Identity, Link, LinkEnded, RelayKeys, RelayTrust, ServerTls, Sizing, uplink};
 
 /// Heartbeat: at least one packet a second each way.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,8 +24,9 @@ const SOCKET_BUFFER_LEN: usize = 8 << 20;
 const UDP_PAYLOAD_MAX: u16 = 1472;
 /// How long the search for a larger path rests after it ended.
 const MTU_SEARCH_INTERVAL: Duration = Duration::from_secs(60);
-/// Congestion loss looks like a black hole now and then (DESIGN §9): search again soon.
-const BLACK_HOLE_COOLDOWN: Duration = Duration::from_millis(500);
+/// After a black hole the search for what passes starts again this soon: a size lost for good is missed until it ends, and
+/// one lost by congestion is found again at once.
+const BLACK_HOLE_COOLDOWN: Duration = Duration::from_millis(100);
 /// The search stops when it knows the path to this many bytes.
 const MTU_SEARCH_STEP: u16 = 8;
 /// Received datagrams that the stack keeps for us: we read at once, so this bounds a stall of ours.
@@ -37,9 +38,14 @@ const ACK_EVERY_PACKETS: u32 = 10;
 /// On a quiet line an acknowledgement waits this long for a datagram to travel with (RFC 9000's default).
 const ACK_DELAY_MAX: Duration = Duration::from_millis(25);
 
-fn transport() -> Arc<TransportConfig> {
+/// The search for the path's size; nothing when its owner fixed it.
+fn mtu_search(sizing: Sizing) -> Option<MtuDiscoveryConfig> {
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.interval(MTU_SEARCH_INTERVAL).black_hole_cooldown(BLACK_HOLE_COOLDOWN).upper_bound(UDP_PAYLOAD_MAX).minimum_change(MTU_SEARCH_STEP);
+    sizing.fixed_payload().is_none().then_some(mtu)
+}
+
+fn transport(sizing: Sizing) -> Arc<TransportConfig> {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY_PACKETS)).max_ack_delay(Some(ACK_DELAY_MAX));
     let mut transport = TransportConfig::default();
@@ -53,8 +59,12 @@ fn transport() -> Arc<TransportConfig> {
         .send_window(u64::from(STREAM_WINDOW))
         .datagram_send_buffer_size(DATAGRAM_BUFFER_LEN)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER_LEN))
-        .mtu_discovery_config(Some(mtu))
+        .mtu_discovery_config(mtu_search(sizing))
         .ack_frequency_config(Some(acks));
+    if let Some(payload) = sizing.fixed_payload() {
+        // As the smallest too: what its owner fixed is not taken for a black hole.
+        transport.initial_mtu(payload).min_mtu(payload);
+    }
     Arc::new(transport)
 }
 
@@ -109,7 +119,7 @@ impl RelayEndpoint {
         let tls = tls.config().map_err(|e| unusable(&e))?;
         let quic = QuicServerConfig::try_from(tls).map_err(|e| unusable(&e))?;
         let mut server = noq::ServerConfig::with_crypto(Arc::new(quic));
-        server.transport_config(transport());
+        server.transport_config(transport(Sizing::default()));
         let endpoint =
             noq::Endpoint::new(config, Some(server), socket, Arc::new(noq::TokioRuntime)).map_err(|e| cannot_listen(addr, &e))?;
         Ok(Self { endpoint })
@@ -205,6 +215,7 @@ pub(crate) fn dial_endpoint(
     uplink: Option<&str>,
     identity: &Identity,
     trust: &RelayTrust,
+    sizing: Sizing,
 ) -> Result<noq::Endpoint, Fault> {
     let failed = |what: &str, e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("{what}: {e}"), "");
     let local: SocketAddr = if remote.is_ipv6() { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
@@ -217,7 +228,7 @@ pub(crate) fn dial_endpoint(
     let tls = trust.config(identity).map_err(|e| failed("TLS cannot be set up", &e))?;
     let quic = QuicClientConfig::try_from(tls).map_err(|e| failed("TLS cannot be set up", &e))?;
     let mut config = noq::ClientConfig::new(Arc::new(quic));
-    config.transport_config(transport());
+    config.transport_config(transport(sizing));
     endpoint.set_default_client_config(config);
     Ok(endpoint)
 }

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use lanparty_proto::RoomCode;
+use lanparty_proto::{LanMtu, RoomCode};
 
-use crate::{Dialer, Fault, LogFormat, RelayAddress, RelayTrust};
+use crate::sizing::parse_lan_mtu;
+use crate::{Dialer, Fault, LogFormat, PmtuDiscovery, RelayAddress, RelayTrust, Sizing};
 
 /// Where to join, and how.
 #[derive(Args, Clone, Debug)]
@@ -35,6 +36,14 @@ pub struct MemberFlags {
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub connect_timeout: u64,
 
+    /// Largest IP packet that this member asks the room to carry (its LAN MTU), 576 to 1500; the path may carry less
+    #[arg(long, value_name = "BYTES", value_parser = parse_lan_mtu)]
+    pub mtu: Option<LanMtu>,
+
+    /// Whether the size that the path carries is searched; off takes --mtu as it is (1145 without it)
+    #[arg(long, value_name = "WHEN", default_value = "on")]
+    pub pmtu_discovery: PmtuDiscovery,
+
     /// How log lines look: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -47,7 +56,8 @@ impl MemberFlags {
     /// When the certificate file cannot be used.
     pub fn dialer(&self) -> Result<Dialer, Fault> {
         let trust = RelayTrust::load(self.relay_ca_cert.as_deref())?;
-        Ok(Dialer::new(self.relay.clone(), self.server_name.clone(), trust))
+        let sizing = Sizing::new(self.mtu, self.pmtu_discovery);
+        Ok(Dialer::new(self.relay.clone(), self.server_name.clone(), trust).sized(sizing))
     }
 
     /// How long the first join may take.

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lanparty_proto::{DatagramBudget, IdentityId};
+use lanparty_core::PathFacts;
+use lanparty_proto::{DatagramBudget, IdentityId, is_padding};
 use noq::{Connection, ConnectionError, PathId, SendDatagramError, VarInt};
 use rustls::pki_types::CertificateDer;
 
@@ -57,6 +58,8 @@ pub struct SendOutcome {
 #[derive(Clone)]
 pub struct Link {
     connection: Connection,
+    /// Larger datagrams are not used, though the path may take them.
+    budget_max: Option<DatagramBudget>,
     /// Datagrams handed to the stack, less those it sent or gave up: how many it holds.
     handed_over: Arc<AtomicU64>,
     /// Datagrams the stack gave up in silence because the path shrank under them.
@@ -65,7 +68,7 @@ pub struct Link {
 
 impl Link {
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, handed_over: Arc::default(), discarded: Arc::default() }
+        Self { connection, budget_max: None, handed_over: Arc::default(), discarded: Arc::default() }
     }
 
     /// A link over an accepted connection, and whose it is. An error when the peer proved no identity.
@@ -76,11 +79,32 @@ impl Link {
         Ok((Self::new(connection), identity))
     }
 
-    /// The largest datagram the path takes now.
+    /// This link, used for datagrams of at most `budget_max`, whatever its path takes.
+    pub(crate) const fn limited_to(mut self, budget_max: Option<DatagramBudget>) -> Self {
+        self.budget_max = budget_max;
+        self
+    }
+
+    /// The largest datagram the path takes now, and its owner wants to use.
     #[must_use]
     pub fn budget(&self) -> DatagramBudget {
+        let found = self.found_budget();
+        self.budget_max.map_or(found, |max| max.min(found))
+    }
+
+    /// The largest datagram the path takes now, as path MTU discovery found (RFC 8899).
+    #[must_use]
+    pub fn found_budget(&self) -> DatagramBudget {
         let bytes = self.connection.max_datagram_size().unwrap_or(0);
         DatagramBudget(u16::try_from(bytes).unwrap_or(u16::MAX))
+    }
+
+    /// What a [`PathSense`](lanparty_core::PathSense) looks at.
+    pub(crate) fn path_facts(&self) -> PathFacts {
+        let stats = self.connection.path_stats(PathId::ZERO);
+        let sent_packets = stats.as_ref().map_or(0, |s| s.sent_packets);
+        let lost_packets = stats.as_ref().map_or(0, |s| s.lost_packets.saturating_sub(s.lost_plpmtud_probes));
+        PathFacts { sent_packets, lost_packets, budget: self.budget(), rtt: self.rtt().unwrap_or_default() }
     }
 
     /// Smoothed round-trip time.
@@ -101,12 +125,20 @@ impl Link {
 
     /// Stations 5 and 9, receive: waits for datagrams and fills `into` from the front. Returns how many arrived.
     ///
-    /// Cancel-safe: nothing is taken from the link until the future resolves.
+    /// Padding has done its work when it arrived, and goes no further.
+    ///
+    /// Cancel-safe: no frame is taken from the link until the future resolves.
     ///
     /// # Errors
     /// When the connection ended.
     pub async fn recv(&self, into: &mut [Bytes]) -> Result<usize, LinkEnded> {
-        Ok(self.connection.read_many_datagrams(into).await?)
+        loop {
+            let count = self.connection.read_many_datagrams(into).await?;
+            let frames = remove_padding(into.get_mut(..count).unwrap_or_default());
+            if frames > 0 {
+                return Ok(frames);
+            }
+        }
     }
 
     /// Stations 4 and 8, send: hands over as many datagrams of the front of `datagrams` as the stack takes without dropping older ones.
@@ -196,5 +228,33 @@ impl Link {
     pub async fn ended(&self) -> LinkEnded {
         let closed = self.connection.on_closed().await;
         closed.reason.into()
+    }
+}
+
+/// Moves the frames to the front, in order. How many they are.
+fn remove_padding(datagrams: &mut [Bytes]) -> usize {
+    let mut kept = 0;
+    for at in 0..datagrams.len() {
+        if datagrams.get(at).is_some_and(|d| !is_padding(d)) {
+            datagrams.swap(kept, at);
+            kept += 1;
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use lanparty_proto::padding;
+
+    use super::*;
+
+    #[test]
+    fn frames_stay_in_order_when_padding_is_taken_out() {
+        let (frame, pad) = (|n: u8| Bytes::from(vec![0x10, 0, n]), || Bytes::from(padding(9)));
+        let mut datagrams = [pad(), frame(1), frame(2), pad(), pad(), frame(3)];
+        assert_eq!(remove_padding(&mut datagrams), 3);
+        assert_eq!(datagrams[..3], [frame(1), frame(2), frame(3)]);
+        assert_eq!(remove_padding(&mut [pad()]), 0);
     }
 }

@@ -8,7 +8,7 @@ use noq::{ConnectionError, TransportErrorCode};
 
 use crate::control::{self, ControlReader, ControlWriter};
 use crate::endpoint::dial_endpoint;
-use crate::{ExitCode, Fault, Identity, Link, LinkEnded, RelayAddress, RelayTrust, uplink};
+use crate::{ExitCode, Fault, Identity, Link, LinkEnded, RelayAddress, RelayTrust, Sizing, sizing, uplink};
 
 /// Time for one address of the relay to answer.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -59,8 +59,6 @@ pub struct JoinRequest {
     pub lan_up: bool,
     /// The number it had before.
     pub resume: Option<MemberId>,
-    /// Announce no more than this, whatever the path takes.
-    pub budget_max: Option<DatagramBudget>,
 }
 
 /// A joined room.
@@ -88,6 +86,7 @@ pub struct Dialer {
     trust: RelayTrust,
     /// The tunnel's own interface: never the way to the relay.
     own_interface: Option<String>,
+    sizing: Sizing,
     endpoints: Vec<DialEndpoint>,
     /// Whether it waits for DNS now.
     resolving: bool,
@@ -105,13 +104,20 @@ impl Dialer {
     #[must_use]
     pub fn new(relay: RelayAddress, server_name: Option<String>, trust: RelayTrust) -> Self {
         let server_name = server_name.unwrap_or_else(|| relay.host().to_owned());
-        Self { relay, server_name, trust, own_interface: None, endpoints: vec![], resolving: false }
+        Self { relay, server_name, trust, own_interface: None, sizing: Sizing::default(), endpoints: vec![], resolving: false }
     }
 
     /// Names the tunnel's own interface, so that a default route learnt through the tunnel never carries the tunnel.
     #[must_use]
     pub fn avoiding(mut self, interface: String) -> Self {
         self.own_interface = Some(interface);
+        self
+    }
+
+    /// Uses these sizes on every path.
+    #[must_use]
+    pub const fn sized(mut self, sizing: Sizing) -> Self {
+        self.sizing = sizing;
         self
     }
 
@@ -148,6 +154,7 @@ impl Dialer {
         let (link, remote) = self.connect(identity).await?;
         let joined = say_hello(&link, request).await;
         let (control_in, control_out, welcome, told_budget) = joined.inspect_err(|_| link.close("could not join"))?;
+        sizing::check(&link, self.sizing, &welcome).await.map_err(broke_off)?;
         Ok(Joined { link, control_in, control_out, welcome, remote, told_budget, told_lan_up: request.lan_up })
     }
 
@@ -177,7 +184,7 @@ impl Dialer {
             ))
         })?;
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
-            Ok(Ok(connection)) => Ok(Link::new(connection)),
+            Ok(Ok(connection)) => Ok(Link::new(connection).limited_to(self.sizing.budget_max)),
             Ok(Err(e)) => Err(self.explain(remote, &e)),
             Err(_) => Err(self.explain(remote, &ConnectionError::TimedOut)),
         }
@@ -195,7 +202,7 @@ impl Dialer {
             }
             self.endpoints.swap_remove(i);
         }
-        let endpoint = dial_endpoint(remote, uplink.as_deref(), identity, &self.trust)?;
+        let endpoint = dial_endpoint(remote, uplink.as_deref(), identity, &self.trust, self.sizing)?;
         self.endpoints.push(DialEndpoint { is_ipv6, uplink, endpoint: endpoint.clone() });
         Ok(endpoint)
     }
@@ -274,19 +281,20 @@ async fn settled_budget(link: &Link) -> DatagramBudget {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn broke_off(ended: LinkEnded) -> JoinError {
+    let cause = format!("the relay broke off while joining: {ended}");
+    JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, "look at the relay's log"))
+}
+
 async fn say_hello(link: &Link, request: &JoinRequest) -> Result<(ControlReader, ControlWriter, Welcome, DatagramBudget), JoinError> {
-    let broke = |e: LinkEnded| {
-        let cause = format!("the relay broke off while joining: {e}");
-        JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, "look at the relay's log"))
-    };
-    let found = settled_budget(link).await;
-    let budget = request.budget_max.map_or(found, |max| max.min(found));
+    let budget = settled_budget(link).await;
     if budget.lan_mtu().is_none() {
         let cause =
             format!("the path to the relay takes datagrams of {budget} bytes only; an Ethernet of {LAN_MTU_MIN} bytes does not fit");
         return Err(JoinError::Final(Fault::new(ExitCode::Unexpected, cause, "use another uplink")));
     }
-    let (mut control_in, mut control_out) = control::open(link.connection()).await.map_err(broke)?;
+    let (mut control_in, mut control_out) = control::open(link.connection()).await.map_err(broke_off)?;
     let hello = Hello {
         version: PROTOCOL_VERSION,
         role: request.role,
@@ -297,10 +305,10 @@ async fn say_hello(link: &Link, request: &JoinRequest) -> Result<(ControlReader,
         lan_up: request.lan_up,
         resume: request.resume,
     };
-    control_out.send(&Control::Hello(hello)).await.map_err(broke)?;
+    control_out.send(&Control::Hello(hello)).await.map_err(broke_off)?;
     loop {
         let answer = tokio::time::timeout(WELCOME_TIMEOUT, control_in.next()).await;
-        match answer.unwrap_or_else(|_| Err(LinkEnded { reason: "no answer to the hello".into(), by_peer: false })).map_err(broke)? {
+        match answer.unwrap_or_else(|_| Err(LinkEnded { reason: "no answer to the hello".into(), by_peer: false })).map_err(broke_off)? {
             Control::Welcome(welcome) => return Ok((control_in, control_out, welcome, budget)),
             Control::Refused { code, message } => return Err(refused(code, &message)),
             _ => {}
@@ -337,7 +345,6 @@ mod tests {
             software: "test".into(),
             lan_up: true,
             resume: None,
-            budget_max: None,
         }
     }
 

@@ -263,7 +263,6 @@ mod tests {
             software: "test".into(),
             lan_up: true,
             resume: None,
-            budget_max: None,
         };
         let driver = MemberDriver::<MemoryDevice>::new(Role::Client, "none".into(), None);
         let started = Instant::now();

@@ -7,8 +7,26 @@ pub const DATAGRAM_HEADER_LEN: usize = 3;
 
 /// High nibble of the first byte: an Ethernet frame follows.
 const KIND_FRAME: u8 = 0x10;
+/// High nibble of the first byte: padding follows, which means nothing.
+const KIND_PADDING: u8 = 0x20;
 const KIND_MASK: u8 = 0xf0;
 // Flags, the low nibble, are reserved and 0 today: 0x1 sealed payload, 0x2 sequence number (docs/wire-format.md §2).
+
+/// A datagram of `len` bytes, at least one, that carries nothing: it shows the sender whether that size arrives.
+#[must_use]
+pub fn padding(len: usize) -> Vec<u8> {
+    let mut datagram = vec![0; len.max(1)];
+    if let Some(kind) = datagram.first_mut() {
+        *kind = KIND_PADDING;
+    }
+    datagram
+}
+
+/// Whether a datagram is such padding: whoever receives it drops it before it counts as a frame.
+#[must_use]
+pub const fn is_padding(datagram: &[u8]) -> bool {
+    matches!(datagram, [kind, ..] if *kind & KIND_MASK == KIND_PADDING)
+}
 
 /// Who sent the frame that follows, as the relay numbered it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +68,16 @@ mod tests {
         let mut datagram = header.encode().to_vec();
         datagram.extend_from_slice(b"frame");
         assert_eq!(DatagramHeader::decode(&datagram), Ok((header, &b"frame"[..])));
+    }
+
+    #[test]
+    fn padding_is_no_frame_and_no_frame_is_padding() {
+        for len in [0, 1, 1434] {
+            let datagram = padding(len);
+            assert_eq!((datagram.len(), is_padding(&datagram)), (len.max(1), true));
+            assert_eq!(DatagramHeader::decode(&datagram), Err(DropReason::Malformed));
+        }
+        assert!(!is_padding(&DatagramHeader { source: MemberId(1) }.encode()) && !is_padding(&[]));
     }
 
     #[test]

@@ -28,6 +28,6 @@ pub use control::{
 };
 pub use drop_reason::{Direction, DropReason};
 pub use frame::Frame;
-pub use header::{DATAGRAM_HEADER_LEN, DatagramHeader};
+pub use header::{DATAGRAM_HEADER_LEN, DatagramHeader, is_padding, padding};
 pub use ids::{IdentityId, InvalidMac, InvalidRoomCode, MacAddr, MemberId, RoomCode};
 pub use mtu::{DatagramBudget, ETHERNET_HEADER_LEN, IPV6_LAN_MTU_MIN, LAN_MTU_MAX, LAN_MTU_MIN, LanMtu, SizeVerdict, WireMtu, frame_fits};

@@ -72,6 +72,13 @@ impl fmt::Display for LanMtu {
 pub struct DatagramBudget(pub u16);
 
 impl DatagramBudget {
+    /// The budget that a LAN MTU of `mtu` needs.
+    #[must_use]
+    pub const fn for_lan_mtu(mtu: LanMtu) -> Self {
+        const OVERHEAD: u16 = (DATAGRAM_HEADER_LEN + ETHERNET_HEADER_LEN) as u16;
+        Self(mtu.0 + OVERHEAD)
+    }
+
     /// The LAN MTU that this path alone would allow: the budget less our datagram header and the Ethernet header.
     /// Nothing when that is below [`LAN_MTU_MIN`]; never above [`LAN_MTU_MAX`].
     #[must_use]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lanparty_core::{LinkId, RelayInput};
-use lanparty_node::{ControlReader, ControlWriter, Incoming, Link, LinkEnded};
+use lanparty_node::{ControlReader, ControlWriter, Incoming, Link, LinkEnded, PathWatch};
 use lanparty_proto::{Control, DatagramBudget, IdentityId};
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -18,8 +18,6 @@ use crate::outbox::Outbox;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Datagrams taken from a connection at once.
 const RECV_BATCH: usize = 128;
-/// How often the path's budget is looked at.
-const BUDGET_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Longest wait, before answering a hello, for our own search to find what the member's search found.
 const SETTLE_MAX: Duration = Duration::from_millis(300);
 /// Time for a refusal to reach the member before the connection closes.
@@ -68,7 +66,7 @@ impl Peer {
         let mut received = vec![Bytes::new(); RECV_BATCH];
         let mut backlog = VecDeque::new();
         let mut budget = DatagramBudget(0);
-        let mut budget_check = tokio::time::interval(BUDGET_CHECK_INTERVAL);
+        let mut watch = PathWatch::new(&self.link);
         loop {
             let step = tokio::select! {
                 count = self.link.recv(&mut received) => count.map(|n| self.hub.forward(self.id, received.iter_mut().take(n).map(std::mem::take))),
@@ -82,7 +80,7 @@ impl Peer {
                     Some(Command::Refuse { code, message }) => return self.refuse(&Control::Refused { code, message }).await,
                     None => Ok(()),
                 },
-                _ = budget_check.tick() => { self.check_budget(&mut budget); Ok(()) }
+                () = watch.due() => self.look_at_path(&mut watch, &mut budget),
             };
             if let Err(ended) = step {
                 return ended;
@@ -108,16 +106,17 @@ impl Peer {
         let _ = tokio::time::timeout(SETTLE_MAX, reached).await;
     }
 
-    fn check_budget(&self, known: &mut DatagramBudget) {
+    fn look_at_path(&self, watch: &mut PathWatch, known: &mut DatagramBudget) -> Result<(), LinkEnded> {
         let discarded = self.link.take_discarded();
         if discarded > 0 {
             self.hub.count_dropped(self.id, discarded);
         }
-        let budget = self.link.budget();
+        let budget = watch.look(&self.link)?;
         if budget != *known {
             *known = budget;
             self.hub.input(RelayInput::Budget { link: self.id, budget });
         }
+        Ok(())
     }
 
     async fn refuse(&mut self, message: &Control) -> LinkEnded {

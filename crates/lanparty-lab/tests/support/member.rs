@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lanparty_node::{Dialer, Identity, JoinRequest, Joined, RelayTrust};
+use lanparty_node::{Dialer, Identity, JoinRequest, Joined, RelayTrust, Sizing};
 use lanparty_proto::{DATAGRAM_HEADER_LEN, DatagramBudget, DatagramHeader, MacAddr, MemberId, Role};
 
 use crate::programs::{RELAY, ROOM};
@@ -23,7 +23,8 @@ impl Member {
     pub(crate) async fn join(identity: &Path, certificate: &Path, budget: Option<u16>) -> Self {
         let (identity, _) = Identity::load_or_create(identity.to_owned(), false).unwrap();
         let trust = RelayTrust::load(Some(certificate)).unwrap();
-        let mut dialer = Dialer::new(RELAY.parse().unwrap(), Some("lanparty-relay.local".into()), trust);
+        let mut dialer = Dialer::new(RELAY.parse().unwrap(), Some("lanparty-relay.local".into()), trust)
+            .sized(Sizing { budget_max: budget.map(DatagramBudget), ..Sizing::default() });
         let request = JoinRequest {
             role: Role::Client,
             room: ROOM.parse().unwrap(),
@@ -31,7 +32,6 @@ impl Member {
             software: "nobody you know".into(),
             lan_up: true,
             resume: None,
-            budget_max: budget.map(DatagramBudget),
         };
         let joined = dialer.join(&identity, &request).await.unwrap();
         Self { id: joined.welcome.member, mac: identity.mac(), joined, _dialer: dialer }
@@ -39,7 +39,7 @@ impl Member {
 
     /// The longest frame that its path takes, whatever it said.
     pub(crate) fn frame_len_max(&self) -> usize {
-        usize::from(self.joined.link.budget().0) - DATAGRAM_HEADER_LEN
+        usize::from(self.joined.link.found_budget().0) - DATAGRAM_HEADER_LEN
     }
 
     /// The datagram that carries `frame` in the name of `source`.

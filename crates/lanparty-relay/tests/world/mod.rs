@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
-use lanparty_node::{Dialer, Identity, JoinError, JoinRequest, Joined, RelayTrust};
+use lanparty_node::{Dialer, Identity, JoinError, JoinRequest, Joined, RelayTrust, Sizing};
 use lanparty_proto::{Control, DATAGRAM_HEADER_LEN, DatagramBudget, DatagramHeader, DropReason, MacAddr, MemberId, Role};
 use lanparty_relay::{RelayArgs, RunningRelay};
 use tempfile::TempDir;
@@ -83,16 +83,9 @@ impl World {
     ) -> Result<Member, JoinError> {
         let (identity, _) = Identity::load_or_create(identity.to_owned(), false).unwrap();
         let trust = RelayTrust::load(Some(&self.dir.path().join("relay-cert.der"))).unwrap();
-        let mut dialer = Dialer::new(self.relay.address.to_string().parse().unwrap(), Some("lanparty-relay.local".into()), trust);
-        let request = JoinRequest {
-            role,
-            room: "ROOM1".parse().unwrap(),
-            mac,
-            software: "test".into(),
-            lan_up: true,
-            resume: None,
-            budget_max: budget.map(DatagramBudget),
-        };
+        let mut dialer = Dialer::new(self.relay.address.to_string().parse().unwrap(), Some("lanparty-relay.local".into()), trust)
+            .sized(Sizing { budget_max: budget.map(DatagramBudget), ..Sizing::default() });
+        let request = JoinRequest { role, room: "ROOM1".parse().unwrap(), mac, software: "test".into(), lan_up: true, resume: None };
         let joined = dialer.join(&identity, &request).await?;
         Ok(Member { id: joined.welcome.member, mac, joined, _dialer: dialer })
     }
@@ -156,7 +149,7 @@ impl Member {
 
     /// Largest frame its own path takes.
     pub(crate) fn frame_len_max(&self) -> usize {
-        usize::from(self.joined.link.budget().0) - DATAGRAM_HEADER_LEN
+        usize::from(self.joined.link.found_budget().0) - DATAGRAM_HEADER_LEN
     }
 }
 
