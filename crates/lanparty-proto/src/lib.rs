@@ -8,6 +8,7 @@
 
 mod admission;
 mod batch;
+mod checksum;
 mod class;
 mod control;
 #[cfg(feature = "corpus")]
@@ -17,10 +18,12 @@ mod frame;
 mod header;
 mod ids;
 mod mtu;
+mod mtu_option;
 mod packet;
 
 pub use admission::{AdmissionPolicy, Source, admit};
 pub use batch::FrameBatch;
+pub use checksum::Checksum;
 pub use class::TrafficClass;
 pub use control::{
     CONTROL_MESSAGE_LEN_MAX, Control, ControlDecoder, ControlError, Hello, MemberInfo, PROTOCOL_VERSION, Refusal, Role, Welcome,
@@ -31,3 +34,4 @@ pub use frame::Frame;
 pub use header::{DATAGRAM_HEADER_LEN, DatagramHeader, is_padding, padding};
 pub use ids::{IdentityId, InvalidMac, InvalidRoomCode, MacAddr, MemberId, RoomCode};
 pub use mtu::{DatagramBudget, ETHERNET_HEADER_LEN, IPV6_LAN_MTU_MIN, LAN_MTU_MAX, LAN_MTU_MIN, LanMtu, SizeVerdict, WireMtu, frame_fits};
+pub use mtu_option::lower_told_mtu;
