@@ -183,10 +183,21 @@ impl Dialer {
                 "check --relay and --server-name",
             ))
         })?;
+        self.large_enough(remote)?;
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => Ok(Link::new(connection).limited_to(self.sizing.budget_max)),
             Ok(Err(e)) => Err(self.explain(remote, &e)),
             Err(_) => Err(self.explain(remote, &ConnectionError::TimedOut)),
+        }
+    }
+
+    /// An uplink that cannot send QUIC's smallest packets would only look like a relay that does not answer.
+    fn large_enough(&self, remote: SocketAddr) -> Result<(), JoinError> {
+        let uplink = self.endpoints.iter().find(|d| d.is_ipv6 == remote.is_ipv6()).and_then(|d| d.uplink.as_deref());
+        let needed = sizing::wire_mtu_min(remote);
+        match uplink.and_then(|name| lanparty_nic::interface_facts(name).ok()).filter(|f| f.exists && f.mtu < needed) {
+            Some(facts) => Err(JoinError::Unreachable(too_small(&format!("the uplink {}", facts.name), facts.mtu, needed, remote))),
+            None => Ok(()),
         }
     }
 
@@ -246,6 +257,13 @@ impl Dialer {
         };
         JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, REACH_ADVICE))
     }
+}
+
+/// QUIC does not work over a path this small (RFC 9000 §14); a stream would.
+fn too_small(what: &str, carried: u32, needed: u32, remote: SocketAddr) -> Fault {
+    let cause = format!("{what} carries IP packets of {carried} bytes at most, and QUIC needs {needed} to reach the relay at {remote}");
+    let advice = "use another uplink, or raise the MTU of whatever is in between (a tunnel, PPP, WSL's eth0); lanparty has no transport for smaller paths yet";
+    Fault::new(ExitCode::Unexpected, cause, advice)
 }
 
 fn does_not_answer(relay: &dyn std::fmt::Display) -> String {

@@ -14,6 +14,9 @@ use crate::{Link, LinkEnded};
 pub(crate) const PACKET_OVERHEAD: u16 = 38;
 /// The UDP payload every path of QUIC takes (RFC 9000 §14).
 pub(crate) const UDP_PAYLOAD_BASE: u16 = 1200;
+/// IP and UDP headers around QUIC's packets.
+const IPV4_UDP_HEADERS: u16 = 20 + 8;
+const IPV6_UDP_HEADERS: u16 = 40 + 8;
 /// Datagrams that ask whether a size arrives: one may be lost by chance, three are not.
 const TRIALS: u64 = 3;
 const TRIAL_INTERVAL: Duration = Duration::from_millis(20);
@@ -51,6 +54,12 @@ impl Sizing {
         let base = DatagramBudget(UDP_PAYLOAD_BASE - PACKET_OVERHEAD);
         (self.discovery == PmtuDiscovery::Off).then(|| (self.budget_max.unwrap_or(base).0 + PACKET_OVERHEAD).max(UDP_PAYLOAD_BASE))
     }
+}
+
+/// The smallest wire MTU over which QUIC reaches `remote`, in bytes.
+pub(crate) const fn wire_mtu_min(remote: std::net::SocketAddr) -> u32 {
+    let headers = if remote.is_ipv4() { IPV4_UDP_HEADERS } else { IPV6_UDP_HEADERS };
+    (UDP_PAYLOAD_BASE + headers) as u32
 }
 
 /// For clap: a LAN MTU as people write it.
