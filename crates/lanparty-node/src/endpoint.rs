@@ -21,7 +21,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// Socket buffers: room for 10 ms at 3 Gbit/s, so that a reader that was pre-empted loses nothing.
 const SOCKET_BUFFER_LEN: usize = 8 << 20;
 /// Largest UDP payload on a 1,500-byte wire over IPv4 (RFC 791, RFC 768).
-const UDP_PAYLOAD_MAX: u16 = 1472;
+pub(crate) const UDP_PAYLOAD_MAX: u16 = 1472;
 /// How long the search for a larger path rests after it ended.
 const MTU_SEARCH_INTERVAL: Duration = Duration::from_secs(60);
 /// After a black hole the search for what passes starts again this soon: a size lost for good is missed until it ends, and

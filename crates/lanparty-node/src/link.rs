@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lanparty_core::PathFacts;
-use lanparty_proto::{DatagramBudget, IdentityId, is_padding};
+use lanparty_proto::{DatagramBudget, IdentityId, is_padding, padding};
 use noq::{Connection, ConnectionError, PathId, SendDatagramError, VarInt};
 use rustls::pki_types::CertificateDer;
 
+use crate::endpoint::UDP_PAYLOAD_MAX;
+use crate::sizing::PACKET_OVERHEAD;
 use crate::tls::identity_of;
 
 /// A link that was silent for three heartbeats is dead.
@@ -18,6 +20,10 @@ pub const LINK_DEAD_AFTER: Duration = Duration::from_secs(3);
 /// The stack's own queue of outgoing datagrams, in bytes of memory: two super-frames. It drops the oldest in silence
 /// when it overflows, so we never let it (see [`Link::send_now`]).
 pub(crate) const DATAGRAM_BUFFER_LEN: usize = 160 * 1024;
+/// Time between datagrams that help a search along.
+const HELP_INTERVAL: Duration = Duration::from_millis(5);
+/// The largest budget that the search can find.
+const DATAGRAM_BUDGET_MAX: DatagramBudget = DatagramBudget(UDP_PAYLOAD_MAX - PACKET_OVERHEAD);
 /// What the stack counts for a queued datagram besides its bytes.
 const DATAGRAM_OVERHEAD: usize = size_of::<Bytes>();
 
@@ -97,6 +103,19 @@ impl Link {
     pub fn found_budget(&self) -> DatagramBudget {
         let bytes = self.connection.max_datagram_size().unwrap_or(0);
         DatagramBudget(u16::try_from(bytes).unwrap_or(u16::MAX))
+    }
+
+    /// Whether the search for the path's size can find nothing larger, or there is none.
+    pub(crate) fn is_at_most(&self) -> bool {
+        self.budget() == self.budget_max.unwrap_or(DATAGRAM_BUDGET_MAX) || self.found_budget() >= DATAGRAM_BUDGET_MAX
+    }
+
+    /// Sends a datagram that carries nothing and waits a moment: while the path is silent, the stack sees only after a
+    /// time-out which of its probes was lost.
+    pub async fn help_search(&self) {
+        // When the stack takes no more there is traffic enough, and when the link has ended its owner hears so anyway.
+        let _ = self.send_now(&[Bytes::from(padding(1))]);
+        tokio::time::sleep(HELP_INTERVAL).await;
     }
 
     /// What a [`PathSense`](lanparty_core::PathSense) looks at.
@@ -245,8 +264,6 @@ fn remove_padding(datagrams: &mut [Bytes]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use lanparty_proto::padding;
-
     use super::*;
 
     #[test]

@@ -15,12 +15,12 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for the relay to answer a hello.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest wait for path MTU discovery before saying hello with what is known.
-const SETTLE_MAX: Duration = Duration::from_millis(800);
-/// The path is taken as settled when its budget has not moved for this long, or for four round trips.
-const SETTLE_QUIET: Duration = Duration::from_millis(40);
+const SETTLE_MAX: Duration = Duration::from_millis(1500);
+/// The path is taken as settled when its budget has not moved for this long, or for eight round trips: a size that does not
+/// pass is tried three times.
+const SETTLE_QUIET: Duration = Duration::from_millis(60);
 /// Time for a farewell to reach the relay.
 const CLOSE_LINGER: Duration = Duration::from_millis(200);
-const SETTLE_POLL: Duration = Duration::from_millis(2);
 const REACH_ADVICE: &str = "check that the relay runs, that --relay names it, and that no firewall blocks this UDP port";
 
 /// Why joining failed.
@@ -287,13 +287,13 @@ async fn settled_budget(link: &Link) -> DatagramBudget {
     let start = Instant::now();
     let (mut budget, mut since) = (link.budget(), start);
     loop {
-        tokio::time::sleep(SETTLE_POLL).await;
+        link.help_search().await;
         let (now, found) = (Instant::now(), link.budget());
         if found != budget {
             (budget, since) = (found, now);
         }
-        let quiet = SETTLE_QUIET.max(link.rtt().unwrap_or_default() * 4);
-        if now - since >= quiet || now - start >= SETTLE_MAX {
+        let quiet = SETTLE_QUIET.max(link.rtt().unwrap_or_default() * 8);
+        if link.is_at_most() || now - since >= quiet || now - start >= SETTLE_MAX {
             return budget;
         }
     }

@@ -19,7 +19,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Datagrams taken from a connection at once.
 const RECV_BATCH: usize = 128;
 /// Longest wait, before answering a hello, for our own search to find what the member's search found.
-const SETTLE_MAX: Duration = Duration::from_millis(300);
+const SETTLE_MAX: Duration = Duration::from_millis(800);
 /// Time for a refusal to reach the member before the connection closes.
 const REFUSAL_LINGER: Duration = Duration::from_millis(500);
 
@@ -100,7 +100,7 @@ impl Peer {
     async fn settle(&self, wanted: DatagramBudget) {
         let reached = async {
             while self.link.budget() < wanted {
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                self.link.help_search().await;
             }
         };
         let _ = tokio::time::timeout(SETTLE_MAX, reached).await;
