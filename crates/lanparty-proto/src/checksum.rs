@@ -1,7 +1,7 @@
 //! The internet checksum (RFC 1071), and how it follows a change (RFC 1624).
 
 /// The one's complement sum of some bytes, not yet folded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Checksum(u32);
 
 impl Checksum {
@@ -9,6 +9,14 @@ impl Checksum {
     #[must_use]
     pub const fn of_field(field: [u8; 2]) -> Self {
         Self(!u16::from_be_bytes(field) as u32)
+    }
+
+    /// With `bytes` as well; they start at an even position.
+    #[must_use]
+    pub fn with(self, bytes: &[u8]) -> Self {
+        let (words, last) = bytes.as_chunks::<2>();
+        let sum = words.iter().fold(self.0, |sum, word| fold(sum + u32::from(u16::from_be_bytes(*word))));
+        Self(last.first().map_or(sum, |byte| fold(sum + (u32::from(*byte) << 8))))
     }
 
     /// After two bytes at position `at` of what is covered became others (RFC 1624 §3, equation 3). At an odd position
@@ -26,10 +34,12 @@ impl Checksum {
     /// The field that belongs to it.
     #[must_use]
     pub const fn field(self) -> [u8; 2] {
-        let once = (self.0 & 0xffff) + (self.0 >> 16);
-        let folded = (once & 0xffff) + (once >> 16);
-        (!(folded as u16)).to_be_bytes()
+        (!(fold(fold(self.0)) as u16)).to_be_bytes()
     }
+}
+
+const fn fold(sum: u32) -> u32 {
+    (sum & 0xffff) + (sum >> 16)
 }
 
 #[cfg(test)]

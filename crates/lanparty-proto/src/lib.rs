@@ -17,8 +17,10 @@ mod drop_reason;
 mod frame;
 mod header;
 mod ids;
+mod mss;
 mod mtu;
 mod mtu_option;
+mod oversize;
 mod packet;
 
 pub use admission::{AdmissionPolicy, Source, admit};
@@ -33,5 +35,7 @@ pub use drop_reason::{Direction, DropReason};
 pub use frame::Frame;
 pub use header::{DATAGRAM_HEADER_LEN, DatagramHeader, is_padding, padding};
 pub use ids::{IdentityId, InvalidMac, InvalidRoomCode, MacAddr, MemberId, RoomCode};
+pub use mss::clamp_mss;
 pub use mtu::{DatagramBudget, ETHERNET_HEADER_LEN, IPV6_LAN_MTU_MIN, LAN_MTU_MAX, LAN_MTU_MIN, LanMtu, SizeVerdict, WireMtu, frame_fits};
 pub use mtu_option::lower_told_mtu;
+pub use oversize::{forbids_fragments, fragment_ipv4, packet_too_big, trim};
