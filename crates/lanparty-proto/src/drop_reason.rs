@@ -36,7 +36,8 @@ drop_reasons! {
     InvalidSourceMac,
     /// The source MAC address is not the one this member announced and the relay accepted.
     UnauthorizedSourceMac,
-    /// Link-local control traffic of the LAN: spanning tree, LLDP, CDP, EAPOL, LACP, pause, and all LLC.
+    /// Link-local control traffic of the LAN: spanning tree, LLDP, CDP, EAPOL, LACP, pause, and all LLC;
+    /// or a frame between members that is not for this one.
     ControlPlaneEtherType,
     /// The frame carries an 802.1Q, 802.1ad or 802.1ah tag.
     VlanTaggedFrame,

@@ -14,6 +14,7 @@ mod control;
 #[cfg(feature = "corpus")]
 pub mod corpus;
 mod drop_reason;
+mod echo;
 mod frame;
 mod header;
 mod ids;
@@ -32,6 +33,7 @@ pub use control::{
     encode_control,
 };
 pub use drop_reason::{Direction, DropReason};
+pub use echo::{Echo, GatewaySign, MemberFrame};
 pub use frame::Frame;
 pub use header::{DATAGRAM_HEADER_LEN, DatagramHeader, is_padding, padding};
 pub use ids::{IdentityId, InvalidMac, InvalidRoomCode, MacAddr, MemberId, RoomCode};
