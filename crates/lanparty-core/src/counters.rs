@@ -33,6 +33,11 @@ impl Counters {
         self.bytes_forwarded += bytes as u64;
     }
 
+    /// It was for this member itself, or was answered in its sender's place.
+    pub const fn count_answered(&mut self) {
+        self.answered += 1;
+    }
+
     /// It went no further, for this reason.
     pub const fn count_dropped(&mut self, reason: DropReason) {
         self.dropped[reason as usize] += 1;

@@ -9,8 +9,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use lanparty_proto::{DATAGRAM_HEADER_LEN, DatagramHeader, Direction, DropReason, Frame, MemberId, Role, admit};
 
+use crate::echo::Ear;
 use crate::roster::source_of;
-use crate::{Counters, FrameLog, FrameRecord, Roster};
+use crate::{Counters, FrameLog, FrameRecord, Heard, Roster};
 
 /// The inbound half of a member.
 pub struct Inbound {
@@ -20,6 +21,7 @@ pub struct Inbound {
     logs: BTreeMap<Option<MemberId>, FrameLog>,
     every_frame: bool,
     lan_flooded: u64,
+    ear: Ear,
 }
 
 impl Inbound {
@@ -30,7 +32,7 @@ impl Inbound {
             Role::Client => Direction::RelayToTap,
             Role::Gateway => Direction::RemoteToLan,
         };
-        Self { direction, counters: Counters::default(), logs: BTreeMap::new(), every_frame: false, lan_flooded: 0 }
+        Self { direction, counters: Counters::default(), logs: BTreeMap::new(), every_frame: false, lan_flooded: 0, ear: Ear::default() }
     }
 
     /// Records every frame from now on, not a sample.
@@ -52,12 +54,18 @@ impl Inbound {
         for datagram in datagrams {
             let frame = datagram.slice(DATAGRAM_HEADER_LEN.min(datagram.len())..);
             self.counters.count_in(frame.len());
-            let (sender, outcome) = admit_inbound(&datagram, roster);
+            let (sender, mut outcome) = admit_inbound(&datagram, roster);
+            // Between members: answered or dropped here, never the device's.
+            let taken = roster.zip(outcome.as_ref().ok()).and_then(|(r, f)| self.ear.take(f, r.own().mac, now));
+            if let Some(Err(reason)) = taken {
+                outcome = Err(reason);
+            }
             let known = sender.filter(|id| roster.is_some_and(|r| r.member(*id).is_some()));
             self.prune_logs(roster);
             let log = self.logs.entry(known).or_insert_with(|| FrameLog::new(self.every_frame));
             records.extend(log.note(&frame, outcome.as_ref().map(|_| 1).map_err(|e| *e), now).map(|record| (known, record)));
             match outcome {
+                Ok(_) if taken.is_some() => self.counters.count_answered(),
                 Ok(admitted) => {
                     let from_lan = roster.and_then(|r| r.member(known?)).is_some_and(|m| m.role == Role::Gateway);
                     self.lan_flooded += u64::from(from_lan && admitted.dst().is_group());
@@ -85,6 +93,11 @@ impl Inbound {
     /// A member left: its log state goes with it.
     pub fn forget(&mut self, member: MemberId) {
         self.logs.remove(&Some(member));
+    }
+
+    /// Frames between members that came since the last call: answers to send, replies to our own requests.
+    pub fn take_heard(&mut self) -> Vec<Heard> {
+        self.ear.drain()
     }
 
     /// A frame that [`Self::process`] gave out did not enter the device after all.

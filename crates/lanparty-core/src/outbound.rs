@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use lanparty_proto::{DatagramBudget, DatagramHeader, Direction, DropReason, Frame, FrameBatch, Role, admit};
+use lanparty_proto::{DatagramBudget, DatagramHeader, Direction, DropReason, Frame, FrameBatch, MemberFrame, Role, admit};
 
 use crate::roster::source_of;
 use crate::{Counters, FrameLog, FrameRecord, Roster};
@@ -46,7 +46,7 @@ impl Outbound {
         while let Some(mut datagram) = batch.pop() {
             let (headroom, frame) = datagram.split_at_mut(FrameBatch::HEADROOM);
             self.counters.count_in(frame.len());
-            let outcome = roster.ok_or(DropReason::LinkDown).and_then(|r| admit_outbound(frame, r, budget).map(|f| (f, r)));
+            let outcome = roster.ok_or(DropReason::LinkDown).and_then(|r| from_device(admit_outbound(frame, r, budget)?).map(|f| (f, r)));
             records.extend(self.log.note(frame, outcome.as_ref().map(|_| 1).map_err(|e| *e), now));
             match outcome {
                 Ok((admitted, roster)) => {
@@ -56,6 +56,33 @@ impl Outbound {
                     out.push(datagram.freeze());
                 }
                 Err(reason) => self.counters.count_dropped(reason),
+            }
+        }
+    }
+
+    /// A frame of this member's own making, as a datagram: admitted and counted as one from its device.
+    ///
+    /// # Errors
+    /// Why it may not leave.
+    pub fn originate(
+        &mut self,
+        frame: &[u8],
+        roster: Option<&Roster>,
+        budget: DatagramBudget,
+        now: Instant,
+        records: &mut Vec<FrameRecord>,
+    ) -> Result<Bytes, DropReason> {
+        self.counters.count_in(frame.len());
+        let outcome = roster.ok_or(DropReason::LinkDown).and_then(|r| admit_outbound(frame, r, budget).map(|_| r));
+        records.extend(self.log.note(frame, outcome.map(|_| 1), now));
+        match outcome {
+            Ok(roster) => {
+                self.counters.count_forwarded(frame.len());
+                Ok([&DatagramHeader { source: roster.own().id }.encode()[..], frame].concat().into())
+            }
+            Err(reason) => {
+                self.counters.count_dropped(reason);
+                Err(reason)
             }
         }
     }
@@ -89,6 +116,11 @@ impl Outbound {
     pub const fn flooded(&self) -> u64 {
         self.flooded
     }
+}
+
+/// Frames between members come from members: a host behind a device that makes them up is not heard in the room.
+fn from_device(frame: Frame<'_>) -> Result<Frame<'_>, DropReason> {
+    if MemberFrame::read(&frame).is_some() { Err(DropReason::ControlPlaneEtherType) } else { Ok(frame) }
 }
 
 /// Station 2, admit. A gateway sends up what the LAN floods and what is addressed to a
