@@ -3,7 +3,7 @@
 use lanparty_proto::DropReason;
 use serde::Serialize;
 
-/// What happened to the frames of one direction. `frames_in = forwarded + answered + dropped + queued`, always.
+/// What happened to the frames of one direction. `frames_in + split = forwarded + answered + dropped + queued`, always.
 #[derive(Clone, Debug)]
 pub struct Counters {
     frames_in: u64,
@@ -11,12 +11,13 @@ pub struct Counters {
     forwarded: u64,
     bytes_forwarded: u64,
     answered: u64,
+    split: u64,
     dropped: [u64; DropReason::ALL.len()],
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { frames_in: 0, bytes_in: 0, forwarded: 0, bytes_forwarded: 0, answered: 0, dropped: [0; DropReason::ALL.len()] }
+        Self { frames_in: 0, bytes_in: 0, forwarded: 0, bytes_forwarded: 0, answered: 0, split: 0, dropped: [0; DropReason::ALL.len()] }
     }
 }
 
@@ -36,6 +37,11 @@ impl Counters {
     /// It was for this member itself, or was answered in its sender's place.
     pub const fn count_answered(&mut self) {
         self.answered += 1;
+    }
+
+    /// It goes on as `pieces` frames, each of them counted when it does.
+    pub const fn count_split(&mut self, pieces: u64) {
+        self.split += pieces.saturating_sub(1);
     }
 
     /// It went no further, for this reason.
@@ -77,7 +83,7 @@ impl Counters {
     /// Whether every frame that came in is accounted for, `queued` of them still waiting.
     #[must_use]
     pub fn is_conserved(&self, queued: u64) -> bool {
-        self.frames_in == self.forwarded + self.answered + self.dropped_total() + queued
+        self.frames_in + self.split == self.forwarded + self.answered + self.dropped_total() + queued
     }
 
     /// For `lanparty status`: every reason by name.
@@ -89,6 +95,7 @@ impl Counters {
             forwarded: self.forwarded,
             bytes_forwarded: self.bytes_forwarded,
             answered: self.answered,
+            split: self.split,
             dropped: DropReason::ALL.iter().map(|r| (r.as_str(), self.dropped(*r))).collect(),
         }
     }
@@ -103,6 +110,8 @@ pub struct CountersSnapshot {
     pub forwarded: u64,
     pub bytes_forwarded: u64,
     pub answered: u64,
+    /// Frames that exist because one was cut up.
+    pub split: u64,
     pub dropped: std::collections::BTreeMap<&'static str, u64>,
 }
 

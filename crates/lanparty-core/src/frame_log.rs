@@ -8,11 +8,15 @@ use lanparty_proto::{DropReason, MacAddr};
 /// Time between two lines of the same kind.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 const FORWARDED: usize = DropReason::ALL.len();
+const ANSWERED: usize = FORWARDED + 1;
+const KINDS: usize = ANSWERED + 1;
 
 /// One line of the frame log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameRecord {
-    /// Why it was dropped; `None` when it was forwarded.
+    /// Its sender was told that it is too large.
+    pub answered: bool,
+    /// Why it was dropped; `None` when it was not.
     pub drop_reason: Option<DropReason>,
     /// Source MAC address, when the frame has a header.
     pub src: Option<MacAddr>,
@@ -27,10 +31,14 @@ pub struct FrameRecord {
 }
 
 impl FrameRecord {
-    /// `Forwarded` or `Dropped`, as logs spell it.
+    /// `Forwarded`, `Answered` or `Dropped`, as logs spell it.
     #[must_use]
     pub const fn action(&self) -> &'static str {
-        if self.drop_reason.is_none() { "Forwarded" } else { "Dropped" }
+        match (self.drop_reason, self.answered) {
+            (Some(_), _) => "Dropped",
+            (None, true) => "Answered",
+            (None, false) => "Forwarded",
+        }
     }
 
     /// The source MAC address, or `-` when the frame has no header.
@@ -63,13 +71,13 @@ struct Slot {
 
 /// The sampling state of one member and direction.
 pub struct FrameLog {
-    slots: [Slot; DropReason::ALL.len() + 1],
+    slots: [Slot; KINDS],
     every_frame: bool,
 }
 
 impl Default for FrameLog {
     fn default() -> Self {
-        Self { slots: [Slot::default(); DropReason::ALL.len() + 1], every_frame: false }
+        Self { slots: [Slot::default(); KINDS], every_frame: false }
     }
 }
 
@@ -82,7 +90,17 @@ impl FrameLog {
 
     /// Notes a frame; a record when this one is to be logged.
     pub fn note(&mut self, frame: &[u8], outcome: Result<usize, DropReason>, now: Instant) -> Option<FrameRecord> {
-        let slot = &mut self.slots[outcome.err().map_or(FORWARDED, |r| r as usize)];
+        let kind = outcome.err().map_or(FORWARDED, |r| r as usize);
+        self.record(kind, frame, outcome, now)
+    }
+
+    /// Notes a frame whose sender was told that it is too large.
+    pub fn note_answered(&mut self, frame: &[u8], now: Instant) -> Option<FrameRecord> {
+        self.record(ANSWERED, frame, Ok(0), now)
+    }
+
+    fn record(&mut self, kind: usize, frame: &[u8], outcome: Result<usize, DropReason>, now: Instant) -> Option<FrameRecord> {
+        let slot = &mut self.slots[kind];
         if !self.every_frame && slot.last.is_some_and(|last| now.saturating_duration_since(last) < SAMPLE_INTERVAL) {
             slot.suppressed += 1;
             return None;
@@ -91,6 +109,7 @@ impl FrameLog {
         let suppressed = std::mem::take(&mut slot.suppressed);
         let mac = |at: usize| frame.get(at..at + 6).and_then(|b| b.try_into().ok()).map(MacAddr);
         Some(FrameRecord {
+            answered: kind == ANSWERED,
             drop_reason: outcome.err(),
             src: mac(6),
             dst: mac(0),

@@ -1,17 +1,32 @@
-//! Outbound: frames from a member's device toward the room. Stations 2 and 3 of the walk: admit, encode.
+//! Outbound: frames from a member's device toward the room. Stations 2 and 3 of the walk: admit (what is
+//! only too large goes down the size ladder), encode.
 
 use std::time::Instant;
 
-use bytes::Bytes;
-use lanparty_proto::{DatagramBudget, DatagramHeader, Direction, DropReason, Frame, FrameBatch, MemberFrame, Role, admit};
+use bytes::{Bytes, BytesMut};
+use lanparty_proto::{DatagramHeader, Direction, DropReason, Frame, FrameBatch, MemberFrame, Role, admit, frame_fits, lower_told_mtu};
 
+use crate::ladder::{Ladder, Limits, Rung};
 use crate::roster::source_of;
-use crate::{Counters, FrameLog, FrameRecord, Roster};
+use crate::{Counters, FrameLog, FrameRecord, LadderCounters, PathSize, Roster};
+
+/// What [`Outbound::process`] made of a batch. Kept between batches for its room; the caller empties it.
+#[derive(Debug, Default)]
+pub struct OutboundWork {
+    /// What may leave, each with its header.
+    pub datagrams: Vec<Bytes>,
+    /// Frames that go back into the device: to senders of what was too large.
+    pub answers: Vec<Bytes>,
+    /// What is worth a log line.
+    pub records: Vec<FrameRecord>,
+}
 
 /// The outbound half of a member.
 pub struct Outbound {
     direction: Direction,
     counters: Counters,
+    ladder: Ladder,
+    lowers_told_mtu: bool,
     log: FrameLog,
     flooded: u64,
 }
@@ -24,7 +39,9 @@ impl Outbound {
             Role::Client => Direction::TapToRelay,
             Role::Gateway => Direction::LanToRemote,
         };
-        Self { direction, counters: Counters::default(), log: FrameLog::default(), flooded: 0 }
+        let (counters, log) = (Counters::default(), FrameLog::default());
+        // Only a gateway's frames come from DHCP servers and routers.
+        Self { direction, counters, ladder: Ladder::new(), lowers_told_mtu: role == Role::Gateway, log, flooded: 0 }
     }
 
     /// Records every frame from now on, not a sample.
@@ -32,32 +49,93 @@ impl Outbound {
         self.log = FrameLog::new(true);
     }
 
-    /// Takes every frame out of `batch` and appends those that may leave to `out`, as datagrams. `roster` is `None`
-    /// while there is no relay; `budget` is what the path takes now. Records worth a log line go to `records`.
-    pub fn process(
-        &mut self,
-        batch: &mut FrameBatch,
-        roster: Option<&Roster>,
-        budget: DatagramBudget,
-        now: Instant,
-        out: &mut Vec<Bytes>,
-        records: &mut Vec<FrameRecord>,
-    ) {
-        while let Some(mut datagram) = batch.pop() {
-            let (headroom, frame) = datagram.split_at_mut(FrameBatch::HEADROOM);
-            self.counters.count_in(frame.len());
-            let outcome = roster.ok_or(DropReason::LinkDown).and_then(|r| from_device(admit_outbound(frame, r, budget)?).map(|f| (f, r)));
-            records.extend(self.log.note(frame, outcome.as_ref().map(|_| 1).map_err(|e| *e), now));
-            match outcome {
-                Ok((admitted, roster)) => {
-                    self.flooded += u64::from(admitted.dst().is_group());
-                    headroom.copy_from_slice(&DatagramHeader { source: roster.own().id }.encode());
-                    self.counters.count_forwarded(frame.len());
-                    out.push(datagram.freeze());
+    /// Passes on the MTU that the LAN's DHCP server and routers tell as they tell it.
+    pub const fn keep_told_mtu(&mut self) {
+        self.lowers_told_mtu = false;
+    }
+
+    /// Takes every frame out of `batch`, and appends to `work` what is to be done. `roster` is `None` while there is no
+    /// relay.
+    pub fn process(&mut self, batch: &mut FrameBatch, roster: Option<&Roster>, path: PathSize, now: Instant, work: &mut OutboundWork) {
+        while let Some(datagram) = batch.pop() {
+            let frame_len = datagram.len() - FrameBatch::HEADROOM;
+            self.counters.count_in(frame_len);
+            match roster {
+                Some(roster) => self.process_one(datagram, roster, path, now, work),
+                None => {
+                    let frame = datagram.get(FrameBatch::HEADROOM..).unwrap_or_default();
+                    self.drop_frame(frame, DropReason::LinkDown, now, work);
                 }
-                Err(reason) => self.counters.count_dropped(reason),
             }
         }
+    }
+
+    fn process_one(&mut self, mut datagram: BytesMut, roster: &Roster, path: PathSize, now: Instant, work: &mut OutboundWork) {
+        let (headroom, frame) = datagram.split_at_mut(FrameBatch::HEADROOM);
+        let (limits, verdict) = self.judge(frame, roster, path);
+        let header = DatagramHeader { source: roster.own().id }.encode();
+        match verdict {
+            Ok(()) => {
+                if let Some(limits) = limits {
+                    self.ladder.clamp(frame, limits);
+                }
+                if self.lowers_told_mtu && lower_told_mtu(frame, roster.lan_mtu()) {
+                    self.ladder.count_told_mtu();
+                }
+                self.flooded += u64::from(is_to_group(frame));
+                headroom.copy_from_slice(&header);
+                self.counters.count_forwarded(frame.len());
+                work.records.extend(self.log.note(frame, Ok(1), now));
+                work.datagrams.push(datagram.freeze());
+            }
+            Err(reason @ (DropReason::TapMtuExceeded | DropReason::DatagramBudget)) => match limits.zip(Frame::parse(frame).ok()) {
+                Some((limits, parsed)) => {
+                    let rung = self.ladder.descend(&parsed, limits, reason, now);
+                    self.step_down(frame, rung, header, now, work);
+                }
+                None => self.drop_frame(frame, reason, now, work),
+            },
+            Err(reason) => self.drop_frame(frame, reason, now, work),
+        }
+    }
+
+    /// Station 2, admit: whether the frame may leave as it is, and the sizes that apply to it.
+    fn judge(&self, frame: &[u8], roster: &Roster, path: PathSize) -> (Option<Limits>, Result<(), DropReason>) {
+        let admitted = admit_outbound(frame, roster).and_then(from_device);
+        let only_large = matches!(admitted, Err(DropReason::TapMtuExceeded));
+        let Some(parsed) = Frame::parse(frame).ok().filter(|_| admitted.is_ok() || only_large) else {
+            return (None, admitted.map(|_| ()));
+        };
+        match Limits::toward(&parsed, roster, path) {
+            Ok(limits) => (Some(limits), admitted.and_then(|_| limits.check(frame.len(), &roster.policy()))),
+            Err(reason) => (None, Err(reason)),
+        }
+    }
+
+    /// Does what the ladder decided.
+    fn step_down(&mut self, frame: &[u8], rung: Rung, header: [u8; FrameBatch::HEADROOM], now: Instant, work: &mut OutboundWork) {
+        match rung {
+            Rung::Pieces(pieces) => {
+                work.records.extend(self.log.note(frame, Ok(pieces.len()), now));
+                self.flooded += u64::from(is_to_group(frame));
+                self.counters.count_split(pieces.len() as u64);
+                for piece in pieces {
+                    self.counters.count_forwarded(piece.len());
+                    work.datagrams.push([&header[..], &piece].concat().into());
+                }
+            }
+            Rung::Answer(answer) => {
+                work.records.extend(self.log.note_answered(frame, now));
+                self.counters.count_answered();
+                work.answers.push(answer);
+            }
+            Rung::Drop(reason) => self.drop_frame(frame, reason, now, work),
+        }
+    }
+
+    fn drop_frame(&mut self, frame: &[u8], reason: DropReason, now: Instant, work: &mut OutboundWork) {
+        work.records.extend(self.log.note(frame, Err(reason), now));
+        self.counters.count_dropped(reason);
     }
 
     /// A frame of this member's own making, as a datagram: admitted and counted as one from its device.
@@ -68,12 +146,12 @@ impl Outbound {
         &mut self,
         frame: &[u8],
         roster: Option<&Roster>,
-        budget: DatagramBudget,
+        path: PathSize,
         now: Instant,
         records: &mut Vec<FrameRecord>,
     ) -> Result<Bytes, DropReason> {
         self.counters.count_in(frame.len());
-        let outcome = roster.ok_or(DropReason::LinkDown).and_then(|r| admit_outbound(frame, r, budget).map(|_| r));
+        let outcome = roster.ok_or(DropReason::LinkDown).and_then(|r| fits_outbound(frame, r, path).map(|()| r));
         records.extend(self.log.note(frame, outcome.map(|_| 1), now));
         match outcome {
             Ok(roster) => {
@@ -105,6 +183,12 @@ impl Outbound {
         &self.counters
     }
 
+    /// What the size ladder did.
+    #[must_use]
+    pub const fn ladder(&self) -> LadderCounters {
+        self.ladder.counters()
+    }
+
     /// The direction, as logs spell it.
     #[must_use]
     pub const fn direction(&self) -> Direction {
@@ -123,9 +207,9 @@ fn from_device(frame: Frame<'_>) -> Result<Frame<'_>, DropReason> {
     if MemberFrame::read(&frame).is_some() { Err(DropReason::ControlPlaneEtherType) } else { Ok(frame) }
 }
 
-/// Station 2, admit. A gateway sends up what the LAN floods and what is addressed to a
+/// The rules of station 2. A gateway sends up what the LAN floods and what is addressed to a
 /// remote member, and nothing that a remote member had sent into the LAN (split horizon, THREATS A13).
-fn admit_outbound<'a>(frame: &'a [u8], roster: &Roster, budget: DatagramBudget) -> Result<Frame<'a>, DropReason> {
+fn admit_outbound<'a>(frame: &'a [u8], roster: &Roster) -> Result<Frame<'a>, DropReason> {
     // The LAN of a gateway is full of unicast between its own hosts, of any size and tag: it is not ours to judge.
     if roster.own().role == Role::Gateway {
         let parsed = Frame::parse(frame)?;
@@ -136,5 +220,15 @@ fn admit_outbound<'a>(frame: &'a [u8], roster: &Roster, budget: DatagramBudget) 
             return Err(DropReason::HairpinLoop);
         }
     }
-    admit(frame, source_of(roster.own()), &roster.policy(), Some(budget))
+    admit(frame, source_of(roster.own()), &roster.policy(), None)
+}
+
+/// Admits a frame of our own making, for which there is no ladder: who makes it knows the sizes.
+fn fits_outbound(frame: &[u8], roster: &Roster, path: PathSize) -> Result<(), DropReason> {
+    let admitted = admit_outbound(frame, roster)?;
+    frame_fits(admitted.bytes().len(), roster.lan_mtu(), Some(path.budget))
+}
+
+fn is_to_group(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|first| first & 1 != 0)
 }

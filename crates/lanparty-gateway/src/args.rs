@@ -13,4 +13,9 @@ pub struct GatewayArgs {
     /// The wired Ethernet interface that is plugged into the LAN
     #[arg(long, visible_alias = "iface", value_name = "IFACE")]
     pub interface: String,
+
+    /// Pass on the MTU that the LAN's DHCP server and routers tell (DHCP option 26, the MTU of router advertisements) as they tell
+    /// it; otherwise members hear the LAN MTU, when that is smaller
+    #[arg(long)]
+    pub no_mtu_rewrite: bool,
 }

@@ -81,7 +81,10 @@ impl Gateway {
             lan_up: lan.is_up(),
             resume: None,
         };
-        let driver = MemberDriver::new(Role::Gateway, args.interface.clone(), Some(device));
+        let mut driver = MemberDriver::new(Role::Gateway, args.interface.clone(), Some(device));
+        if args.no_mtu_rewrite {
+            driver.keep_told_mtu();
+        }
         let session = Session::start(driver, dialer, Arc::new(identity), request, args.member.patience());
         Ok(Self { args, session, identity_file, announcer: Announcer::default(), mac, lan })
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use bytes::Bytes;
-use lanparty_core::{Counters, CountersSnapshot, FrameRecord, Inbound, Outbound, Roster};
+use lanparty_core::{Counters, CountersSnapshot, FrameRecord, Inbound, LadderCounters, Outbound, OutboundWork, PathSize, Roster};
 use lanparty_nic::Device;
 use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, MemberId, Role};
 use serde::Serialize;
@@ -34,6 +34,8 @@ pub struct DriverReport {
     pub outbound: CountersSnapshot,
     /// From the room to the device.
     pub inbound: CountersSnapshot,
+    /// What became of frames that were too large.
+    pub ladder: LadderCounters,
     /// Frames that wait for the path.
     pub queued: usize,
     /// Largest datagram the path takes now, in bytes.
@@ -62,6 +64,7 @@ pub struct MemberDriver<D> {
     pending: VecDeque<Bytes>,
     received: Vec<Bytes>,
     frames: Vec<Bytes>,
+    work: OutboundWork,
 }
 
 impl<D: Device> MemberDriver<D> {
@@ -84,7 +87,13 @@ impl<D: Device> MemberDriver<D> {
             pending: VecDeque::new(),
             received: vec![Bytes::new(); RECV_BATCH],
             frames: vec![],
+            work: OutboundWork::default(),
         }
+    }
+
+    /// Passes on the MTU that the LAN's DHCP server and routers tell as they tell it.
+    pub const fn keep_told_mtu(&mut self) {
+        self.outbound.keep_told_mtu();
     }
 
     /// Uses a joined room from now on.
@@ -152,6 +161,7 @@ impl<D: Device> MemberDriver<D> {
         DriverReport {
             outbound: self.outbound.counters().snapshot(),
             inbound: self.inbound.counters().snapshot(),
+            ladder: self.outbound.ladder(),
             queued: self.pending.len(),
             budget: self.connected.as_ref().map_or(0, |c| c.budget.0),
         }
@@ -213,21 +223,31 @@ impl<D: Device> MemberDriver<D> {
         if let Err(e) = outcome {
             return Ok(Some(DriverEvent::DeviceFailed(e)));
         }
-        let mut records: Vec<FrameRecord> = vec![];
-        self.frames.clear();
-        let (roster, budget) = match &self.connected {
-            Some(c) => (Some(&c.roster), c.link.budget()),
-            None => (None, DatagramBudget(0)),
+        let (roster, path) = match &self.connected {
+            Some(c) => (Some(&c.roster), PathSize { budget: c.link.budget(), settled: c.watch.is_settled() }),
+            None => (None, PathSize::settled(DatagramBudget(0))),
         };
-        self.outbound.process(&mut self.batch, roster, budget, Instant::now(), &mut self.frames, &mut records);
-        for record in &records {
-            log_frame(self.role, &self.interface, self.outbound.direction().as_str(), None, record);
+        let work = &mut self.work;
+        self.outbound.process(&mut self.batch, roster, path, Instant::now(), work);
+        for record in work.records.drain(..) {
+            log_frame(self.role, &self.interface, self.outbound.direction().as_str(), None, &record);
         }
+        self.answer();
         let Some(c) = &self.connected else { return Ok(None) };
-        let sent = c.link.send_now(&self.frames)?;
-        self.pending.extend(self.frames.drain(sent.taken..));
+        let sent = c.link.send_now(&self.work.datagrams)?;
+        self.pending.extend(self.work.datagrams.drain(sent.taken..));
+        self.work.datagrams.clear();
         self.outbound_refused(&sent.refused);
         Ok(None)
+    }
+
+    /// Tells senders behind the device that their frames were too large. Those who miss it hear it at their next try.
+    fn answer(&mut self) {
+        if let (Some(device), false) = (&mut self.device, self.work.answers.is_empty()) {
+            // A device that fails says so when it is read next.
+            let _ = device.send(&self.work.answers);
+        }
+        self.work.answers.clear();
     }
 
     fn outbound_refused(&mut self, refused: &[Bytes]) {

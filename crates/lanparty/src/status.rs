@@ -44,7 +44,8 @@ fn in_words(program: &Value) -> String {
 fn relay(program: &Value, out: &mut String) {
     out.push_str(&format!("  listening on {}, {} connections\n", text(&program["listen"]), program["connections"]));
     for room in array(&program["rooms"]) {
-        out.push_str(&format!("  room {}, LAN MTU {}\n", text(&room["room"]), room["lan_mtu"]));
+        let limited = room["lan_mtu_limited_by"].as_u64().map_or_else(String::new, |id| format!(", as peer {id}'s path takes no more"));
+        out.push_str(&format!("  room {}, LAN MTU {}{limited}\n", text(&room["room"]), room["lan_mtu"]));
         for m in array(&room["members"]) {
             out.push_str(&format!(
                 "    {} peer {} {} from {} for {} s, datagrams up {} down {}{}\n",
@@ -76,14 +77,40 @@ fn member(program: &Value, out: &mut String) {
     }
     out.push('\n');
     for m in array(&program["members"]) {
-        out.push_str(&format!("    {} peer {} {}\n", text(&m["role"]), m["id"], text(&m["mac"])));
+        out.push_str(&format!("    {} peer {} {}{}\n", text(&m["role"]), m["id"], text(&m["mac"]), way(m)));
     }
     frames("out", &program["frames"]["outbound"], out);
     frames("in ", &program["frames"]["inbound"], out);
+    ladder(&program["frames"]["ladder"], out);
+}
+
+/// What the way to a member takes, when that is less than the LAN MTU.
+fn way(member: &Value) -> String {
+    member["path_mtu"].as_u64().map_or_else(String::new, |mtu| format!(", its path takes {mtu} bytes only for now"))
+}
+
+/// What became of frames that were too large, rung by rung.
+fn ladder(counters: &Value, out: &mut String) {
+    let c = |name: &str| counters[name].as_u64().unwrap_or(0);
+    out.push_str(&format!(
+        "      too large: {} TCP connections clamped; packet-too-big told {} times over IPv4, {} over IPv6, withheld {}; {} packets fragmented into {}\n",
+        c("mss_clamped"),
+        c("too_big_v4"),
+        c("too_big_v6"),
+        c("answers_withheld"),
+        c("fragmented"),
+        c("fragments"),
+    ));
+    if c("told_mtu_lowered") > 0 {
+        out.push_str(&format!("      MTU lowered in {} DHCP and router messages of the LAN\n", c("told_mtu_lowered")));
+    }
 }
 
 fn frames(label: &str, counters: &Value, out: &mut String) {
     out.push_str(&format!("      {label}: {} frames, {} forwarded", counters["frames_in"], counters["forwarded"]));
+    if counters["answered"].as_u64().is_some_and(|n| n > 0) {
+        out.push_str(&format!(", {} answered", counters["answered"]));
+    }
     let drops: Vec<String> = counters["dropped"]
         .as_object()
         .map(|all| all.iter().filter(|(_, n)| n.as_u64().is_some_and(|n| n > 0)).map(|(reason, n)| format!("{reason} {n}")).collect())

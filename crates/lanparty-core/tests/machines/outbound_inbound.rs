@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use lanparty_core::{Inbound, Outbound, Roster};
+use lanparty_core::{Inbound, Outbound, OutboundWork, PathSize, Roster};
 use lanparty_proto::{DatagramBudget, DropReason, FrameBatch, LanMtu, MacAddr, MemberId, MemberInfo, PROTOCOL_VERSION, Role, Welcome};
 
 use crate::support::{Desk, budget_for, datagram, frame, gateway_hello, hello, lan_mtu, mac, udp_frame};
@@ -36,11 +36,11 @@ fn roster(own: u8) -> Roster {
 
 /// What became of one frame from the device of `role`.
 fn leave(role: Role, roster: Option<&Roster>, budget: DatagramBudget, frame: &[u8]) -> Result<Bytes, DropReason> {
-    let (mut outbound, mut batch, mut out) = (Outbound::new(role), FrameBatch::new(), vec![]);
+    let (mut outbound, mut batch, mut work) = (Outbound::new(role), FrameBatch::new(), OutboundWork::default());
     batch.push(&[frame]);
-    outbound.process(&mut batch, roster, budget, Instant::now(), &mut out, &mut vec![]);
+    outbound.process(&mut batch, roster, PathSize::settled(budget), Instant::now(), &mut work);
     assert!(outbound.counters().is_conserved(0) && outbound.counters().frames_in() == 1);
-    out.pop().ok_or_else(|| *DropReason::ALL.iter().find(|r| outbound.counters().dropped(**r) == 1).unwrap())
+    work.datagrams.pop().ok_or_else(|| *DropReason::ALL.iter().find(|r| outbound.counters().dropped(**r) == 1).unwrap())
 }
 
 fn leave_client(frame: &[u8]) -> Result<Bytes, DropReason> {
@@ -173,13 +173,13 @@ fn lan_mtu_and_14_passes_everywhere_and_one_byte_more_nowhere() {
 
 #[test]
 fn a_frame_taken_back_is_counted_as_dropped_and_no_longer_as_sent() {
-    let (mut outbound, mut batch, mut out) = (Outbound::new(Role::Client), FrameBatch::new(), vec![]);
+    let (mut outbound, mut batch, mut work) = (Outbound::new(Role::Client), FrameBatch::new(), OutboundWork::default());
     let roster = roster(2);
     for _ in 0..3 {
         batch.push(&[&frame(mac(3), mac(2), 100)]);
     }
-    outbound.process(&mut batch, Some(&roster), WIDE, Instant::now(), &mut out, &mut vec![]);
-    outbound.take_back(&out[2], DropReason::QueueFull);
+    outbound.process(&mut batch, Some(&roster), PathSize::settled(WIDE), Instant::now(), &mut work);
+    outbound.take_back(&work.datagrams[2], DropReason::QueueFull);
     let counted = outbound.counters().snapshot();
     assert_eq!((counted.frames_in, counted.forwarded, counted.bytes_forwarded, counted.dropped["QueueFull"]), (3, 2, 200, 1));
 }

@@ -17,13 +17,19 @@ pub(crate) struct Books {
     pub(crate) frames_in: u64,
     pub(crate) forwarded: u64,
     pub(crate) answered: u64,
+    /// Frames that exist because one was cut up.
+    pub(crate) split: u64,
     /// By reason, those that happened.
     pub(crate) dropped: BTreeMap<String, u64>,
 }
 
 impl fmt::Debug for Books {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} = {} forwarded + {} answered + dropped {:?}", self.frames_in, self.forwarded, self.answered, self.dropped)
+        write!(
+            f,
+            "{} + {} split = {} forwarded + {} answered + dropped {:?}",
+            self.frames_in, self.split, self.forwarded, self.answered, self.dropped
+        )
     }
 }
 
@@ -33,13 +39,13 @@ impl Books {
         let count = |name: &str| counters[name].as_u64().unwrap_or_else(|| panic!("no {name} in {counters}"));
         let dropped = counters["dropped"].as_object().unwrap().iter().map(|(reason, n)| (reason.clone(), n.as_u64().unwrap()));
         let dropped = dropped.filter(|(_, n)| *n > 0).collect();
-        Self { frames_in: count("frames_in"), forwarded: count("forwarded"), answered: count("answered"), dropped }
+        Self { frames_in: count("frames_in"), forwarded: count("forwarded"), answered: count("answered"), split: count("split"), dropped }
     }
 
     /// Is every frame accounted for?
     pub(crate) fn assert_whole(&self, whose: &str) {
         let dropped: u64 = self.dropped.values().sum();
-        assert_eq!(self.frames_in, self.forwarded + self.answered + dropped, "{whose}: {self:?}");
+        assert_eq!(self.frames_in + self.split, self.forwarded + self.answered + dropped, "{whose}: {self:?}");
     }
 }
 

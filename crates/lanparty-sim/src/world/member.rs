@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use lanparty_core::{Announcer, Backoff, Inbound, Outbound, Roster};
+use lanparty_core::{Announcer, Backoff, Inbound, Outbound, OutboundWork, PathSize, Roster};
 use lanparty_proto::{
     Control, ControlDecoder, DatagramBudget, DatagramHeader, DropReason, FrameBatch, Hello, IdentityId, MacAddr, MemberId,
     PROTOCOL_VERSION, Refusal, Role, encode_control,
@@ -157,12 +157,12 @@ impl World {
         if m.plan.role == Role::Gateway && !m.lan_up {
             return;
         }
-        let (mut batch, mut out) = (FrameBatch::new(), vec![]);
+        let (mut batch, mut work) = (FrameBatch::new(), OutboundWork::default());
         batch.push(&[frame]);
         m.book.offered += 1;
-        m.outbound.process(&mut batch, m.roster.as_ref(), m.up.believed, instant, &mut out, &mut vec![]);
+        m.outbound.process(&mut batch, m.roster.as_ref(), PathSize::settled(m.up.believed), instant, &mut work);
         let State::Joined(connection) = m.state else { return };
-        for datagram in out {
+        for datagram in work.datagrams {
             m.book.sent += 1;
             m.up.send(connection, &datagram, now);
         }

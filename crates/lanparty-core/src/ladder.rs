@@ -1,0 +1,139 @@
+//! The size ladder (DESIGN §6): what becomes of a frame that is too large, at the node where it enters.
+//!
+//! 1. a SYN's MSS is clamped, so that TCP never sends what is too large;
+//! 2. IPv4 that must not be fragmented: its sender is told (ICMP type 3 code 4);
+//! 3. IPv4 that may be: it is fragmented;
+//! 4. IPv6: its sender is told (ICMPv6 packet too big), from 1,280 up;
+//! 5. all else is dropped for the reason that admission gave.
+//!
+//! Each rung has its counter. How the bytes look is in `lanparty_proto`; here is who gets which rung, and how often.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use lanparty_proto::{
+    AdmissionPolicy, DatagramBudget, DropReason, Frame, LanMtu, clamp_mss, forbids_fragments, fragment_ipv4, frame_fits, packet_too_big,
+    trim,
+};
+use serde::Serialize;
+
+use crate::limiter::{Rate, TokenBucket};
+use crate::{PathSize, Roster};
+
+/// Answers a second, and how many at once: a busy LAN starts some dozens of flows in a moment, and a flood of frames that
+/// are too large must not become a flood of answers (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
+const ANSWER_RATE: Rate = Rate { per_second: 200, burst: 100 };
+
+/// What each rung did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LadderCounters {
+    /// SYNs whose MSS was lowered.
+    pub mss_clamped: u64,
+    /// Senders of IPv4 that were told.
+    pub too_big_v4: u64,
+    /// Senders of IPv6 that were told.
+    pub too_big_v6: u64,
+    /// Frames that would have been answered, had there not been so many. They are counted as dropped.
+    pub answers_withheld: u64,
+    /// IPv4 packets that were fragmented.
+    pub fragmented: u64,
+    /// Frames that they became.
+    pub fragments: u64,
+    /// DHCP and router messages whose MTU was lowered.
+    pub told_mtu_lowered: u64,
+}
+
+/// What becomes of a frame that is too large.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Rung {
+    /// It goes on as these frames.
+    Pieces(Vec<Vec<u8>>),
+    /// It goes no further, and this frame goes back to where it came from.
+    Answer(Bytes),
+    /// It goes no further.
+    Drop(DropReason),
+}
+
+/// The sizes that apply to one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// What can be sent now.
+    pub(crate) now: LanMtu,
+    /// What a sender may be told: nothing that will be outdated in a moment.
+    told: LanMtu,
+}
+
+impl Limits {
+    /// For a frame to `frame.dst()`, or why nothing fits at all.
+    pub(crate) fn toward(frame: &Frame<'_>, roster: &Roster, path: PathSize) -> Result<Self, DropReason> {
+        let there = roster.path_mtu(frame.dst()).unwrap_or(LanMtu::MAX).min(roster.lan_mtu());
+        let own = path.budget.lan_mtu().ok_or(DropReason::DatagramBudget)?;
+        let now = there.min(own);
+        Ok(Self { now, told: if path.settled { now } else { there } })
+    }
+
+    /// Why a frame of this length cannot go on as it is.
+    pub(crate) fn check(self, len: usize, policy: &AdmissionPolicy) -> Result<(), DropReason> {
+        frame_fits(len, policy.lan_mtu, Some(DatagramBudget::for_lan_mtu(self.now)))
+    }
+}
+
+/// The ladder of one member.
+pub(crate) struct Ladder {
+    counters: LadderCounters,
+    answers: Option<TokenBucket>,
+}
+
+impl Ladder {
+    pub(crate) fn new() -> Self {
+        Self { counters: LadderCounters::default(), answers: None }
+    }
+
+    pub(crate) const fn counters(&self) -> LadderCounters {
+        self.counters
+    }
+
+    pub(crate) const fn count_told_mtu(&mut self) {
+        self.counters.told_mtu_lowered += 1;
+    }
+
+    /// Rung 1, on every frame.
+    pub(crate) fn clamp(&mut self, frame: &mut [u8], limits: Limits) {
+        self.counters.mss_clamped += u64::from(clamp_mss(frame, limits.now));
+    }
+
+    /// Rungs 2 to 5, on a frame that nothing is wrong with but its size.
+    pub(crate) fn descend(&mut self, frame: &Frame<'_>, limits: Limits, reason: DropReason, now: Instant) -> Rung {
+        if let Some(trimmed) = trim(frame, limits.now) {
+            return Rung::Pieces(vec![trimmed.to_vec()]);
+        }
+        if !forbids_fragments(frame)
+            && let Some(pieces) = fragment_ipv4(frame, limits.now)
+        {
+            self.counters.fragmented += 1;
+            self.counters.fragments += pieces.len() as u64;
+            return Rung::Pieces(pieces);
+        }
+        let news = frame.bytes().len() > limits.told.frame_len_max();
+        let answer = if news { packet_too_big(frame, limits.told) } else { None };
+        match answer {
+            Some(answer) if self.may_answer(now) => {
+                let is_v6 = frame.ethertype() == ETHERTYPE_IPV6;
+                self.counters.too_big_v6 += u64::from(is_v6);
+                self.counters.too_big_v4 += u64::from(!is_v6);
+                Rung::Answer(answer.into())
+            }
+            Some(_) => {
+                self.counters.answers_withheld += 1;
+                Rung::Drop(reason)
+            }
+            None => Rung::Drop(reason),
+        }
+    }
+
+    fn may_answer(&mut self, now: Instant) -> bool {
+        self.answers.get_or_insert_with(|| TokenBucket::new(ANSWER_RATE, now)).take(1, now)
+    }
+}
+
+const ETHERTYPE_IPV6: u16 = 0x86dd;

@@ -1,0 +1,160 @@
+//! Frames that are too large, at the node where they enter: each goes on in pieces, is answered, or is dropped, and counts.
+
+use std::time::{Duration, Instant};
+
+use lanparty_core::{Outbound, OutboundWork, PathSize, Roster};
+use lanparty_proto::{
+    Checksum, DATAGRAM_HEADER_LEN, DatagramBudget, DropReason, FrameBatch, LanMtu, MacAddr, MemberId, MemberInfo, PROTOCOL_VERSION, Role,
+    Welcome,
+};
+
+use crate::support::{lan_mtu, mac};
+
+const HOST: MacAddr = MacAddr([0, 0x1b, 0x21, 0, 0, 0x10]);
+
+/// The gateway's view of a room with clients 2 and 3.
+fn roster(mtu: u16) -> Roster {
+    let client = |n: u8| MemberInfo { id: MemberId(n.into()), role: Role::Client, mac: mac(n), lan_up: true, path_mtu: None };
+    let members = vec![client(2), client(3)];
+    let (version, member, lan_mtu) = (PROTOCOL_VERSION, MemberId(1), lan_mtu(mtu));
+    Roster::new(Role::Gateway, mac(1), &Welcome { version, member, lan_mtu, limited_by: None, budget_down: None, members })
+}
+
+fn budget(mtu: u16) -> PathSize {
+    PathSize::settled(DatagramBudget::for_lan_mtu(LanMtu::new(mtu).unwrap()))
+}
+
+/// A UDP packet of `len` bytes in all, from a LAN host.
+fn udp(dst: MacAddr, len: usize, dont_fragment: bool) -> Vec<u8> {
+    let [high, low] = (len as u16).to_be_bytes();
+    let mut header = vec![0x45, 0, high, low, 1, 2, if dont_fragment { 0x40 } else { 0 }, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+    let sum = Checksum::default().with(&header).field();
+    header[10..12].copy_from_slice(&sum);
+    let [high, low] = (len as u16 - 20).to_be_bytes();
+    [&dst.0[..], &HOST.0, &[8, 0], &header, &[0x13, 0x88, 0x17, 0x70, high, low, 0, 0], &vec![7; len - 28]].concat()
+}
+
+fn udp6(dst: MacAddr, len: usize) -> Vec<u8> {
+    let [high, low] = (len as u16 - 40).to_be_bytes();
+    let address = |n: u8| [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n];
+    let header = [&[0x60, 0, 0, 0, high, low, 17, 64][..], &address(1), &address(2)].concat();
+    [&dst.0[..], &HOST.0, &[0x86, 0xdd], &header, &[0x13, 0x88, 0x17, 0x70, high, low, 1, 1], &vec![7; len - 48]].concat()
+}
+
+struct Desk {
+    outbound: Outbound,
+    roster: Roster,
+    now: Instant,
+}
+
+impl Desk {
+    fn new(mtu: u16) -> Self {
+        Self { outbound: Outbound::new(Role::Gateway), roster: roster(mtu), now: Instant::now() }
+    }
+
+    fn sends(&mut self, frame: &[u8], path: PathSize) -> OutboundWork {
+        let (mut batch, mut work) = (FrameBatch::new(), OutboundWork::default());
+        batch.push(&[frame]);
+        self.outbound.process(&mut batch, Some(&self.roster), path, self.now, &mut work);
+        assert!(self.outbound.counters().is_conserved(0));
+        work
+    }
+
+    fn dropped(&self, reason: DropReason) -> u64 {
+        self.outbound.counters().dropped(reason)
+    }
+}
+
+fn told(work: &OutboundWork) -> Option<u16> {
+    let answer = work.answers.first()?;
+    let at = if answer[12] == 8 { 14 + 20 + 6 } else { 14 + 40 + 6 };
+    Some(u16::from_be_bytes([answer[at], answer[at + 1]]))
+}
+
+#[test]
+fn a_sender_that_forbids_fragments_is_told_the_lan_mtu() {
+    let mut desk = Desk::new(1390);
+    for (frame, len) in [(udp(mac(2), 1500, true), 1390), (udp6(mac(2), 1500), 1390)] {
+        let work = desk.sends(&frame, budget(1417));
+        assert_eq!((work.datagrams.len(), told(&work)), (0, Some(len)));
+        assert!(work.records.iter().all(|r| r.action() == "Answered"));
+        assert_eq!((&work.answers[0][..6], &work.answers[0][6..12]), (&HOST.0[..], &mac(2).0[..]));
+    }
+    let ladder = desk.outbound.ladder();
+    assert_eq!((ladder.too_big_v4, ladder.too_big_v6, desk.outbound.counters().snapshot().answered), (1, 1, 2));
+}
+
+#[test]
+fn a_packet_that_may_be_cut_up_goes_on_in_pieces_that_fit() {
+    let mut desk = Desk::new(1390);
+    let work = desk.sends(&udp(mac(2), 1500, false), budget(1417));
+    assert_eq!((work.datagrams.len(), work.answers.len(), work.records[0].targets), (2, 0, 2));
+    assert!(work.datagrams.iter().all(|d| d.len() <= DATAGRAM_HEADER_LEN + 14 + 1390));
+    let counted = desk.outbound.counters().snapshot();
+    assert_eq!((counted.frames_in, counted.forwarded, counted.split), (1, 2, 1));
+    desk.outbound.take_back(&work.datagrams[1], DropReason::QueueFull);
+    assert!(desk.outbound.counters().is_conserved(0));
+}
+
+#[test]
+fn what_no_rung_is_for_is_dropped_for_its_size() {
+    let mut desk = Desk::new(1197);
+    let other = [&mac(2).0[..], &HOST.0, &[0x88, 0xb6], &[0; 1400]].concat();
+    assert!(desk.sends(&other, budget(1197)).answers.is_empty());
+    assert!(desk.sends(&udp6(mac(2), 1280), budget(1197)).answers.is_empty(), "no IPv6 host believes less than 1,280");
+    assert_eq!(desk.dropped(DropReason::TapMtuExceeded), 2);
+}
+
+#[test]
+fn a_group_is_never_answered_but_its_packets_are_cut_up() {
+    let mut desk = Desk::new(1390);
+    let work = desk.sends(&udp(MacAddr([0xff; 6]), 1500, true), budget(1417));
+    assert!(work.answers.is_empty() && desk.dropped(DropReason::TapMtuExceeded) == 1);
+    assert_eq!(desk.sends(&udp(MacAddr([0xff; 6]), 1500, false), budget(1417)).datagrams.len(), 2);
+}
+
+#[test]
+fn hosts_of_the_lan_that_talk_to_each_other_are_left_alone() {
+    let mut desk = Desk::new(1390);
+    let work = desk.sends(&udp(MacAddr([0, 0x1b, 0x21, 0, 0, 0x11]), 1500, true), budget(1417));
+    assert!(work.answers.is_empty() && desk.dropped(DropReason::UnknownDestination) == 1);
+}
+
+#[test]
+fn answers_end_where_a_flood_begins() {
+    let mut desk = Desk::new(1390);
+    let answers: usize = (0..1000).map(|_| desk.sends(&udp(mac(2), 1500, true), budget(1417)).answers.len()).sum();
+    assert_eq!((answers, desk.outbound.ladder().answers_withheld), (100, 900));
+    assert_eq!(desk.dropped(DropReason::TapMtuExceeded), 900, "what was not answered is counted as lost");
+    desk.now += Duration::from_secs(1);
+    assert!(told(&desk.sends(&udp(mac(2), 1500, true), budget(1417))).is_some());
+}
+
+#[test]
+fn a_path_that_shrank_is_told_once_it_is_known_and_fragments_at_once() {
+    let mut desk = Desk::new(1417);
+    let searching = PathSize { settled: false, ..budget(1145) };
+    assert_eq!(told(&desk.sends(&udp(mac(2), 1400, true), searching)), None);
+    assert_eq!(desk.dropped(DropReason::DatagramBudget), 1);
+    assert_eq!(desk.sends(&udp(mac(2), 1400, false), searching).datagrams.len(), 2);
+    assert_eq!(told(&desk.sends(&udp(mac(2), 1400, true), budget(1197))), Some(1197));
+}
+
+#[test]
+fn a_members_own_small_path_concerns_only_what_goes_there() {
+    let mut desk = Desk::new(1417);
+    desk.roster.set_path_mtu(MemberId(2), LanMtu::new(1197));
+    assert_eq!(told(&desk.sends(&udp(mac(2), 1400, true), budget(1417))), Some(1197));
+    assert_eq!(desk.sends(&udp(mac(3), 1400, true), budget(1417)).datagrams.len(), 1);
+    assert_eq!(desk.sends(&udp(MacAddr([0xff; 6]), 1400, false), budget(1417)).datagrams.len(), 2, "everybody hears a broadcast");
+    desk.roster.set_path_mtu(MemberId(2), None);
+    assert_eq!(desk.sends(&udp(mac(2), 1400, true), budget(1417)).datagrams.len(), 1);
+}
+
+#[test]
+fn padding_behind_a_packet_that_fits_is_left_behind() {
+    let mut desk = Desk::new(1390);
+    let padded = [udp(mac(2), 1000, true), vec![0; 500]].concat();
+    let work = desk.sends(&padded, budget(1417));
+    assert_eq!(work.datagrams[0].len(), DATAGRAM_HEADER_LEN + 14 + 1000);
+}
