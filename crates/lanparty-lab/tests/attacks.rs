@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -134,10 +135,11 @@ impl Scene {
                 }
                 (sent, received)
             });
-            let done = work();
+            // A failed assertion in `work` ends the pings as well, or nobody would ever hear of it.
+            let done = panic::catch_unwind(AssertUnwindSafe(work));
             over.store(true, Ordering::Relaxed);
             let (sent, received) = pings.join().unwrap();
-            (done, sent, received)
+            (done.unwrap_or_else(|failure| panic::resume_unwind(failure)), sent, received)
         })
     }
 }
@@ -192,7 +194,7 @@ fn attacks_on_the_header(attacker: &Member, members: &[MemberId]) -> Vec<Attack>
     let frame = wire::ethernet(MacAddr::BROADCAST, attacker.mac, wire::EXPERIMENT, b"in somebody else's name");
     let strangers = [attacker.id.0 + 1, 0x7fff, u16::MAX].map(MemberId);
     let forged = members.iter().chain(&strangers).map(|id| (Member::datagram(*id, &frame), DropReason::UnknownSender));
-    let heads: [&[u8]; 8] = [&[], &[0x10], &[0x10, 0], &[0x10, 0, 0], &[0x11, 0, 1], &[0x20, 0, 1], &[0x00, 0, 1], &[0xff, 0xff, 0xff]];
+    let heads: [&[u8]; 8] = [&[], &[0x10], &[0x10, 0], &[0x10, 0, 0], &[0x11, 0, 1], &[0x30, 0, 1], &[0x00, 0, 1], &[0xff, 0xff, 0xff]];
     let garbage = heads.map(|head| ([head, &frame[..usize::from(head.len() > 2) * frame.len()]].concat().into(), DropReason::Malformed));
     vec![Attack::of("a forged member id", &forged.collect::<Vec<_>>()), Attack::of("no datagram header", &garbage)]
 }

@@ -49,11 +49,6 @@ impl Books {
     }
 }
 
-/// How often a member dropped a frame for `reason` on its way from the device to the room.
-pub(crate) fn dropped_outbound(member: &Value, reason: &str) -> u64 {
-    member["frames"]["outbound"]["dropped"][reason].as_u64().unwrap_or_else(|| panic!("no {reason} in {member}"))
-}
-
 /// One look at the books of a member and of the relay about that member: do they agree?
 struct Crossing {
     outbound: Books,
