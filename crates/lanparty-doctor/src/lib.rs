@@ -5,10 +5,20 @@
 
 #![deny(clippy::indexing_slicing, clippy::iter_over_hash_type)]
 
+mod code;
 mod facts;
+mod finding;
+mod report;
+mod rules;
+mod sizes;
+mod words;
 
+pub use code::Code;
 pub use facts::{
     CertificateFacts, DefaultRoute, DhcpTrace, DirectionFacts, Discovery, DiscoveryKind, Duplicate, Facts, HostFacts, Interface,
     MemberFacts, NatFacts, ObservedAddress, QuicHandshake, RelayFacts, RoomFacts, RttFacts, Sighting, SizeFailure, SizeProbe,
     ThrottleFacts, TunDevice, Uplink, Way,
 };
+pub use finding::{Finding, Severity};
+pub use report::{Hidden, Report, examine};
+pub use rules::{mtu_flag_finding, room_findings};

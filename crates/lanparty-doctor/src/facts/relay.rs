@@ -22,6 +22,8 @@ pub struct RelayFacts {
     pub uplink: Option<Uplink>,
     /// Whether any UDP came back from the relay: QUIC or the probe service.
     pub udp_reachable: Option<bool>,
+    /// Whether the relay's host answered that nothing listens on the port (ICMP port unreachable, ECONNREFUSED).
+    pub port_unreachable: Option<bool>,
     /// The QUIC handshake.
     pub quic: Option<QuicHandshake>,
     /// By which way the relay is reached.

@@ -1,0 +1,83 @@
+//! Who is in the room: nobody to bridge it, two of the same, and searches that nobody answers.
+
+use lanparty_proto::Role;
+
+use crate::words::{count, list, span};
+use crate::{Code, Discovery, DiscoveryKind, Duplicate, Finding, RoomFacts};
+
+/// Searches without an answer before it is said: game browsers repeat theirs, and the first may fall into the join.
+const UNANSWERED_MIN: u64 = 3;
+
+pub(super) fn findings(room: &RoomFacts, found: &mut Vec<Finding>) {
+    found.extend(no_gateway(room));
+    found.extend(two_gateways(room));
+    found.extend(room.duplicate_macs.iter().flatten().map(duplicate_mac));
+    found.extend(room.duplicate_identities.iter().flatten().map(duplicate_identity));
+    found.extend(discovery_unanswered(room));
+}
+
+fn no_gateway(room: &RoomFacts) -> Option<Finding> {
+    let members = room.members.as_ref()?;
+    if members.iter().any(|m| m.role == Role::Gateway) {
+        return None;
+    }
+    let name = room.room.as_ref().map_or_else(|| "this room".to_owned(), |r| format!("room {r}"));
+    Some(
+        Finding::warning(
+            Code::NoGatewayInRoom,
+            format!("nobody bridges a LAN into {name}: there is no gateway, so no DHCP server and no router"),
+        )
+        .seen_by([format!("{} in the room, all of them clients", count(members.len() as u64, "member"))])
+        .advise("start `lanparty gateway` on a machine of the LAN, with the same room code; or give the members fixed addresses")
+        .hiding(Code::DHCP),
+    )
+}
+
+fn two_gateways(room: &RoomFacts) -> Option<Finding> {
+    let gateways = room.gateways_on_one_lan.as_ref().filter(|g| g.len() > 1)?;
+    let title = format!("{} gateways bridge the same LAN, so its frames would run in circles", gateways.len());
+    Some(
+        Finding::error(Code::TwoGatewaysOnOneLan, title)
+            .seen_by([format!("gateways on one LAN: peers {}", list(gateways))])
+            .advise("stop all but one of them")
+            .hiding(&[Code::DuplicateMac]),
+    )
+}
+
+fn duplicate_mac(duplicate: &Duplicate) -> Finding {
+    let title = format!("the MAC address {} is used by more than one machine: {}", duplicate.what, list(&duplicate.holders));
+    Finding::error(Code::DuplicateMac, title)
+        .advise("give one of them another address; a client that was copied gets a new one with --new-identity")
+}
+
+fn duplicate_identity(duplicate: &Duplicate) -> Finding {
+    let title = format!("one identity is used by more than one machine: {}", list(&duplicate.holders));
+    Finding::error(Code::DuplicateIdentity, title)
+        .seen_by([format!("identity {}", duplicate.what)])
+        .advise("start the copied machine once with --new-identity")
+        .hiding(&[Code::DuplicateMac])
+}
+
+/// Games only: everything else is asked all day, and most of it concerns nobody.
+fn discovery_unanswered(room: &RoomFacts) -> Option<Finding> {
+    let is_unanswered = |d: &&Discovery| matches!(d.kind, DiscoveryKind::Game(_)) && d.answered == Some(false) && d.count >= UNANSWERED_MIN;
+    let unanswered: Vec<_> = room.discovery.iter().flatten().filter(is_unanswered).collect();
+    let title = match unanswered.as_slice() {
+        [] => return None,
+        all if all.iter().any(|d| d.from_self) => "this host looked for game servers and nobody answered",
+        _ => "others looked for game servers and this host did not answer",
+    };
+    Some(
+        Finding::info(Code::DiscoveryUnanswered, title)
+            .seen_by(unanswered.iter().map(|d| searched(d)))
+            .advise("check that the game's server runs and that the firewall of its host lets the game's port in; when no server should be here, nothing is wrong"),
+    )
+}
+
+fn searched(d: &Discovery) -> String {
+    let DiscoveryKind::Game(game) = &d.kind else { return String::new() };
+    let from = if d.from_self { "this host".to_owned() } else { d.from.to_string() };
+    let port = d.port.map_or_else(String::new, |port| format!(" (UDP port {port})"));
+    let ago = span(i64::try_from(d.age_ms / 1_000).unwrap_or(i64::MAX));
+    format!("{game}{port}: asked {} by {from}, the last {ago} ago", count(d.count, "time"))
+}
