@@ -8,15 +8,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use lanparty_lab::{Offloads, Party, PartyOptions, Proc, Uplink, game_server};
+use lanparty_lab::{Offloads, Party, PartyOptions, Proc, Programs, Uplink, game_server};
 
 use crate::options::Options;
 use crate::scene::{Event, Progress, Step};
 
 mod observe;
-mod programs;
-
-use programs::Programs;
 
 /// What the game server is called, as the player shall read it.
 const SERVER_NAME: &str = "the venue's server";
@@ -101,7 +98,7 @@ impl Stage<'_> {
     /// From the gateway on, observed.
     fn play_members(&self, party: &Party, programs: &Programs, over: &AtomicBool, relay: &Proc) -> Result<()> {
         let gateway = self.start(Step::Gateway, || programs.gateway(), "connected as ")?;
-        let client = self.start(Step::Client, || programs.client(), "connected as ")?;
+        let client = self.start(Step::Client, || programs.client(&["--dhcp"]), "connected as ")?;
         self.begin(Step::Lease)?;
         self.wait(&client, "DHCP received: ")?;
         self.pause()?;

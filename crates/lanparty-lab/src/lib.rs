@@ -26,6 +26,7 @@ mod neighbours;
 mod ping;
 mod probe;
 mod process;
+mod programs;
 mod requirements;
 mod topology;
 
@@ -41,6 +42,7 @@ pub use neighbours::{Neighbour, neighbours};
 pub use ping::{PingStats, ping, ping_with};
 pub use probe::{Arrival, Probe, ProbeReport};
 pub use process::{Proc, Program};
+pub use programs::Programs;
 pub use requirements::{LAB_VARIABLE, Missing, Requirements, Tool};
 pub use topology::{Internet, LAN, Pair, PairOptions, Party, PartyOptions, Uplink, WAN};
 

@@ -5,9 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use lanparty_lab::{Party, Proc};
+use lanparty_lab::{Party, Proc, Programs};
 
-use super::programs::Programs;
 use super::{STOP_POLL, Stage};
 use crate::scene::{Event, Facts};
 
