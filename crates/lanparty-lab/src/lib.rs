@@ -44,7 +44,7 @@ pub use probe::{Arrival, Probe, ProbeReport};
 pub use process::{Proc, Program};
 pub use programs::Programs;
 pub use requirements::{LAB_VARIABLE, Missing, Requirements, Tool};
-pub use topology::{Internet, LAN, Pair, PairOptions, Party, PartyOptions, Uplink, WAN};
+pub use topology::{Internet, LAN, Narrow, Pair, PairOptions, Party, PartyOptions, Routers, Uplink, WAN};
 
 // What wires are described with.
 pub use lanparty_sim::{Impairment, ImpairmentError, Lateness, WireStats};

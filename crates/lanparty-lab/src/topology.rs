@@ -10,9 +10,11 @@ use crate::labwire::LabWire;
 use crate::link::{BRIDGE, End, Offloads, Switch, address};
 use crate::namespace::Namespace;
 
+mod narrow;
 mod pair;
 mod party;
 
+pub use narrow::{Narrow, Routers};
 pub use pair::{Pair, PairOptions};
 pub use party::{Party, PartyOptions};
 
