@@ -17,6 +17,7 @@
 mod binaries;
 mod command;
 mod dhcp;
+mod flow;
 mod game;
 mod lab;
 mod labwire;
@@ -33,6 +34,7 @@ mod topology;
 pub use binaries::{BIN_DIR_VARIABLE, Binaries};
 pub use command::{Output, run, run_any};
 pub use dhcp::{DhcpClient, DhcpServer, ServerLease, dhclient, start_dhclient};
+pub use flow::transfer;
 pub use game::{GameInfo, browse_lan, game_server};
 pub use lab::{DIR_VARIABLE, KEEP_VARIABLE, Lab, SEED_VARIABLE};
 pub use labwire::{Direction, LabWire, LabWireStats, Side, Verdict};
