@@ -29,6 +29,7 @@ mod probe;
 mod process;
 mod programs;
 mod requirements;
+pub mod sizes;
 mod topology;
 
 pub use binaries::{BIN_DIR_VARIABLE, Binaries};

@@ -1,0 +1,169 @@
+//! The room in which everything is sent: a party whose client is behind a narrow link.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::probe::{Fate, Probe};
+use super::{Cell, ETHERNET_HEADER_LEN, FRAME_LEN_MAX, Plan, Row, Traffic, Verdict, Way};
+use crate::flow::transfer_within;
+use crate::link::{End, address};
+use crate::process::Proc;
+use crate::programs::Programs;
+use crate::topology::{LAN, Narrow, Party, Routers};
+
+/// Anything that should happen promptly, on a busy machine.
+const SOON: Duration = Duration::from_secs(20);
+/// The LAN MTU must stay the same for so long before it counts: a search for more goes in steps.
+const SETTLED_AFTER: Duration = Duration::from_millis(1500);
+const POLL: Duration = Duration::from_millis(150);
+/// A transfer that stands still for so long hangs: three retransmissions and more.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a transfer is tried.
+const TRANSFERS: u32 = 2;
+/// The client's and the LAN host's addresses.
+const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(10, 73, 42, 99);
+const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd42, 0, 0, 0, 0, 0, 0, 0x99);
+const PC_V6: Ipv6Addr = Ipv6Addr::new(0xfd42, 0, 0, 0, 0, 0, 0, 0x11);
+/// The least that IPv6 works with (RFC 8200 §5).
+const IPV6_MTU_MIN: u16 = 1280;
+/// Reasons that have to do with a frame's size.
+const REASONS: [&str; 3] = ["TapMtuExceeded", "DatagramBudget", "Ipv6Fragment"];
+
+/// Relay and gateway, running, and the narrow link.
+pub(super) struct Room<'a> {
+    party: &'a Party,
+    programs: Programs<'a>,
+    narrow: Narrow,
+    wire_mtu: u16,
+    _running: [Proc; 2],
+}
+
+impl<'a> Room<'a> {
+    pub(super) fn open(party: &'a Party, wire_mtu: u16) -> Result<Self> {
+        let narrow = Narrow::put_before(&party.lab, &party.internet, &party.home, Party::HOME.octets()[3])?;
+        narrow.set_mtu(wire_mtu)?;
+        address(End::new(party.pc(1), LAN), &format!("{PC_V6}/64"))?;
+        let programs = Programs::new(party)?;
+        let relay = programs.relay()?;
+        relay.wait_for("listening on", SOON)?;
+        let gateway = programs.gateway()?;
+        gateway.wait_for("bridging frames", SOON)?;
+        Ok(Self { party, programs, narrow, wire_mtu, _running: [relay, gateway] })
+    }
+
+    /// A client joins over the wire as it is now, and everything is sent.
+    pub(super) fn measure(&self, routers: Routers, plan: &Plan) -> Result<Row> {
+        self.narrow.set_routers(routers)?;
+        let client = self.programs.client(&[])?;
+        client.wait_for("TAP is up", SOON)?;
+        let lan_mtu = self.settled_lan_mtu()?;
+        let has_v6 = lan_mtu >= IPV6_MTU_MIN;
+        let tap = End::new(&self.party.home, Programs::TAP);
+        address(tap, &format!("{CLIENT_V4}/24"))?;
+        if has_v6 {
+            address(tap, &format!("{CLIENT_V6}/64"))?;
+        }
+        let mut cells = Vec::new();
+        for traffic in Traffic::ALL.into_iter().filter(|traffic| has_v6 || !traffic.is_v6()) {
+            for way in Way::ALL {
+                cells.push(Cell { traffic, way, outcomes: self.outcomes(traffic, way, lan_mtu, plan)? });
+            }
+        }
+        client.sigterm();
+        client.exit_code(SOON)?;
+        Ok(Row { wire_mtu: self.wire_mtu, routers, lan_mtu, cells })
+    }
+
+    /// The LAN MTU, once all members agree on it and it has stopped to change.
+    fn settled_lan_mtu(&self) -> Result<u16> {
+        let deadline = Instant::now() + SOON;
+        let mut seen = (None, Instant::now());
+        loop {
+            let now = self.lan_mtu()?;
+            if now.is_none() || now != seen.0 {
+                seen = (now, Instant::now());
+            } else if let Some(lan_mtu) = now.filter(|_| seen.1.elapsed() >= SETTLED_AFTER) {
+                return Ok(lan_mtu);
+            }
+            ensure!(Instant::now() < deadline, "the LAN MTU does not settle: {now:?}");
+            thread::sleep(POLL);
+        }
+    }
+
+    /// What client and gateway say; nothing while they differ.
+    fn lan_mtu(&self) -> Result<Option<u16>> {
+        let all = self.programs.status()?;
+        let said: Vec<Option<u64>> = all.iter().filter(|one| one.get("frames").is_some()).map(|one| one["lan_mtu"].as_u64()).collect();
+        match said[..] {
+            [Some(a), Some(b)] if a == b => Ok(Some(u16::try_from(a)?)),
+            _ => Ok(None),
+        }
+    }
+
+    fn outcomes(&self, traffic: Traffic, way: Way, lan_mtu: u16, plan: &Plan) -> Result<Vec<(usize, Verdict)>> {
+        let probe = self.probe(traffic, way);
+        if traffic.is_tcp() {
+            return Ok(vec![(FRAME_LEN_MAX, self.transfer(&probe, plan)?)]);
+        }
+        let frames = plan.frames(lan_mtu).into_iter().filter(|len| probe.can_be(*len));
+        frames.map(|len| Ok((len, self.verdict(&probe, len, lan_mtu)?))).collect()
+    }
+
+    fn probe(&self, traffic: Traffic, way: Way) -> Probe<'_> {
+        let (home, pc) = (&self.party.home, self.party.pc(1));
+        let (from, to, v4, v6) = match way {
+            Way::ToLan => (home, pc, Party::pc_address(1), PC_V6),
+            Way::ToClient => (pc, home, CLIENT_V4, CLIENT_V6),
+        };
+        let target = if traffic.is_v6() { IpAddr::V6(v6) } else { IpAddr::V4(v4) };
+        Probe { traffic, from, to, target }
+    }
+
+    fn transfer(&self, probe: &Probe<'_>, plan: &Plan) -> Result<Verdict> {
+        probe.from.sysctl("net/ipv4/route/flush", "1")?;
+        let once = || transfer_within(probe.from, probe.to, probe.target, plan.transfer_len, PATIENCE);
+        let outcome = (1..TRANSFERS).fold(once(), |outcome, _| outcome.or_else(|_| once()));
+        Ok(outcome.map_or_else(|error| Verdict::Unexplained(format!("{error:#}")), |_| Verdict::Whole))
+    }
+
+    fn verdict(&self, probe: &Probe<'_>, frame_len: usize, lan_mtu: u16) -> Result<Verdict> {
+        let fits = frame_len <= usize::from(lan_mtu) + ETHERNET_HEADER_LEN;
+        Ok(match probe.send(frame_len)? {
+            Fate::Whole => Verdict::Whole,
+            Fate::Told(mtu) if !fits && mtu == u32::from(lan_mtu) => Verdict::Told,
+            Fate::Told(mtu) => Verdict::Unexplained(format!("its sender was told {mtu} where the LAN MTU is {lan_mtu}")),
+            Fate::Silent if fits => Verdict::Unexplained("silence, though it fits".into()),
+            Fate::Silent => self.counted(probe, frame_len)?,
+        })
+    }
+
+    /// Sends a frame that vanished once more, and looks which counter moves.
+    fn counted(&self, probe: &Probe<'_>, frame_len: usize) -> Result<Verdict> {
+        let before = self.drops()?;
+        probe.send_once(frame_len)?;
+        let after = self.drops()?;
+        let moved = REASONS.into_iter().find(|reason| after.get(*reason) > before.get(*reason));
+        Ok(moved.map_or_else(|| Verdict::Unexplained("silence, and no counter moved".into()), |reason| Verdict::Counted(reason.into())))
+    }
+
+    /// Every drop that client, gateway and relay have counted, by reason.
+    fn drops(&self) -> Result<BTreeMap<String, u64>> {
+        let mut drops = BTreeMap::new();
+        for program in self.programs.status()? {
+            let rooms = program["rooms"].as_array().into_iter().flatten();
+            let members = rooms.flat_map(|room| room["members"].as_array().into_iter().flatten()).map(|member| &member["from_member"]);
+            let books = members.chain([&program["frames"]["outbound"], &program["frames"]["inbound"]]);
+            for (reason, count) in books.filter_map(|books| books["dropped"].as_object()).flatten() {
+                *drops.entry(reason.clone()).or_default() += count.as_u64().context("a counter that is no number")?;
+            }
+        }
+        if drops.is_empty() {
+            bail!("`lanparty status` has no counters");
+        }
+        Ok(drops)
+    }
+}
