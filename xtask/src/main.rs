@@ -6,6 +6,7 @@ mod licences;
 mod machine;
 mod programs;
 mod report;
+mod sizes;
 mod test;
 
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Send frames of every size over wires of every width, and write what became of them into docs/mtu-contract.md (root)
+    Sizes(sizes::SizesArgs),
     /// Check the licence and the source of every dependency against deny.toml
     Licences,
     /// Check formatting, lints, documentation and licences: what every commit must pass
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Some(Task::Demo { args }) => programs::demo(&args),
         Some(Task::Test(args)) => test::run(&args),
         Some(Task::Bench { args }) => programs::bench(&args),
+        Some(Task::Sizes(args)) => sizes::run(&args),
         Some(Task::Licences) => licences::run(),
         Some(Task::Check) => check::run(),
     };

@@ -8,7 +8,7 @@ use crate::command::{cargo, root, step, target_dir, words};
 use crate::machine::{self, Ground};
 
 /// The programs that the lab runs.
-const PRODUCTS: [&str; 6] = ["-p", "lanparty", "-p", "lanparty-relay", "-p", "lanparty-gateway"];
+pub(crate) const PRODUCTS: [&str; 6] = ["-p", "lanparty", "-p", "lanparty-relay", "-p", "lanparty-gateway"];
 
 /// `cargo xtask demo`.
 pub(crate) fn demo(args: &[String]) -> Result<()> {
