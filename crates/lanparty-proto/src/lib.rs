@@ -23,6 +23,7 @@ mod mtu;
 mod mtu_option;
 mod oversize;
 mod packet;
+mod probe;
 
 pub use admission::{AdmissionPolicy, Source, admit};
 pub use batch::FrameBatch;
@@ -41,3 +42,4 @@ pub use mss::clamp_mss;
 pub use mtu::{DatagramBudget, ETHERNET_HEADER_LEN, IPV6_LAN_MTU_MIN, LAN_MTU_MAX, LAN_MTU_MIN, LanMtu, SizeVerdict, WireMtu, frame_fits};
 pub use mtu_option::lower_told_mtu;
 pub use oversize::{forbids_fragments, fragment_ipv4, packet_too_big, trim};
+pub use probe::{PROBE_LEN_MAX, PROBE_LEN_MIN, ProbeAnswer, ProbeCookie, ProbeQuestion};
