@@ -55,6 +55,28 @@ pub struct InterfaceFacts {
     pub bridge_master: Option<String>,
     /// The bond or other interface it is a part of, when that is no bridge.
     pub other_master: Option<String>,
+    /// The interfaces it stands on: the parent of a VLAN, the ports of a bond.
+    pub lower: Vec<String>,
+    /// The ports of a bridge.
+    pub ports: Vec<String>,
+    /// What drives its hardware, or what a hypervisor shows as hardware.
+    pub driver: Option<String>,
+    /// What makes it, where the kernel says so: `vlan`, `bridge`, `wlan`, `wireguard`, `ppp`.
+    pub kind: Option<String>,
+}
+
+impl InterfaceFacts {
+    /// The kind of tunnel that the kernel ends here itself; a TUN or TAP is the end of some program's.
+    #[must_use]
+    pub fn tunnel_kind(&self) -> Option<&str> {
+        match self.arphrd {
+            libc::ARPHRD_TUNNEL => Some("ipip"),
+            libc::ARPHRD_TUNNEL6 => Some("ip6tnl"),
+            libc::ARPHRD_SIT => Some("sit"),
+            libc::ARPHRD_IPGRE => Some("gre"),
+            _ => self.kind.as_deref().filter(|kind| ["wireguard", "gretap", "vxlan", "geneve", "l2tp", "xfrm"].contains(kind)),
+        }
+    }
 }
 
 /// The facts cannot be had.
@@ -85,6 +107,20 @@ pub fn interface_facts(name: &str) -> Result<InterfaceFacts, FactsError> {
     let facts = interface_facts_in(Path::new(SYSFS_ROOT), name)?;
     let index = Interfaces::open().and_then(|i| i.index(name)).unwrap_or(0);
     if index == facts.index { Ok(facts) } else { Err(FactsError::OtherNamespace { name: name.to_owned() }) }
+}
+
+/// The name of the interface with this index, in the network namespace of the calling thread.
+#[must_use]
+pub fn interface_name(index: u32) -> Option<String> {
+    Interfaces::open().and_then(|i| i.name(index)).ok()
+}
+
+/// Sets the IP MTU of an interface, in bytes.
+///
+/// # Errors
+/// When there is none of this name, or the system refuses the size or the permission.
+pub fn set_interface_mtu(name: &str, mtu: u16) -> io::Result<()> {
+    Interfaces::open()?.set_mtu(name, mtu)
 }
 
 /// What is known about every interface, by name.
@@ -125,6 +161,12 @@ fn read(dir: &Path, name: &str) -> Option<InterfaceFacts> {
     let index = text("ifindex")?.parse().ok()?;
     let flags = text("flags").and_then(|t| i32::from_str_radix(t.trim_start_matches("0x"), 16).ok()).unwrap_or(0);
     let arphrd = text("type").and_then(|t| t.parse().ok()).unwrap_or(0);
+    let names = |of: &Path| -> Vec<String> {
+        let mut all: Vec<_> = fs::read_dir(of).into_iter().flatten().filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
+        all.sort();
+        all
+    };
+    let kind = text("uevent").and_then(|t| t.lines().find_map(|line| line.strip_prefix("DEVTYPE=").map(str::to_owned)));
     let bridge_master = if has("brport") { target("brport/bridge").or_else(|| target("master")) } else { None };
     Some(InterfaceFacts {
         name: name.to_owned(),
@@ -141,7 +183,11 @@ fn read(dir: &Path, name: &str) -> Option<InterfaceFacts> {
         is_tun_tap: has("tun_flags"),
         is_bridge: has("bridge"),
         is_bond: has("bonding"),
-        is_vlan: text("uevent").is_some_and(|t| t.lines().any(|line| line == "DEVTYPE=vlan")),
+        is_vlan: kind.as_deref() == Some("vlan"),
+        lower: names(dir).iter().filter_map(|entry| entry.strip_prefix("lower_").map(str::to_owned)).collect(),
+        ports: names(&dir.join("brif")),
+        driver: target("device/driver"),
+        kind,
         other_master: if bridge_master.is_none() { target("master") } else { None },
         bridge_master,
     })

@@ -14,13 +14,15 @@ mod pcap;
 pub mod realtime;
 mod sys;
 mod tap;
+mod udp;
 
 pub use device::{Device, DeviceFault, DeviceStats};
 pub use facts::{
-    FactsError, InterfaceFacts, UnfitInterface, check_lan_interface, interface_facts, interface_facts_in, list_interfaces,
-    list_interfaces_in,
+    FactsError, InterfaceFacts, UnfitInterface, check_lan_interface, interface_facts, interface_facts_in, interface_name, list_interfaces,
+    list_interfaces_in, set_interface_mtu,
 };
 pub use memory::{MemoryDevice, memory_pair};
 pub use packet::{LinkState, PacketError, PacketSocket};
 pub use pcap::PcapTee;
 pub use tap::{Tap, TapConfig, TapError};
+pub use udp::{Fragmentation, route_mtu, set_fragmentation};

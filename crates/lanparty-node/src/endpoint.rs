@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use lanparty_proto::IdentityId;
 
 use crate::link::{DATAGRAM_BUFFER_LEN, LINK_DEAD_AFTER};
-use crate::{ExitCode, Fault, Identity, Link, LinkEnded, RelayKeys, RelayTrust, ServerTls, Sizing, uplink};
+use crate::{ExitCode, Fault, Link, LinkEnded, RelayKeys, ServerTls, Sizing, uplink};
 
 /// Heartbeat: at least one packet a second each way.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ fn transport(sizing: Sizing) -> Arc<TransportConfig> {
 }
 
 /// A UDP socket with large buffers; larger than the system's limit when we are allowed to.
-fn udp_socket(addr: SocketAddr) -> io::Result<UdpSocket> {
+pub(crate) fn udp_socket(addr: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() {
         // `[::]` also listens on IPv4; a socket for one IPv6 address does not need to.
@@ -185,7 +185,7 @@ impl Incoming {
 }
 
 /// A socket for both address families calls 192.0.2.1 `::ffff:192.0.2.1` (RFC 4291 §2.5.5.2); people do not.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
         IpAddr::V6(_) => address,
@@ -213,8 +213,7 @@ fn cannot_listen(addr: SocketAddr, e: &io::Error) -> Fault {
 pub(crate) fn dial_endpoint(
     remote: SocketAddr,
     uplink: Option<&str>,
-    identity: &Identity,
-    trust: &RelayTrust,
+    tls: rustls::ClientConfig,
     sizing: Sizing,
 ) -> Result<noq::Endpoint, Fault> {
     let failed = |what: &str, e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("{what}: {e}"), "");
@@ -225,7 +224,6 @@ pub(crate) fn dial_endpoint(
     }
     let endpoint = noq::Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(noq::TokioRuntime));
     let endpoint = endpoint.map_err(|e| failed("cannot use the UDP socket", &e))?;
-    let tls = trust.config(identity).map_err(|e| failed("TLS cannot be set up", &e))?;
     let quic = QuicClientConfig::try_from(tls).map_err(|e| failed("TLS cannot be set up", &e))?;
     let mut config = noq::ClientConfig::new(Arc::new(quic));
     config.transport_config(transport(sizing));

@@ -71,6 +71,12 @@ impl Identity {
         (identity, StateFile::save(path, content))
     }
 
+    /// An identity that nobody will see again, for connections that join nothing.
+    pub(crate) fn ephemeral() -> Self {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("INVARIANT: an Ed25519 key can be made from random bytes");
+        Self::assemble(MacAddr::locally_administered([0; 6]), &key).expect("INVARIANT: a fresh key signs its own certificate")
+    }
+
     fn assemble(mac: MacAddr, key: &rcgen::KeyPair) -> Result<Self, String> {
         let params = rcgen::CertificateParams::new(vec!["lanparty-member".to_owned()]).map_err(|e| e.to_string())?;
         let certificate = params.self_signed(key).map_err(|e| e.to_string())?.der().clone();

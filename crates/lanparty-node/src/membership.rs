@@ -8,7 +8,8 @@ use noq::{ConnectionError, TransportErrorCode};
 
 use crate::control::{self, ControlReader, ControlWriter};
 use crate::endpoint::dial_endpoint;
-use crate::{ExitCode, Fault, Identity, Link, LinkEnded, RelayAddress, RelayTrust, Sizing, sizing, uplink};
+use crate::probe::Survey;
+use crate::{ExitCode, Fault, Identity, Link, LinkEnded, ProbePorts, RelayAddress, RelayTrust, Sizing, sizing, uplink};
 
 /// Time for one address of the relay to answer.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -90,6 +91,9 @@ pub struct Dialer {
     endpoints: Vec<DialEndpoint>,
     /// Whether it waits for DNS now.
     resolving: bool,
+    /// What probing the path's size without QUIC said, where it was needed: once is enough, and a relay that restarts must not
+    /// wait for it.
+    probed: Option<Option<Fault>>,
 }
 
 /// A socket and the uplink it is bound to.
@@ -104,7 +108,16 @@ impl Dialer {
     #[must_use]
     pub fn new(relay: RelayAddress, server_name: Option<String>, trust: RelayTrust) -> Self {
         let server_name = server_name.unwrap_or_else(|| relay.host().to_owned());
-        Self { relay, server_name, trust, own_interface: None, sizing: Sizing::default(), endpoints: vec![], resolving: false }
+        Self {
+            relay,
+            server_name,
+            trust,
+            own_interface: None,
+            sizing: Sizing::default(),
+            endpoints: vec![],
+            resolving: false,
+            probed: None,
+        }
     }
 
     /// Names the tunnel's own interface, so that a default route learnt through the tunnel never carries the tunnel.
@@ -131,6 +144,9 @@ impl Dialer {
 
     /// What an attempt that was cut off had been waiting for.
     pub(crate) fn unanswered(&self) -> JoinError {
+        if let Some(fault) = self.probed.clone().flatten() {
+            return JoinError::Unreachable(fault);
+        }
         let (cause, advice) = if self.resolving {
             let cause = format!("the relay's name `{}` does not resolve: DNS does not answer", self.relay.host());
             (cause, "check the spelling of --relay and this machine's DNS")
@@ -184,11 +200,28 @@ impl Dialer {
             ))
         })?;
         self.large_enough(remote)?;
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
-            Ok(Ok(connection)) => Ok(Link::new(connection).limited_to(self.sizing.budget_max)),
-            Ok(Err(e)) => Err(self.explain(remote, &e)),
-            Err(_) => Err(self.explain(remote, &ConnectionError::TimedOut)),
+        let outcome = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await;
+        match outcome.unwrap_or(Err(ConnectionError::TimedOut)) {
+            Ok(connection) => Ok(Link::new(connection).limited_to(self.sizing.budget_max)),
+            Err(ConnectionError::TimedOut) => {
+                if self.probed.is_none() {
+                    self.probed = Some(self.too_small_for_quic(remote).await);
+                }
+                let known = self.probed.clone().flatten().map(JoinError::Unreachable);
+                Err(known.unwrap_or_else(|| self.explain(remote, &ConnectionError::TimedOut)))
+            }
+            Err(e) => Err(self.explain(remote, &e)),
         }
+    }
+
+    /// Tells a path that loses QUIC's smallest packets from a relay that does not answer, where the relay answers probes.
+    async fn too_small_for_quic(&self, remote: SocketAddr) -> Option<Fault> {
+        let ports = ProbePorts::default().of(remote.port())?;
+        let uplink = self.endpoints.iter().find(|d| d.is_ipv6 == remote.is_ipv6()).and_then(|d| d.uplink.as_deref());
+        let found = Survey { remote, ports, uplink }.size_up().await.ok()??;
+        let needed = sizing::wire_mtu_min(remote);
+        let carried = u32::from(found.passed?) + needed - u32::from(sizing::UDP_PAYLOAD_BASE);
+        (carried < needed).then(|| too_small("the path there", carried, needed, remote))
     }
 
     /// An uplink that cannot send QUIC's smallest packets would only look like a relay that does not answer.
@@ -213,7 +246,9 @@ impl Dialer {
             }
             self.endpoints.swap_remove(i);
         }
-        let endpoint = dial_endpoint(remote, uplink.as_deref(), identity, &self.trust, self.sizing)?;
+        let unusable = |e: rustls::Error| Fault::new(ExitCode::Unexpected, format!("TLS cannot be set up: {e}"), "");
+        let tls = self.trust.config(identity).map_err(unusable)?;
+        let endpoint = dial_endpoint(remote, uplink.as_deref(), tls, self.sizing)?;
         self.endpoints.push(DialEndpoint { is_ipv6, uplink, endpoint: endpoint.clone() });
         Ok(endpoint)
     }
@@ -283,7 +318,7 @@ fn has_no_common_protocol(error: &ConnectionError) -> bool {
 }
 
 /// Waits until path MTU discovery has an answer, so that a newcomer does not shrink the room for its first second.
-async fn settled_budget(link: &Link) -> DatagramBudget {
+pub(crate) async fn settled_budget(link: &Link) -> DatagramBudget {
     let start = Instant::now();
     let (mut budget, mut since) = (link.budget(), start);
     loop {

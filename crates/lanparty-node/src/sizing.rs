@@ -62,8 +62,11 @@ pub(crate) const fn wire_mtu_min(remote: std::net::SocketAddr) -> u32 {
     (UDP_PAYLOAD_BASE + headers) as u32
 }
 
-/// For clap: a LAN MTU as people write it.
-pub(crate) fn parse_lan_mtu(text: &str) -> Result<LanMtu, String> {
+/// For clap: a LAN MTU as people write it, in bytes.
+///
+/// # Errors
+/// When it is no number, or out of range.
+pub fn parse_lan_mtu(text: &str) -> Result<LanMtu, String> {
     let bytes: u16 = text.parse().map_err(|_| format!("`{text}` is no number of bytes: {LAN_MTU_MIN} to {LAN_MTU_MAX}"))?;
     LanMtu::try_from(bytes)
 }

@@ -7,6 +7,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::examine::Witness;
 use crate::tls::{ALPN, provider};
 use crate::{ExitCode, Fault, Identity};
 
@@ -67,11 +68,30 @@ impl RelayTrust {
     }
 
     pub(crate) fn config(&self, identity: &Identity) -> Result<rustls::ClientConfig, rustls::Error> {
-        let mut config = rustls::ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_root_certificates(Arc::clone(&self.roots))
-            .with_client_auth_cert(vec![identity.certificate()], identity.key())?;
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(config)
+        finish(builder()?.with_root_certificates(Arc::clone(&self.roots)), identity)
     }
+
+    /// A witness of what a relay shows, judged by this trust.
+    pub(crate) fn witness(&self) -> Arc<Witness> {
+        Arc::new(Witness::new(Arc::clone(&self.roots), self.source.clone(), provider()))
+    }
+
+    /// Lets every relay pass, before `witness`. For connections on which nothing is said.
+    pub(crate) fn config_with(witness: &Arc<Witness>, identity: &Identity) -> Result<rustls::ClientConfig, rustls::Error> {
+        let verifier = Arc::clone(witness) as Arc<dyn rustls::client::danger::ServerCertVerifier>;
+        finish(builder()?.dangerous().with_custom_certificate_verifier(verifier), identity)
+    }
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>, rustls::Error> {
+    rustls::ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13])
+}
+
+fn finish(
+    builder: rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert>,
+    identity: &Identity,
+) -> Result<rustls::ClientConfig, rustls::Error> {
+    let mut config = builder.with_client_auth_cert(vec![identity.certificate()], identity.key())?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
 }

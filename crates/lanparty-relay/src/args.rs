@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use lanparty_core::{Limits, Rate, RelayConfig};
-use lanparty_node::{CertificateFiles, LogFormat, every_frame_is_logged};
+use lanparty_node::{CertificateFiles, LogFormat, ProbePorts, every_frame_is_logged};
 
 /// Port of a relay when none is given.
 const PORT: u16 = 8443;
@@ -49,6 +49,10 @@ pub struct RelayArgs {
     /// Most members in one room
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(2..=800))]
     pub members: u16,
+
+    /// UDP ports on which `lanparty doctor` may measure the way here, as A,B, or off; the two above the relay's own when left out
+    #[arg(long, value_name = "A,B|off")]
+    pub probe_ports: Option<ProbePorts>,
 
     /// How log lines look: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text")]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanparty_node::{
-    CertificateSource, ExitCode, Fault, Incoming, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, ServerTls, StateDir, StatusSocket,
-    shutdown_requested, start_logging,
+    CertificateSource, ExitCode, Fault, Incoming, ProbeService, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, ServerTls, StateDir,
+    StatusSocket, shutdown_requested, start_logging,
 };
 use serde_json::json;
 use tracing::{info, warn};
@@ -29,6 +29,7 @@ pub struct RunningRelay {
     hub: Arc<Hub>,
     keys: RelayKeys,
     tls: ServerTls,
+    probes: ProbeService,
     listen: SocketAddr,
 }
 
@@ -77,7 +78,8 @@ impl RunningRelay {
         let endpoint = RelayEndpoint::listen(args.listen, &tls, &keys)?;
         let listen = endpoint.local_addr().map_err(|e| Fault::new(ExitCode::Unexpected, e.to_string(), ""))?;
         info!("lanparty-relay listening on {listen}");
-        Ok(Self { endpoint: Arc::new(endpoint), hub: Hub::new(args.config()), keys, tls, listen })
+        let probes = ProbeService::listen(listen, args.probe_ports.unwrap_or_default());
+        Ok(Self { endpoint: Arc::new(endpoint), hub: Hub::new(args.config()), keys, tls, probes, listen })
     }
 
     /// Where it listens.
@@ -105,6 +107,7 @@ impl RunningRelay {
                 },
                 () = tokio::time::sleep(self.hub.until_tick(HOUSEKEEPING_INTERVAL)) => self.hub.tick_if_due(),
                 request = status.next() => drop(request.send(self.report())),
+                () = self.probes.serve() => return,
                 () = &mut housekeeping => return,
             }
         }
@@ -143,6 +146,7 @@ impl RunningRelay {
             "version": env!("CARGO_PKG_VERSION"),
             "listen": self.listen.to_string(),
             "connections": self.hub.connections(),
+            "probes": self.probes.report(),
             "rooms": self.hub.report(),
         })
     }

@@ -1,0 +1,74 @@
+//! What a UDP socket does with packets that are too large, and what the system knows of a route's size (ip(7), ipv6(7)).
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+
+use crate::sys::socket::{option, set_option};
+
+/// Whether packets of a socket may be fragmented.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fragmentation {
+    /// DF is set; the system refuses what its own interface does not take, and believes no router about the rest
+    /// (`IP_PMTUDISC_PROBE`).
+    Forbidden,
+    /// This host and routers on the way may cut packets up (`IP_PMTUDISC_DONT`).
+    Allowed,
+}
+
+/// Sets it for what `socket` sends from now on, over IPv4 and IPv6.
+///
+/// # Errors
+/// When the system refuses both.
+pub fn set_fragmentation(socket: &impl AsFd, fragmentation: Fragmentation) -> io::Result<()> {
+    let (v4, v6) = match fragmentation {
+        Fragmentation::Forbidden => (libc::IP_PMTUDISC_PROBE, libc::IPV6_PMTUDISC_PROBE),
+        Fragmentation::Allowed => (libc::IP_PMTUDISC_DONT, libc::IPV6_PMTUDISC_DONT),
+    };
+    let by_v6 = set_option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, &v6);
+    // A socket for both families has both options; a socket for one refuses the other's.
+    let by_v4 = set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &v4);
+    by_v4.or(by_v6)
+}
+
+/// IP MTU of the route to `remote` in bytes: what the system has learnt, and at first that of the interface.
+///
+/// # Errors
+/// When there is no route.
+pub fn route_mtu(remote: SocketAddr) -> io::Result<u32> {
+    let any: SocketAddr = if remote.is_ipv6() { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
+    let socket = UdpSocket::bind(any)?;
+    // Sends nothing: connecting a UDP socket only asks the routing table.
+    socket.connect(remote)?;
+    let (level, name) = if remote.is_ipv6() { (libc::IPPROTO_IPV6, libc::IPV6_MTU) } else { (libc::IPPROTO_IP, libc::IP_MTU) };
+    let mtu: libc::c_int = option(socket.as_fd(), level, name, 0)?;
+    u32::try_from(mtu).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forbidden_fragmentation_refuses_what_the_interface_does_not_take_and_an_allowed_one_sends_it() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = receiver.local_addr().unwrap();
+        let interface = route_mtu(to).unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        set_fragmentation(&socket, Fragmentation::Forbidden).unwrap();
+        // The loopback interface takes more than UDP can send at once, or the packet is refused.
+        let too_long = vec![0; 65_507.min(interface as usize - 27)];
+        let refused = socket.send_to(&too_long, to);
+        if too_long.len() + 28 > interface as usize {
+            assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EMSGSIZE));
+        }
+        set_fragmentation(&socket, Fragmentation::Allowed).unwrap();
+        assert_eq!(socket.send_to(&too_long, to).unwrap(), too_long.len());
+    }
+
+    #[test]
+    fn a_route_has_the_mtu_of_its_interface() {
+        let lo = crate::interface_facts("lo").unwrap().mtu;
+        assert_eq!(route_mtu("127.0.0.1:9".parse().unwrap()).unwrap(), lo.min(65_535));
+    }
+}

@@ -1,0 +1,12 @@
+//! Gathers the facts that `lanparty doctor` judges: of this host, and of the way to a relay. Says nothing itself.
+
+mod host;
+mod relay;
+mod routes;
+mod underlay;
+mod witness;
+
+pub use host::{examine_host, is_wsl2};
+pub use relay::RelayExamination;
+pub use underlay::UnderlayFix;
+pub(crate) use witness::Witness;

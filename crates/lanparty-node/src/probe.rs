@@ -1,0 +1,14 @@
+//! Measuring the way between a host and a relay, packet by packet: the service at the relay, and the host's side.
+//!
+//! Beside QUIC and not through it, because the questions are about sizes that QUIC would never send, and because they must
+//! be answered where QUIC does not get through.
+
+mod asker;
+mod service;
+mod sizes;
+mod survey;
+
+pub(crate) use asker::bound;
+pub(crate) use survey::Survey;
+
+pub use service::{ProbePorts, ProbeService};
