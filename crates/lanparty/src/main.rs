@@ -1,5 +1,6 @@
 //! `lanparty`: the one tool. Every role is a library; this file only chooses.
 
+mod doctor;
 mod manual;
 mod status;
 
@@ -37,6 +38,8 @@ enum Role {
     Relay(lanparty_relay::RelayArgs),
     /// Show what the lanparty programs on this machine are doing
     Status(status::StatusArgs),
+    /// Say in words what is wrong with this host, or with the way to a relay
+    Doctor(doctor::DoctorArgs),
     /// Print shell completions
     Completions {
         /// For this shell
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Role::Gateway(args) => block_on(lanparty_gateway::run(args)),
         Role::Relay(args) => block_on(lanparty_relay::run(args)),
         Role::Status(args) => block_on(status::run(args)),
+        Role::Doctor(args) => doctor::end(args),
         Role::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lanparty", &mut std::io::stdout());
             ExitCode::SUCCESS
