@@ -9,7 +9,8 @@ const RTT_MS_MAX: f64 = 150.0;
 const LOST_MIN: u32 = 2;
 /// Games repair a loss of 2 % by themselves; above it they stutter.
 const LOSS_PERCENT_MAX: u32 = 2;
-/// A modest rate that loses this much more, in percent, than single packets is held down on purpose.
+/// A modest rate that loses this much more, in percent, than single packets may have lost is held down on purpose. Of so few
+/// single packets the true share may be two standard deviations above the one that was seen.
 const THROTTLE_PERCENT_MIN: u32 = 10;
 /// Fewer packets than this say nothing about a rate.
 const THROTTLE_SENT_MIN: u32 = 50;
@@ -29,8 +30,9 @@ fn percent(lost: u32, sent: u32) -> u32 {
 fn udp_throttled(relay: &RelayFacts) -> Option<Finding> {
     let burst = relay.throttle.as_ref().filter(|t| t.sent >= THROTTLE_SENT_MIN)?;
     let single = relay.rtt.as_ref().map_or(0, |r| percent(r.lost, r.sent));
+    let by_chance = relay.rtt.as_ref().map_or(0, |r| percent(r.lost + 2 * r.lost.isqrt() + 2, r.sent));
     let lost = percent(burst.lost, burst.sent);
-    (lost >= single.saturating_mul(2).max(single + THROTTLE_PERCENT_MIN)).then(|| {
+    (lost >= by_chance + THROTTLE_PERCENT_MIN).then(|| {
         let title = format!("UDP is held down on the way: {lost} % is lost at only {} kbit/s", burst.rate_kbit_s);
         Finding::warning(Code::UdpThrottled, title)
             .seen_by([format!("{} of {} lost at that rate, {single} % of single packets", burst.lost, count(burst.sent.into(), "packet"))])

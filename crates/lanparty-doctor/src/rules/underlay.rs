@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use crate::sizes::{headers, wire_for_ipv6, wire_for_quic};
 use crate::{Code, Facts, Finding, Interface, SizeFailure};
 
+/// Many interfaces receive packets that are longer than their MTU by this much (IEEE 802.1Q), in bytes.
+const VLAN_TAG_LEN: u32 = 4;
+
 pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
     let Some(uplink) = uplink(facts) else { return };
     found.extend(wsl_eth0_mtu(facts, uplink));
@@ -66,7 +69,8 @@ fn mtu_small(facts: &Facts, uplink: &Interface) -> Option<Finding> {
 fn caused_by_mtu(facts: &Facts, uplink: &Interface) -> Vec<Code> {
     let mut caused = vec![];
     let edge = |probe: &crate::SizeProbe| {
-        let at_mtu = probe.passed.is_some_and(|p| u32::from(p) + u32::from(headers(remote(facts))) == uplink.mtu);
+        let packet = |payload: u16| u32::from(payload) + u32::from(headers(remote(facts)));
+        let at_mtu = probe.passed.is_some_and(|p| (uplink.mtu..=uplink.mtu + VLAN_TAG_LEN).contains(&packet(p)));
         at_mtu || probe.how == Some(SizeFailure::Local)
     };
     let relay = facts.relay.as_ref();
