@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::tools::Tools;
 
 /// The interface on the outer network.
-const UPLINK: &str = "eth0";
+pub(crate) const UPLINK: &str = "eth0";
 /// How long a tunnel may take to make its interface.
 const INTERFACE_PATIENCE: Duration = Duration::from_secs(15);
 const INTERFACE_POLL: Duration = Duration::from_millis(2);
@@ -45,7 +45,8 @@ pub(crate) enum Host {
 impl Host {
     /// The two ends of a tunnel.
     pub(crate) const ENDS: [Self; 2] = [Self::A, Self::B];
-    const ALL: [Self; 3] = [Self::A, Self::B, Self::Relay];
+    /// Those and the relay.
+    pub(crate) const ALL: [Self; 3] = [Self::A, Self::B, Self::Relay];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -99,6 +100,7 @@ pub(crate) struct Bed {
     running: Mutex<Vec<(Host, Proc)>>,
     started: OnceLock<Instant>,
     hosts: [Namespace; 3],
+    switch: Switch,
     lab: Lab,
     pub(crate) tools: Tools,
 }
@@ -114,7 +116,7 @@ impl Bed {
             switch.plug(uplink, &format!("to-{}", host.name()), offloads)?;
             address(uplink, &format!("{}/24", host.outer()))?;
         }
-        let bed = Self { running: Mutex::default(), started: OnceLock::new(), hosts, lab, tools: tools.clone() };
+        let bed = Self { running: Mutex::default(), started: OnceLock::new(), hosts, switch, lab, tools: tools.clone() };
         for (from, to) in [(Host::A, Host::B), (Host::A, Host::Relay), (Host::B, Host::Relay)] {
             bed.host(from).run(&["ping", "-n", "-c", "1", "-W", "2", &to.outer().to_string()])?;
         }
@@ -128,6 +130,11 @@ impl Bed {
 
     pub(crate) fn host(&self, host: Host) -> &Namespace {
         &self.hosts[host as usize]
+    }
+
+    /// The machine that every packet between hosts crosses.
+    pub(crate) fn switch(&self) -> &Namespace {
+        self.switch.host()
     }
 
     /// Writes a file that only root reads, as keys must be; `name` may contain directories.

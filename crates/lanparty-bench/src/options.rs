@@ -3,15 +3,24 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use lanparty_lab::Offloads;
 
 use crate::program::YardstickProgram;
 use crate::round::Plan;
-use crate::variant::{QUICK, VARIANTS, Variant};
+use crate::variant::{ON_SMALL_WIRE, QUICK, VARIANTS, Variant};
 
 /// Rounds of a full run.
 const ROUNDS: u32 = 3;
+
+/// A part of the bench that can be run alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Section {
+    /// Throughput, packet rates, round trips, processor time, memory
+    Speed,
+    /// A download through a wire that drops packets above 1400 bytes without a word
+    SmallWire,
+}
 
 /// Measures lanparty beside other tunnels, in one run on one machine.
 ///
@@ -24,13 +33,17 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
 
-    /// One round of short steps, and only the variants that targets are set against: about two minutes
+    /// One round of short steps, and only the variants that targets are set against: about four minutes
     #[arg(long)]
     pub(crate) quick: bool,
 
     /// Measure these variants
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
+
+    /// Measure only these parts; all of them unless told otherwise
+    #[arg(long, value_name = "SECTIONS", value_enum, value_delimiter = ',')]
+    section: Vec<Section>,
 
     /// Write everything that was measured to this file
     #[arg(long, value_name = "FILE")]
@@ -65,10 +78,26 @@ impl Options {
         Plan::new(self.quick, if self.no_offload { Offloads::Off } else { Offloads::On })
     }
 
+    /// Whether that part is to be run.
+    pub(crate) fn has(&self, section: Section) -> bool {
+        self.section.is_empty() || self.section.contains(&section)
+    }
+
     /// What is to be measured, in the order of a round.
     pub(crate) fn variants(&self) -> Result<Vec<&'static Variant>> {
+        self.chosen(if self.quick { &QUICK } else { &VARIANTS })
+    }
+
+    /// What is to be measured on the small wire: its target is set against whichever is best, so haste leaves out nobody.
+    pub(crate) fn variants_on_small_wire(&self) -> Result<Vec<&'static Variant>> {
+        let chosen = self.chosen(&ON_SMALL_WIRE)?;
+        Ok(chosen.into_iter().filter(|variant| ON_SMALL_WIRE.iter().any(|other| other.name == variant.name)).collect())
+    }
+
+    /// The variants that were asked for by name, or else `usual`.
+    fn chosen(&self, usual: &[&'static Variant]) -> Result<Vec<&'static Variant>> {
         if self.only.is_empty() {
-            return Ok(if self.quick { QUICK.to_vec() } else { VARIANTS.to_vec() });
+            return Ok(usual.to_vec());
         }
         if let Some(unknown) = self.only.iter().find(|name| !VARIANTS.iter().any(|variant| variant.name == **name)) {
             let names: Vec<&str> = VARIANTS.iter().map(|variant| variant.name).collect();
@@ -93,6 +122,17 @@ mod tests {
         assert_eq!(names(&["--quick"]).unwrap(), ["raw", "plain", "plain-relayed", "tinc", "n2n", "lanparty"]);
         assert_eq!(names(&["--quick", "--only", "lanparty,fastd"]).unwrap(), ["fastd", "lanparty"]);
         assert!(names(&["--only", "tink"]).unwrap_err().to_string().contains("tinc"));
+    }
+
+    #[test]
+    fn a_part_is_run_alone_when_it_is_asked_for() {
+        let parse = |words: &[&str]| Options::try_parse_from(["lanparty-bench"].iter().chain(words)).unwrap();
+        let has = |options: &Options| [Section::Speed, Section::SmallWire].map(|section| options.has(section));
+        assert_eq!(has(&parse(&[])), [true, true]);
+        assert_eq!(has(&parse(&["--section", "small-wire"])), [false, true]);
+        let on_small_wire = parse(&["--quick", "--only", "fastd,lanparty"]).variants_on_small_wire().unwrap();
+        assert_eq!(on_small_wire.iter().map(|variant| variant.name).collect::<Vec<_>>(), ["lanparty"]);
+        assert_eq!(parse(&["--quick"]).variants_on_small_wire().unwrap().len(), ON_SMALL_WIRE.len());
     }
 
     #[test]

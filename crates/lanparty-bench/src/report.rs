@@ -11,17 +11,31 @@ use serde_json::{Value, json};
 
 use crate::options::Options;
 use crate::record::{Record, summarise};
+use crate::small_wire::SmallWire;
 use crate::table::{self, Row};
 use crate::target::judge;
 use crate::variant::LANPARTY;
 
+/// What each part of the bench measured; nothing of a part that was not run.
+pub(crate) struct Results {
+    pub(crate) speed: Option<(Vec<Row>, Vec<Record>)>,
+    pub(crate) small_wire: Option<SmallWire>,
+}
+
 /// Prints the tables, and writes the file that was asked for.
-pub(crate) fn publish(options: &Options, rows: &[Row], records: &[Record]) -> Result<()> {
+pub(crate) fn publish(options: &Options, results: &Results) -> Result<()> {
+    print(&format!("{}\n", machine_in_words(options)))?;
+    let (rows, records) = results.speed.as_ref().map_or((&[][..], &[][..]), |(rows, records)| (rows, records));
     let summary = summarise(records);
     let verdicts = judge(&summary);
-    print(&format!("{}\n\n{}", machine_in_words(options), table::figures(rows, &summary)))?;
+    if results.speed.is_some() {
+        print(&format!("\n{}", table::figures(rows, &summary)))?;
+    }
     if summary.contains_key(LANPARTY.name) {
         print(&format!("\n{}", table::targets(&verdicts)))?;
+    }
+    if let Some(small_wire) = &results.small_wire {
+        print(&format!("\n{}", small_wire.text()))?;
     }
     let Some(path) = &options.json else { return Ok(()) };
     let variants: Vec<Value> = rows.iter().map(about).collect();
@@ -30,6 +44,7 @@ pub(crate) fn publish(options: &Options, rows: &[Row], records: &[Record]) -> Re
         "measured_at_unix_s": SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
         "rounds": options.rounds(), "quick": options.quick, "offload": !options.no_offload,
         "variants": variants, "summary": summary, "targets": verdicts, "records": records,
+        "small_wire": results.small_wire.as_ref().map(SmallWire::json),
     });
     write_json(path, &value)
 }

@@ -89,7 +89,7 @@ fn fill(record: &mut Record, variant: &Variant, plan: &Plan, bed: &Bed) -> Resul
 }
 
 /// Starts the tunnel under the eyes of a prober: the time from its first process to the first echo reply.
-fn start(variant: &Variant, bed: &Bed) -> Result<Duration> {
+pub(crate) fn start(variant: &Variant, bed: &Bed) -> Result<Duration> {
     let give_up = AtomicBool::new(false);
     let reply = thread::scope(|scope| -> Result<Option<Instant>> {
         let probe = || first_reply(Host::B.inner(), FIRST_REPLY_PATIENCE, &give_up);
@@ -116,7 +116,7 @@ fn calmly<T>(bed: &Bed, step: impl Fn() -> Result<T>) -> Result<Metered<T>> {
     Ok(if second.usage.foreign_share < first.usage.foreign_share { second } else { first })
 }
 
-fn metered<T>(bed: &Bed, step: impl Fn() -> Result<T>) -> Result<Metered<T>> {
+pub(crate) fn metered<T>(bed: &Bed, step: impl Fn() -> Result<T>) -> Result<Metered<T>> {
     let before = Snapshot::take(&bed.processes())?;
     let value = step()?;
     let usage = before.usage(&bed.processes())?;
@@ -184,7 +184,7 @@ fn parse_memory(status: &str) -> Option<Memory> {
 }
 
 /// Waits until strangers leave the processors alone, but not for ever: figures of a busy machine are marked, not lost.
-fn wait_for_quiet(patience: Duration) {
+pub(crate) fn wait_for_quiet(patience: Duration) {
     let deadline = Instant::now() + patience;
     while Instant::now() < deadline {
         let Ok(before) = Snapshot::take(&[]) else { return };

@@ -6,7 +6,7 @@ use crate::target::Verdict;
 use crate::variant::Variant;
 
 /// Follows a figure that strangers may have spoilt.
-const NOISY: &str = "~";
+pub(crate) const NOISY: &str = "~";
 
 /// What a variant was, for the first columns.
 #[derive(Debug)]
@@ -59,9 +59,13 @@ fn head() -> Vec<String> {
 }
 
 fn text(figure: Figure, cell: &Cell) -> String {
-    let decimals = figure.title().1;
-    let Spread { rounds, median, min, max } = cell.spread;
-    let noisy = if cell.noisy { NOISY } else { "" };
+    spread(&cell.spread, figure.title().1, cell.noisy)
+}
+
+/// The median, and what it lies between when there were several rounds.
+pub(crate) fn spread(spread: &Spread, decimals: usize, noisy: bool) -> String {
+    let Spread { rounds, median, min, max } = *spread;
+    let noisy = if noisy { NOISY } else { "" };
     if rounds == 1 {
         format!("{median:.decimals$}{noisy}")
     } else {
@@ -70,7 +74,7 @@ fn text(figure: Figure, cell: &Cell) -> String {
 }
 
 /// The first line is the head. All lines have as many cells.
-fn aligned(lines: &[Vec<String>]) -> String {
+pub(crate) fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

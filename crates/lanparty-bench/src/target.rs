@@ -68,6 +68,10 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
+    pub(crate) fn of(target: &'static str, limit: Limit, value: Option<f64>, noisy: bool) -> Self {
+        Self { target, limit, value, met: value.map(|value| limit.holds(value)), noisy }
+    }
+
     pub(crate) fn word(&self) -> &'static str {
         match self.met {
             Some(true) => "met",
@@ -88,7 +92,7 @@ fn verdict(target: &Target, summary: &Summary) -> Verdict {
     let divisor = beside.map_or(Some(1.0), |cell| Some(cell?.spread.median));
     let value = own.zip(divisor).map(|(own, divisor)| own.spread.median / divisor);
     let noisy = own.into_iter().chain(beside.flatten()).any(|cell| cell.noisy);
-    Verdict { target: target.words, limit: target.limit, value, met: value.map(|value| target.limit.holds(value)), noisy }
+    Verdict::of(target.words, target.limit, value, noisy)
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub(crate) const VARIANTS: [&Variant; 10] =
     [&RAW, &PLAIN, &PLAIN_RELAYED, &TINC, &N2N, &fastd::FASTD, &openvpn::OPENVPN, &wireguard::WIREGUARD, &vpncloud::VPNCLOUD, &LANPARTY];
 /// What `--quick` measures: the yardsticks and peers that targets are set against.
 pub(crate) const QUICK: [&Variant; 6] = [&RAW, &PLAIN, &PLAIN_RELAYED, &TINC, &N2N, &LANPARTY];
+/// What the small wire is measured with: the yardstick, and those whose defaults people run.
+pub(crate) const ON_SMALL_WIRE: [&Variant; 6] = [&RAW, &TINC, &N2N, &openvpn::OPENVPN, &wireguard::WIREGUARD, &LANPARTY];
 
 /// The tunnel's interface, where it may be called anything.
 const INTERFACE: &str = "vpn0";

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::{SETTLE, Variant, nothing_to_prepare};
-use crate::bed::{Bed, Host, Route};
+use crate::bed::{Bed, Host, Route, UPLINK};
 use crate::tools::Tools;
 
 pub(crate) static RAW: Variant = Variant {
@@ -25,5 +25,5 @@ fn version(_: &Tools) -> Result<String> {
 
 fn start(bed: &Bed) -> Result<()> {
     bed.start_clock();
-    Host::ENDS.iter().try_for_each(|host| bed.address(*host, "eth0"))
+    Host::ENDS.iter().try_for_each(|host| bed.address(*host, UPLINK))
 }
