@@ -28,6 +28,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 pub async fn run(args: ClientArgs) -> Result<(), Fault> {
     start_logging(args.member.log_format);
     let (identity, identity_file) = prepare::identity(&args)?;
+    let _underlay = args.member.ready_underlay().await?;
     let dialer = args.member.dialer()?.avoiding(args.tap_name.clone());
     let tap = prepare::tap(&args, identity.mac())?;
     info!("lanparty client connecting to relay {} for room {}", args.member.relay, args.member.room);

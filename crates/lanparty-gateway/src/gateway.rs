@@ -28,6 +28,7 @@ const IDENTITY_FILE: &str = "lanparty-gateway-identity.json";
 pub async fn run(args: GatewayArgs) -> Result<(), Fault> {
     start_logging(args.member.log_format);
     let mac = lan::check(&args.interface)?;
+    let _underlay = args.member.ready_underlay().await?;
     let dialer = args.member.dialer()?;
     let (identity, identity_file) = load_identity(&args)?;
     info!("lanparty-gateway opening interface {} and connecting to relay {}", args.interface, args.member.relay);

@@ -7,7 +7,7 @@ use clap::Args;
 use lanparty_proto::{LanMtu, RoomCode};
 
 use crate::sizing::parse_lan_mtu;
-use crate::{Dialer, Fault, LogFormat, PmtuDiscovery, RelayAddress, RelayTrust, Sizing};
+use crate::{Dialer, Fault, LogFormat, PmtuDiscovery, RelayAddress, RelayTrust, Sizing, UnderlayFix};
 
 /// Where to join, and how.
 #[derive(Args, Clone, Debug)]
@@ -44,6 +44,10 @@ pub struct MemberFlags {
     #[arg(long, value_name = "WHEN", default_value = "on")]
     pub pmtu_discovery: PmtuDiscovery,
 
+    /// Under WSL2, raise the MTU of the interface that leads to the relay for as long as this runs
+    #[arg(long)]
+    pub fix_underlay: bool,
+
     /// How log lines look: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -58,6 +62,14 @@ impl MemberFlags {
         let trust = RelayTrust::load(self.relay_ca_cert.as_deref())?;
         let sizing = Sizing::new(self.mtu, self.pmtu_discovery);
         Ok(Dialer::new(self.relay.clone(), self.server_name.clone(), trust).sized(sizing))
+    }
+
+    /// Repairs the way to the relay, when the user agreed to that; else says what is wrong with it.
+    ///
+    /// # Errors
+    /// When the system refuses the repair.
+    pub async fn ready_underlay(&self) -> Result<Option<UnderlayFix>, Fault> {
+        UnderlayFix::at_start(&self.relay, self.fix_underlay).await
     }
 
     /// How long the first join may take.

@@ -3,14 +3,19 @@
 //! WSL2 copies the smallest MTU that Windows has on any interface, often a VPN's 1,280, although the network behind carries
 //! more. Elsewhere a small MTU is what the network takes, and nothing is changed.
 
+use std::time::Duration;
+
+use lanparty_doctor::{Code, Facts, RelayFacts, Uplink, examine};
 use lanparty_nic::{interface_facts, set_interface_mtu};
 use tracing::{info, warn};
 
-use super::host::is_wsl2;
-use crate::{ExitCode, Fault, uplink};
+use super::host::{examine_host, is_wsl2};
+use crate::{ExitCode, Fault, RelayAddress, uplink};
 
 /// What an ordinary wire takes. What the path really carries is searched by every link itself.
 const WIRE_MTU: u16 = 1500;
+/// Time for DNS. Without an answer the uplink is unknown, and joining will say why.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An uplink whose MTU was raised, until this is dropped.
 #[derive(Debug)]
@@ -36,6 +41,32 @@ impl UnderlayFix {
         })?;
         info!("raised the MTU of {interface} from {before} to {WIRE_MTU} (WSL2); it goes back when this program ends");
         Ok(Some(Self { interface: interface.to_owned(), before }))
+    }
+
+    /// For a member that starts: with `consent` the interface that leads to `relay` is repaired, without it a warning says what
+    /// is wrong with it.
+    ///
+    /// # Errors
+    /// When the system refuses, in words.
+    pub async fn at_start(relay: &RelayAddress, consent: bool) -> Result<Option<Self>, Fault> {
+        if is_wsl2() != Some(true) {
+            if consent {
+                info!("--fix-underlay: this is not WSL2, so there is nothing to repair");
+            }
+            return Ok(None);
+        }
+        let remotes = tokio::time::timeout(RESOLVE_TIMEOUT, relay.resolve()).await;
+        let uplink = remotes.ok().and_then(Result::ok).unwrap_or_default().into_iter().find_map(uplink::toward);
+        let Some(uplink) = uplink else { return Ok(None) };
+        if consent {
+            return Self::apply(&uplink);
+        }
+        let relay = RelayFacts { uplink: Some(Uplink { interface: uplink, mtu: None }), ..RelayFacts::default() };
+        let report = examine(Facts { host: examine_host().await, relay: Some(relay), room: None });
+        for finding in report.findings.iter().filter(|finding| finding.code == Code::WslEth0Mtu) {
+            warn!("{finding}; {}", finding.advice);
+        }
+        Ok(None)
     }
 
     /// The same for the interface that leads to one of `remotes`.
