@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "in a test a panic is the report, and what was found is printed")]
 
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lanparty_lab::{Requirements, Tool};
+use lanparty_lab::{Program, Requirements, Tool};
 use lanparty_proto::{PROBE_LEN_MIN, ProbeAnswer, ProbeQuestion};
 
 #[path = "support/programs.rs"]
@@ -25,7 +25,7 @@ fn ready() -> bool {
 
 /// Size and time of an examination, for whoever reads the log.
 fn took<T>(what: impl FnOnce() -> T) -> T {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let outcome = what();
     println!("  … after {:.1} s", started.elapsed().as_secs_f64());
     outcome
@@ -304,6 +304,15 @@ fn what_this_host_lacks_and_what_a_gateways_interface_lacks() {
     host(&["unshare", "-m", "sh", "-c", &vm, "-"], &["--interface", WAN]).says("lan-interface-vm-port", &[]);
 }
 
+/// The path's search takes a moment.
+fn eventually_is(value: &dyn Fn() -> String, wanted: &str) {
+    let deadline = Instant::now() + programs::SOON;
+    while value() != wanted {
+        assert!(Instant::now() < deadline, "{} instead of {wanted}", value());
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// The story of seeds/003: WSL2's interface copied a VPN's MTU, and Hyper-V's NAT drops fragments.
 #[test]
 fn wsl2_is_known_its_interface_is_named_and_repaired_with_consent() {
@@ -318,8 +327,11 @@ fn wsl2_is_known_its_interface_is_named_and_repaired_with_consent() {
     std::fs::write(&version, "Linux version 5.15.167.4-microsoft-standard-WSL2 (gcc 11.2.0) #1 SMP\n").unwrap();
     let as_wsl = format!("mount --bind {} /proc/version && exec \"$@\"", version.display());
     let starter = ["unshare", "-m", "sh", "-c", &as_wsl, "-"];
-    let mtu =
-        || street.home.ip(&format!("link show {WAN}")).unwrap().stdout.split(" mtu ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let mtu_of = |interface: &str| {
+        let link = street.home.ip(&format!("link show {interface}")).unwrap().stdout;
+        link.split(" mtu ").nth(1).unwrap().split(' ').next().unwrap().to_owned()
+    };
+    let (mtu, tap_mtu) = (|| mtu_of(WAN), || mtu_of("lan0"));
     let certificate = street.programs.certificate().display().to_string();
     let relay = ["--relay", RELAY, "--server-name", "lanparty-relay.local", "--relay-ca-cert", &certificate];
     let examine = |more: &[&str]| took(|| street.examine_host(&starter, &[&relay[..], more].concat()));
@@ -327,6 +339,27 @@ fn wsl2_is_known_its_interface_is_named_and_repaired_with_consent() {
     assert_eq!(mtu(), "1280", "nothing is changed without consent");
     // Windows' side takes more than it says.
     street.router.ip("link set in mtu 1500").unwrap();
+    let options = street.programs.member_options("ROOM1");
+    let client = |more: &[&'static str]| {
+        let words = options.iter().map(String::as_str).chain(more.iter().copied());
+        let program = Program::new("unshare").args(["-m", "sh", "-c", &as_wsl, "-"]).arg(street.programs.path("lanparty")).arg("client");
+        let program = street.programs.with_files_of(&street.home, program.args(words).named("client"));
+        let client = street.home.spawn(program).unwrap();
+        client.wait_for("connected as peer", programs::SOON).unwrap();
+        client
+    };
+    let warned = client(&[]);
+    warned.wait_for("wsl-eth0-mtu: this is WSL2 and the MTU of its `eth0` is only 1280", programs::SOON).unwrap();
+    eventually_is(&tap_mtu, "1194");
+    assert_eq!(mtu(), "1280", "nothing is changed without consent");
+    warned.sigterm();
+    warned.exit_code(programs::SOON).unwrap();
+    let repaired = client(&["--fix-underlay"]);
+    eventually_is(&tap_mtu, "1417");
+    assert_eq!(mtu(), "1500");
+    repaired.sigterm();
+    repaired.exit_code(programs::SOON).unwrap();
+    assert_eq!(mtu(), "1280", "undone on exit");
     let repaired = examine(&["--fix"]);
     repaired.says("fragments-dropped", &[]);
     assert!(repaired.report["repaired"].as_str().unwrap().contains("ip link set dev eth0 mtu 1280"), "{}", repaired.report["repaired"]);

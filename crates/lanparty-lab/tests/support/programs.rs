@@ -44,6 +44,11 @@ impl Programs {
         self.dir.join(format!("run-{}", host.host()))
     }
 
+    /// Where one of our programs is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.binaries.path(name).unwrap()
+    }
+
     /// One of our programs, as it would be started on `host`.
     pub(crate) fn program(&self, host: &Namespace, name: &str) -> Program {
         self.with_files_of(host, Program::new(self.binaries.path(name).unwrap()))
