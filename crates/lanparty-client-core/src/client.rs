@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use lanparty_core::{ClientFacts, Diagnostics};
 use lanparty_nic::{Device, Tap};
 use lanparty_node::{
-    AsyncDevice, ExitCode, Fault, Identity, JoinRequest, MemberDriver, Session, SessionEvent, StateFile, StatusSocket, ipv4_addresses,
-    shutdown_requested, software, start_logging,
+    Ask, AsyncDevice, ExitCode, Fault, Identity, JoinRequest, MemberDriver, Session, SessionEvent, StateFile, StatusRequest, StatusSocket,
+    ipv4_addresses, shutdown_requested, software, start_logging,
 };
 use lanparty_proto::{Control, LanMtu, Role};
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ impl Client {
             tokio::select! {
                 event = self.session.next_event() => self.handle(event).await?,
                 _ = look.tick() => self.look(),
-                request = status.next() => drop(request.send(self.report())),
+                request = status.next() => self.answer(request),
                 words = dhcp_ended(&mut self.dhcp) => {
                     warn!("{words}; starting it again");
                     // The old one's files have the new one's names.
@@ -201,6 +201,13 @@ impl Client {
     fn script_facts(&self) -> ScriptFacts {
         let lan_mtu = self.lan_mtu.unwrap_or(LanMtu::MAX);
         ScriptFacts { interface: self.args.tap_name.clone(), mac: self.mac, lan_mtu, room: self.args.member.room.clone() }
+    }
+
+    fn answer(&mut self, request: StatusRequest) {
+        match request.ask() {
+            Ask::Status => request.send(self.report()),
+            Ask::Ping(ask) => self.session.driver.ping(ask, request.answers()),
+        }
     }
 
     fn report(&mut self) -> Value {

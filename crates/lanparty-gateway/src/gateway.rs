@@ -7,8 +7,8 @@ use bytes::Bytes;
 use lanparty_core::{Announcer, Roster};
 use lanparty_nic::{Device, DeviceFault, LinkState, PacketSocket};
 use lanparty_node::{
-    AsyncDevice, Dialer, ExitCode, Fault, Identity, JoinRequest, MemberDriver, Session, SessionEvent, StateDir, StateFile, StatusSocket,
-    shutdown_requested, software, start_logging,
+    Ask, AsyncDevice, Dialer, ExitCode, Fault, Identity, JoinRequest, MemberDriver, Session, SessionEvent, StateDir, StateFile,
+    StatusRequest, StatusSocket, shutdown_requested, software, start_logging,
 };
 use lanparty_proto::{Control, MacAddr, MemberInfo, Role};
 use serde_json::{Value, json};
@@ -99,7 +99,7 @@ impl Gateway {
                 event = self.session.next_event() => self.handle(event)?,
                 () = until(due) => self.announce(),
                 _ = look.tick() => self.look().await,
-                request = status.next() => drop(request.send(self.report())),
+                request = status.next() => self.answer(request),
                 reason = &mut shutdown => {
                     info!("lanparty-gateway ending: {}", reason.unwrap_or("signals cannot be watched"));
                     return Ok(());
@@ -199,6 +199,13 @@ impl Gateway {
         }
         if was_up != lan.is_up() {
             self.session.set_lan_state(lan.is_up()).await;
+        }
+    }
+
+    fn answer(&mut self, request: StatusRequest) {
+        match request.ask() {
+            Ask::Status => request.send(self.report()),
+            Ask::Ping(ask) => self.session.driver.ping(ask, request.answers()),
         }
     }
 

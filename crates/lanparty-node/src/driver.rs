@@ -13,6 +13,8 @@ use tracing::info;
 
 use crate::{AsyncDevice, ControlReader, ControlWriter, Joined, Link, LinkEnded, PathWatch, every_frame_is_logged};
 
+mod echo;
+
 /// Datagrams taken from the link at once.
 const RECV_BATCH: usize = 128;
 
@@ -65,6 +67,7 @@ pub struct MemberDriver<D> {
     received: Vec<Bytes>,
     frames: Vec<Bytes>,
     work: OutboundWork,
+    runs: echo::Runs,
 }
 
 impl<D: Device> MemberDriver<D> {
@@ -88,6 +91,7 @@ impl<D: Device> MemberDriver<D> {
             received: vec![Bytes::new(); RECV_BATCH],
             frames: vec![],
             work: OutboundWork::default(),
+            runs: echo::Runs::default(),
         }
     }
 
@@ -190,8 +194,9 @@ impl<D: Device> MemberDriver<D> {
     }
 
     async fn step(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
-        let Self { device, connected, batch, pending, received, .. } = self;
+        let Self { device, connected, batch, pending, received, runs, .. } = self;
         let Some(c) = connected else {
+            runs.end();
             let outcome = device_frames(device, batch).await;
             return self.handle_outbound(outcome);
         };
@@ -211,6 +216,10 @@ impl<D: Device> MemberDriver<D> {
                 let message = message?;
                 Ok(Some(self.handle_control(message)))
             }
+            () = runs.due() => {
+                self.drive_runs()?;
+                Ok(None)
+            }
             () = c.watch.due() => {
                 self.look_at_path().await?;
                 Ok(None)
@@ -223,10 +232,7 @@ impl<D: Device> MemberDriver<D> {
         if let Err(e) = outcome {
             return Ok(Some(DriverEvent::DeviceFailed(e)));
         }
-        let (roster, path) = match &self.connected {
-            Some(c) => (Some(&c.roster), PathSize { budget: c.link.budget(), settled: c.watch.is_settled() }),
-            None => (None, PathSize::settled(DatagramBudget(0))),
-        };
+        let (roster, path) = room_and_path(self.connected.as_ref());
         let work = &mut self.work;
         self.outbound.process(&mut self.batch, roster, path, Instant::now(), work);
         for record in work.records.drain(..) {
@@ -277,6 +283,7 @@ impl<D: Device> MemberDriver<D> {
         for frame in self.frames.iter().rev().take(left) {
             self.inbound.take_back(frame, reason);
         }
+        self.hear()?;
         Ok(failed)
     }
 
@@ -313,6 +320,14 @@ impl<D: Device> MemberDriver<D> {
         for datagram in self.pending.drain(..) {
             self.outbound.take_back(&datagram, DropReason::LinkDown);
         }
+    }
+}
+
+/// The room, and what the path to it takes now; nothing without a link.
+fn room_and_path(connected: Option<&Connected>) -> (Option<&Roster>, PathSize) {
+    match connected {
+        Some(c) => (Some(&c.roster), PathSize { budget: c.link.budget(), settled: c.watch.is_settled() }),
+        None => (None, PathSize::settled(DatagramBudget(0))),
     }
 }
 

@@ -1,22 +1,113 @@
-//! The local status socket: every running program answers `lanparty status` on a UNIX socket of its own.
+//! The local status socket: every running program answers `lanparty status` on a UNIX socket of its own, and members
+//! answer questions about their room on it.
+//!
+//! Who connects may send one line of JSON and close its writing side; without a line it gets the status. Answers are
+//! lines of JSON (docs/wire-format.md §6). Only the owner of the program, or root, is heard.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tracing::warn;
 
 use crate::runtime_dir;
 
-/// Somebody asks for the program's status: answer into this.
-pub type StatusRequest = oneshot::Sender<Value>;
 /// Time for a program to answer.
-const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
-/// Requests waiting at once.
-const REQUESTS_MAX: usize = 8;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time for a request line. Who wants only the status may keep its writing side open, and waits this long.
+const LINE_TIMEOUT: Duration = Duration::from_millis(250);
+/// Longest request line, in bytes: many times what any request needs.
+const LINE_LEN_MAX: u64 = 4096;
+/// Askers served at once. Others wait in the socket's own queue.
+const ASKERS_MAX: usize = 8;
+/// Answers waiting for one asker that does not read. One that reads so little is let go.
+const ANSWERS_MAX: usize = 64;
+
+/// What is asked of a running program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Ask {
+    /// How it is: one answer.
+    #[default]
+    Status,
+    /// Send echo requests to a member of the room: an answer for each, and one at the end.
+    Ping(PingAsk),
+}
+
+/// A ping as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PingAsk {
+    /// A peer number, a MAC address, or `gateway`.
+    pub member: String,
+    /// Requests to send.
+    pub count: u32,
+    /// Time between two, in milliseconds.
+    pub interval_ms: u64,
+    /// Length of each frame, in bytes.
+    pub size: usize,
+    /// Find which sizes pass instead.
+    pub sweep: bool,
+}
+
+/// Somebody asks. Dropping it ends the answers.
+#[derive(Debug)]
+pub struct StatusRequest {
+    ask: Ask,
+    answers: Answers,
+}
+
+/// The way back to who asked.
+#[derive(Clone, Debug)]
+pub struct Answers(mpsc::Sender<Value>);
+
+impl StatusRequest {
+    /// What is asked.
+    #[must_use]
+    pub const fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    /// The way back, for answers that take time.
+    #[must_use]
+    pub fn answers(&self) -> Answers {
+        self.answers.clone()
+    }
+
+    /// The one answer.
+    pub fn send(self, value: Value) {
+        self.answers.give(value);
+    }
+
+    /// For a program that cannot answer this.
+    pub fn refuse(self) {
+        self.send(json!({ "error": "unknown-request", "message": "this program does not answer that" }));
+    }
+}
+
+impl Answers {
+    /// One more answer. Whether anybody still reads.
+    #[must_use = "nobody may be reading any more"]
+    pub fn offer(&self, value: Value) -> bool {
+        self.0.try_send(value).is_ok()
+    }
+
+    /// One more answer; who has gone misses nothing.
+    pub fn give(&self, value: Value) {
+        let _ = self.offer(value);
+    }
+
+    /// Whether nobody reads any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
 
 /// The socket, removed when dropped. Without one, because it could not be made, nobody ever asks.
 pub struct StatusSocket {
@@ -57,7 +148,7 @@ fn listen(role: &str) -> io::Result<(PathBuf, mpsc::Receiver<StatusRequest>)> {
     // A file of this name can only be from a dead process with our number.
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path)?;
-    let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+    let (sender, requests) = mpsc::channel(ASKERS_MAX);
     tokio::spawn(serve(listener, sender));
     Ok((path, requests))
 }
@@ -77,23 +168,53 @@ fn restrict(dir: &Path) -> io::Result<()> {
 }
 
 async fn serve(listener: UnixListener, requests: mpsc::Sender<StatusRequest>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let (answer, wait) = oneshot::channel();
-        if requests.send(answer).await.is_err() {
-            return;
-        }
+    let seats = Arc::new(Semaphore::new(ASKERS_MAX));
+    while let Ok(seat) = Arc::clone(&seats).acquire_owned().await {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        let requests = requests.clone();
         tokio::spawn(async move {
-            if let Ok(value) = wait.await {
-                // The asker may have gone; nobody else cares.
-                let _ = write_answer(stream, &value).await;
-            }
+            // The asker may have gone; nobody else cares.
+            let _ = converse(stream, requests).await;
+            drop(seat);
         });
     }
 }
 
-async fn write_answer(mut stream: UnixStream, value: &Value) -> io::Result<()> {
-    stream.write_all(value.to_string().as_bytes()).await?;
-    stream.shutdown().await
+/// One asker, from its line to the last answer.
+async fn converse(stream: UnixStream, requests: mpsc::Sender<StatusRequest>) -> io::Result<()> {
+    if !is_owner(&stream) {
+        return Ok(());
+    }
+    let (reading, mut writing) = stream.into_split();
+    let mut line = String::new();
+    let mut reading = BufReader::new(reading.take(LINE_LEN_MAX));
+    // No line in time means that the status is wanted.
+    let _ = tokio::time::timeout(LINE_TIMEOUT, reading.read_line(&mut line)).await;
+    let (sender, mut answers) = mpsc::channel(ANSWERS_MAX);
+    let answer_to = Answers(sender);
+    match parse_ask(&line) {
+        Ok(ask) => drop(requests.send(StatusRequest { ask, answers: answer_to }).await),
+        Err(e) => {
+            answer_to.give(json!({ "error": "unknown-request", "message": e }));
+            drop(answer_to);
+        }
+    }
+    while let Some(value) = answers.recv().await {
+        writing.write_all(format!("{value}\n").as_bytes()).await?;
+    }
+    writing.shutdown().await
+}
+
+fn parse_ask(line: &str) -> Result<Ask, String> {
+    if line.trim().is_empty() {
+        return Ok(Ask::Status);
+    }
+    serde_json::from_str(line).map_err(|e| format!("the request is not understood: {e}"))
+}
+
+fn is_owner(stream: &UnixStream) -> bool {
+    let owner = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|asker| asker.uid() == owner || asker.uid() == 0)
 }
 
 /// Asks every program that runs on this machine. Sockets that nobody answers on are removed.
@@ -102,15 +223,7 @@ async fn write_answer(mut stream: UnixStream, value: &Value) -> io::Result<()> {
 /// When the runtime directory exists and cannot be read.
 pub async fn query_all() -> io::Result<Vec<Value>> {
     let mut answers = vec![];
-    let entries = match std::fs::read_dir(runtime_dir()) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(answers),
-        Err(e) => return Err(e),
-    };
-    let mut paths: Vec<_> =
-        entries.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| p.extension().is_some_and(|e| e == "sock")).collect();
-    paths.sort();
-    for path in paths {
+    for path in sockets()? {
         match tokio::time::timeout(ANSWER_TIMEOUT, query(&path)).await {
             Ok(Ok(value)) => answers.push(value),
             Ok(Err(e)) if e.kind() == io::ErrorKind::ConnectionRefused => drop(std::fs::remove_file(&path)),
@@ -121,8 +234,141 @@ pub async fn query_all() -> io::Result<Vec<Value>> {
     Ok(answers)
 }
 
+/// The sockets of all programs on this machine, dead ones among them.
+fn sockets() -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(runtime_dir()) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(e) => return Err(e),
+    };
+    let mut paths: Vec<_> =
+        entries.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| p.extension().is_some_and(|e| e == "sock")).collect();
+    paths.sort();
+    Ok(paths)
+}
+
 async fn query(path: &Path) -> io::Result<Value> {
     let mut text = String::new();
-    UnixStream::connect(path).await?.read_to_string(&mut text).await?;
-    serde_json::from_str(&text).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+    let mut stream = UnixStream::connect(path).await?;
+    stream.shutdown().await?;
+    stream.read_to_string(&mut text).await?;
+    parse(&text)
+}
+
+fn parse(text: &str) -> io::Result<Value> {
+    serde_json::from_str(text).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
+
+/// A conversation with one running program.
+pub struct Conversation {
+    lines: tokio::io::Lines<BufReader<UnixStream>>,
+}
+
+impl Conversation {
+    /// Asks the program at `path`.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn open(path: &Path, ask: &Ask) -> io::Result<Self> {
+        let mut stream = UnixStream::connect(path).await?;
+        let line = serde_json::to_string(ask).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+        stream.write_all(format!("{line}\n").as_bytes()).await?;
+        stream.shutdown().await?;
+        Ok(Self { lines: BufReader::new(stream).lines() })
+    }
+
+    /// The next answer; nothing after the last. Cancel-safe.
+    ///
+    /// # Errors
+    /// When the program went away amid an answer.
+    pub async fn next(&mut self) -> io::Result<Option<Value>> {
+        match self.lines.next_line().await? {
+            Some(line) => parse(&line).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The sockets of the clients and gateways on this machine, clients first.
+///
+/// # Errors
+/// When the runtime directory exists and cannot be read.
+pub fn member_sockets() -> io::Result<Vec<PathBuf>> {
+    let of = |path: &PathBuf, role: &str| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(role));
+    let all = sockets()?;
+    let clients = all.iter().filter(|p| of(p, "client-"));
+    Ok(clients.chain(all.iter().filter(|p| of(p, "gateway-"))).cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program at `path` that says which question it heard, twice.
+    fn program(path: &Path) {
+        let listener = UnixListener::bind(path).unwrap();
+        let (sender, mut requests) = mpsc::channel(ASKERS_MAX);
+        tokio::spawn(serve(listener, sender));
+        tokio::spawn(async move {
+            while let Some(request) = requests.recv().await {
+                let answers = request.answers();
+                answers.give(json!(request.ask()));
+                if *request.ask() != Ask::Status {
+                    answers.give(json!("more"));
+                }
+            }
+        });
+    }
+
+    fn ping() -> Ask {
+        Ask::Ping(PingAsk { member: "2".into(), count: 1, interval_ms: 5, size: 60, sweep: false })
+    }
+
+    #[tokio::test]
+    async fn a_line_is_a_question_and_no_line_asks_for_the_status() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client-1.sock");
+        program(&path);
+        assert_eq!(query(&path).await.unwrap(), json!({ "ask": "status" }));
+        // Who keeps its writing side open waits a moment longer.
+        let mut text = String::new();
+        UnixStream::connect(&path).await.unwrap().read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "{\"ask\":\"status\"}\n");
+        let mut talk = Conversation::open(&path, &ping()).await.unwrap();
+        assert_eq!(talk.next().await.unwrap(), Some(json!(ping())));
+        assert_eq!(talk.next().await.unwrap(), Some(json!("more")));
+        assert_eq!(talk.next().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_question_is_said_and_a_line_without_end_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client-1.sock");
+        program(&path);
+        for line in [b"{\"ask\":\"sing\"}\n".to_vec(), b"nonsense\n".to_vec(), vec![b'['; 3 * LINE_LEN_MAX as usize]] {
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            stream.write_all(&line).await.unwrap();
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer).await;
+            assert!(answer.contains("unknown-request"), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn askers_beyond_the_limit_wait_and_are_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client-1.sock");
+        program(&path);
+        let silent: Vec<_> = (0..3 * ASKERS_MAX).map(|_| UnixStream::connect(&path)).collect();
+        let _held = futures_in_order(silent).await;
+        assert_eq!(query(&path).await.unwrap(), json!({ "ask": "status" }));
+    }
+
+    async fn futures_in_order<T>(all: Vec<impl Future<Output = io::Result<T>>>) -> Vec<T> {
+        let mut done = vec![];
+        for one in all {
+            done.push(one.await.unwrap());
+        }
+        done
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanparty_node::{
-    CertificateSource, ExitCode, Fault, Incoming, ProbeService, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, ServerTls, StateDir,
+    Ask, CertificateSource, ExitCode, Fault, Incoming, ProbeService, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, ServerTls, StateDir,
     StatusSocket, shutdown_requested, start_logging,
 };
 use serde_json::json;
@@ -106,7 +106,10 @@ impl RunningRelay {
                     None => return,
                 },
                 () = tokio::time::sleep(self.hub.until_tick(HOUSEKEEPING_INTERVAL)) => self.hub.tick_if_due(),
-                request = status.next() => drop(request.send(self.report())),
+                request = status.next() => match request.ask() {
+                    Ask::Status => request.send(self.report()),
+                    Ask::Ping(_) => request.refuse(),
+                },
                 () = self.probes.serve() => return,
                 () = &mut housekeeping => return,
             }

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod manual;
+mod ping;
 mod status;
 
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Role {
     Status(status::StatusArgs),
     /// Say in words what is wrong with this host, or with the way to a relay
     Doctor(doctor::DoctorArgs),
+    /// Ask another member of the room whether it answers, how fast, and at which sizes
+    Ping(ping::PingArgs),
     /// Print shell completions
     Completions {
         /// For this shell
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Role::Relay(args) => block_on(lanparty_relay::run(args)),
         Role::Status(args) => block_on(status::run(args)),
         Role::Doctor(args) => doctor::end(args),
+        Role::Ping(args) => block_on(ping::run(args)),
         Role::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lanparty", &mut std::io::stdout());
             ExitCode::SUCCESS

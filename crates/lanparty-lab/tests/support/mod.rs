@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lanparty_lab::{Binaries, Namespace, Party, PartyOptions, Proc, Program, Requirements};
+use lanparty_lab::{Binaries, Namespace, Output, Party, PartyOptions, Proc, Program, Requirements};
 use serde_json::Value;
 
 pub(crate) mod conservation;
@@ -138,11 +138,16 @@ impl Evening {
         Members { relay, gateway, client, address }
     }
 
-    /// What the one program on `host` says of itself.
-    pub(crate) fn status(&self, host: &Namespace) -> Value {
+    /// Runs `lanparty` on a host to its end.
+    pub(crate) fn lanparty(&self, host: &Namespace, words: &[&str]) -> Output {
         let lanparty = self.binaries.lanparty().unwrap();
         let runtime_dir = format!("LANPARTY_RUNTIME_DIR={}", self.dir(host).join("run").display());
-        let answer = host.run(&["env", &runtime_dir, &lanparty.to_string_lossy(), "status", "--json"]).unwrap();
+        host.run_any(&[&["env", &runtime_dir, &lanparty.to_string_lossy()], words].concat()).unwrap()
+    }
+
+    /// What the one program on `host` says of itself.
+    pub(crate) fn status(&self, host: &Namespace) -> Value {
+        let answer = self.lanparty(host, &["status", "--json"]).success().unwrap();
         let mut programs: Vec<Value> = serde_json::from_str(&answer.stdout).unwrap();
         assert_eq!(programs.len(), 1, "{}", answer.stdout);
         programs.remove(0)
