@@ -7,6 +7,7 @@ mod forward;
 mod join;
 mod report;
 mod room;
+mod sightings;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -209,6 +210,8 @@ impl Relay {
                 self.outputs.extend(sends);
                 self.outputs.push_back(RelayOutput::Event(event));
             }
+            Control::AskSightings { mac } => self.ask_sightings(link, mac, now),
+            answer @ Control::Sightings { .. } => self.pass_sightings(id, link, answer),
             Control::Bye { reason } => self.leave(link, &reason),
             // What only a relay says, and what a newer member says, is ignored.
             _ => {}

@@ -41,6 +41,17 @@ impl FrameBatch {
         self.arena.get_mut(start..).unwrap_or_default()
     }
 
+    /// The frames, oldest first, left where they are.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.arena[..];
+        self.lens.iter().map(move |len| {
+            let (_, frame) = rest.split_at_checked(Self::HEADROOM).unwrap_or_default();
+            let (frame, behind) = frame.split_at_checked(*len as usize).unwrap_or_default();
+            rest = behind;
+            frame
+        })
+    }
+
     /// Takes the oldest frame, with [`Self::HEADROOM`] free bytes in front of it.
     pub fn pop(&mut self) -> Option<BytesMut> {
         let len = self.lens.pop_front()? as usize;
@@ -66,6 +77,12 @@ mod tests {
 
     #[test]
     fn frames_come_out_whole_and_in_order_with_headroom() {
+        let mut batch = FrameBatch::new();
+        batch.push(&[b"first"]);
+        batch.push(&[b"second ", b"frame"]);
+        batch.pop();
+        batch.push(&[b""]);
+        assert!(batch.iter().eq([&b"second frame"[..], b""]), "they can be looked at, too");
         let mut batch = FrameBatch::new();
         batch.push(&[b"head", b"payload"])[0] = b'H';
         batch.push(&[b"two"]);

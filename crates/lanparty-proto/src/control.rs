@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DatagramBudget, LanMtu, MacAddr, MemberId, RoomCode};
+use crate::{DatagramBudget, DhcpSights, LanMtu, MacAddr, MemberId, RoomCode};
 
 /// Version of the protocol spoken after ALPN `lanparty/1`. A relay refuses another one with words.
 pub const PROTOCOL_VERSION: u16 = 1;
@@ -173,6 +173,28 @@ pub enum Control {
     LanState {
         /// Whether its Ethernet has a carrier.
         up: bool,
+    },
+    /// Member to relay, relay to gateways: how far did the DHCP of this member come at your place? A client may ask about itself
+    /// only.
+    AskSightings {
+        /// The client's MAC address.
+        mac: MacAddr,
+    },
+    /// The answer: gateway to relay, relay to the member that asked.
+    Sightings {
+        /// The client's MAC address.
+        mac: MacAddr,
+        /// The gateway that answers; nothing for the relay itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<MemberId>,
+        /// What it saw of that client's DHCP.
+        dhcp: DhcpSights,
+        /// Gateway: whether its LAN has a machine with that MAC address as well.
+        #[serde(default)]
+        is_on_lan: bool,
+        /// Gateway: interface addresses of other gateways that bridge its LAN.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        other_gateways: Vec<MacAddr>,
     },
     /// Relay to member: something its owner should know, in words.
     Notice {

@@ -30,10 +30,8 @@ pub struct Echo {
 /// What a gateway says of itself on its own LAN.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GatewaySign {
-    /// The start of the gateway's identity.
+    /// The start of the gateway's identity. Nothing of its room: a room's code is what lets people in.
     pub gateway: [u8; 8],
-    /// A digest of relay and room: equal for gateways of one room, and no way to learn its code.
-    pub room: [u8; 8],
 }
 
 /// A frame between members.
@@ -72,7 +70,7 @@ impl MemberFrame {
         match (*version, *kind) {
             (VERSION, KIND_REQUEST) => Some(Self::Request(echo)),
             (VERSION, KIND_REPLY) => Some(Self::Reply(echo)),
-            (VERSION, KIND_GATEWAY_SIGN) => Some(Self::GatewaySign(GatewaySign { gateway: *first, room: *second })),
+            (VERSION, KIND_GATEWAY_SIGN) => Some(Self::GatewaySign(GatewaySign { gateway: *first })),
             _ => None,
         }
     }
@@ -83,7 +81,7 @@ impl MemberFrame {
         let (kind, first, second) = match self {
             Self::Request(echo) => (KIND_REQUEST, echo.nonce.to_be_bytes(), sequence_bytes(*echo)),
             Self::Reply(echo) => (KIND_REPLY, echo.nonce.to_be_bytes(), sequence_bytes(*echo)),
-            Self::GatewaySign(sign) => (KIND_GATEWAY_SIGN, sign.gateway, sign.room),
+            Self::GatewaySign(sign) => (KIND_GATEWAY_SIGN, sign.gateway, [0; 8]),
             Self::Unknown => (0, [0; 8], [0; 8]),
         };
         let mut frame = Vec::with_capacity(len.max(FRAME_LEN_MIN));
@@ -119,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_member_frame_survives_the_wire_at_any_length() {
-        let sign = GatewaySign { gateway: [7; 8], room: [8; 8] };
+        let sign = GatewaySign { gateway: [7; 8] };
         for frame in [MemberFrame::Request(ECHO), MemberFrame::Reply(ECHO), MemberFrame::GatewaySign(sign), MemberFrame::Unknown] {
             for len in [0, 60, 61, 1431] {
                 let bytes = frame.encode(A, B, len);

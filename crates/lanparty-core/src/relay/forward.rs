@@ -7,8 +7,8 @@ use lanparty_proto::{AdmissionPolicy, DatagramHeader, DropReason, Frame, MemberI
 
 use super::room::{Member, Room};
 use super::{LinkId, Relay};
-use crate::FrameRecord;
 use crate::roster::source_of;
+use crate::{FrameRecord, Point};
 
 /// Where a connection stands: looked up once per batch.
 #[derive(Clone, Debug)]
@@ -80,6 +80,10 @@ fn forward_one(room: &mut Room, from: MemberId, datagram: &Bytes, now: Instant, 
     let start = out.len();
     let frame_len = datagram.len().saturating_sub(lanparty_proto::DATAGRAM_HEADER_LEN);
     let outcome = switch(room, from, datagram, now, out);
+    let frame = datagram.get(lanparty_proto::DATAGRAM_HEADER_LEN..).unwrap_or_default();
+    if outcome.is_ok() {
+        room.watch.look(frame, Point::ToRoom, now);
+    }
     let Some(member) = room.member_mut(from) else { return };
     member.counters.count_in(frame_len);
     let outcome = match outcome {
@@ -92,7 +96,6 @@ fn forward_one(room: &mut Room, from: MemberId, datagram: &Bytes, now: Instant, 
             Err(reason)
         }
     };
-    let frame = datagram.get(lanparty_proto::DATAGRAM_HEADER_LEN..).unwrap_or_default();
     records.extend(member.log.note(frame, outcome, now));
 }
 

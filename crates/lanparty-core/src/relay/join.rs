@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use lanparty_proto::{Control, DatagramBudget, Hello, IdentityId, LanMtu, PROTOCOL_VERSION, Refusal, Role, Welcome};
 
 use super::room::{Member, Room};
+use super::sightings::ASK_RATE;
 use super::{LinkId, Relay, RelayConfig, RelayEvent, RelayOutput};
 use crate::limiter::{Rate, TokenBucket};
 use crate::words::one_line;
@@ -201,6 +202,7 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         copies_out: 0,
         copies_dropped: 0,
         log: FrameLog::new(config.log_every_frame),
+        asks: TokenBucket::new(ASK_RATE, now),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use lanparty_proto::{DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, Role, RoomCode};
 
 use super::LinkId;
-use crate::{Counters, FrameLog, LanMtuAgreement, MemberLimiter, WayThere};
+use crate::{Counters, FrameLog, LanMtuAgreement, MemberLimiter, TokenBucket, Watch, WayThere};
 
 /// A member as its relay keeps it.
 pub(super) struct Member {
@@ -31,6 +31,8 @@ pub(super) struct Member {
     pub(super) copies_out: u64,
     pub(super) copies_dropped: u64,
     pub(super) log: FrameLog,
+    /// Its questions about its DHCP.
+    pub(super) asks: TokenBucket,
 }
 
 impl Member {
@@ -52,11 +54,13 @@ pub(super) struct Room {
     by_link: BTreeMap<LinkId, MemberId>,
     gateway: Option<MemberId>,
     sizes: LanMtuAgreement,
+    /// What was forwarded of DHCP and searches.
+    pub(super) watch: Watch,
     last_id: u16,
 }
 
 impl Room {
-    pub(super) const fn new(code: RoomCode, first: LanMtu) -> Self {
+    pub(super) fn new(code: RoomCode, first: LanMtu) -> Self {
         Self {
             code,
             members: BTreeMap::new(),
@@ -64,6 +68,7 @@ impl Room {
             by_link: BTreeMap::new(),
             gateway: None,
             sizes: LanMtuAgreement::new(first),
+            watch: Watch::default(),
             last_id: 0,
         }
     }
