@@ -74,7 +74,7 @@ impl Client {
             tokio::select! {
                 event = self.session.next_event() => self.handle(event).await?,
                 _ = look.tick() => self.look(),
-                request = status.next() => self.answer(request),
+                request = status.next() => self.answer(request).await,
                 words = dhcp_ended(&mut self.dhcp) => {
                     warn!("{words}; starting it again");
                     // The old one's files have the new one's names.
@@ -203,9 +203,14 @@ impl Client {
         ScriptFacts { interface: self.args.tap_name.clone(), mac: self.mac, lan_mtu, room: self.args.member.room.clone() }
     }
 
-    fn answer(&mut self, request: StatusRequest) {
+    async fn answer(&mut self, request: StatusRequest) {
         match request.ask() {
             Ask::Status => request.send(self.report()),
+            Ask::Room => {
+                let room = self.args.member.room.to_string();
+                let has_lease = self.facts().address().is_some_and(|address| !address.is_link_local());
+                self.session.driver.examine_room(room, Some(has_lease), request.answers()).await;
+            }
             Ask::Ping(ask) => self.session.driver.ping(ask, request.answers()),
         }
     }
@@ -223,7 +228,7 @@ impl Client {
             "peer": peer, "members": members, "gateway_connected": facts.gateway_connected, "lan_up": facts.lan_up,
             "interface": self.args.tap_name, "mac": self.mac, "lan_mtu": self.lan_mtu, "addresses": facts.addresses,
             "rtt_ms": facts.rtt.map(|r| r.as_secs_f64() * 1e3), "packets_sent": sent, "packets_lost": lost,
-            "frames": self.session.driver.report(),
+            "frames": self.session.driver.report(), "findings": self.session.driver.findings(),
         });
         if let Some(device) = self.session.driver.device() {
             report["device"] = json!(format!("{:?}", device.device_ref().stats()));

@@ -8,6 +8,7 @@
 mod code;
 mod facts;
 mod finding;
+mod ports;
 mod report;
 mod rules;
 mod sizes;
@@ -20,5 +21,6 @@ pub use facts::{
     ThrottleFacts, TunDevice, Uplink, Way,
 };
 pub use finding::{Finding, Severity};
+pub use ports::discovery_kind;
 pub use report::{Hidden, Report, examine};
 pub use rules::{mtu_flag_finding, room_findings};

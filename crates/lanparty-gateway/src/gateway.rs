@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Announcer, Roster};
+use lanparty_core::{Announcer, Neighbours, Roster, SIGN_INTERVAL};
 use lanparty_nic::{Device, DeviceFault, LinkState, PacketSocket};
 use lanparty_node::{
     Ask, AsyncDevice, Dialer, ExitCode, Fault, Identity, JoinRequest, MemberDriver, Session, SessionEvent, StateDir, StateFile,
     StatusRequest, StatusSocket, shutdown_requested, software, start_logging,
 };
-use lanparty_proto::{Control, MacAddr, MemberInfo, Role};
+use lanparty_proto::{Control, GatewaySign, MacAddr, MemberInfo, Role};
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
@@ -58,6 +58,7 @@ struct Gateway {
     session: Session<PacketSocket>,
     identity_file: StateFile,
     announcer: Announcer,
+    sign_due: Instant,
     mac: MacAddr,
     lan: LanState,
 }
@@ -86,8 +87,9 @@ impl Gateway {
         if args.no_mtu_rewrite {
             driver.keep_told_mtu();
         }
+        driver.watch_lan(Neighbours::new(sign_of(&identity)));
         let session = Session::start(driver, dialer, Arc::new(identity), request, args.member.patience());
-        Ok(Self { args, session, identity_file, announcer: Announcer::default(), mac, lan })
+        Ok(Self { args, session, identity_file, announcer: Announcer::default(), sign_due: Instant::now(), mac, lan })
     }
 
     async fn serve(&mut self, status: &mut StatusSocket) -> Result<(), Fault> {
@@ -98,8 +100,9 @@ impl Gateway {
             tokio::select! {
                 event = self.session.next_event() => self.handle(event)?,
                 () = until(due) => self.announce(),
+                () = until(Some(self.sign_due)) => self.give_sign(),
                 _ = look.tick() => self.look().await,
-                request = status.next() => self.answer(request),
+                request = status.next() => self.answer(request).await,
                 reason = &mut shutdown => {
                     info!("lanparty-gateway ending: {}", reason.unwrap_or("signals cannot be watched"));
                     return Ok(());
@@ -169,6 +172,16 @@ impl Gateway {
         }
     }
 
+    /// Tells other gateways on this LAN that there is one already.
+    fn give_sign(&mut self) {
+        self.sign_due = Instant::now() + SIGN_INTERVAL;
+        let sign = self.session.driver.neighbours().map(|neighbours| Bytes::from(neighbours.sign(self.mac)));
+        if let (Some(sign), Some(device)) = (sign, self.session.driver.device()) {
+            // A busy or failing interface is noticed elsewhere; the next sign comes soon.
+            let _ = device.send(&[sign]);
+        }
+    }
+
     /// Looks at the cable; says, tells the room and resumes when it changed; saves what a full disk kept back.
     async fn look(&mut self) {
         let open = self.session.driver.device().map(|d| d.device_ref());
@@ -202,9 +215,10 @@ impl Gateway {
         }
     }
 
-    fn answer(&mut self, request: StatusRequest) {
+    async fn answer(&mut self, request: StatusRequest) {
         match request.ask() {
             Ask::Status => request.send(self.report()),
+            Ask::Room => self.session.driver.examine_room(self.args.member.room.to_string(), None, request.answers()).await,
             Ask::Ping(ask) => self.session.driver.ping(ask, request.answers()),
         }
     }
@@ -223,13 +237,22 @@ impl Gateway {
             "peer": peer, "members": members, "interface": self.args.interface, "mac": self.mac,
             "lan": self.lan.in_words(), "lan_up": self.lan.is_up(), "lan_mtu": lan_mtu,
             "rtt_ms": rtt.map(|r| r.as_secs_f64() * 1e3), "packets_sent": sent, "packets_lost": lost,
-            "frames": self.session.driver.report(),
+            "frames": self.session.driver.report(), "findings": self.session.driver.findings(),
         });
         if let Some(device) = self.session.driver.device() {
             report["device"] = json!(format!("{:?}", device.device_ref().stats()));
         }
         report
     }
+}
+
+/// Tells this gateway from others.
+fn sign_of(identity: &Identity) -> GatewaySign {
+    let mut gateway = [0; 8];
+    for (to, from) in gateway.iter_mut().zip(identity.id().0) {
+        *to = from;
+    }
+    GatewaySign { gateway }
 }
 
 async fn until(due: Option<Instant>) {

@@ -5,15 +5,16 @@ use std::io;
 use std::time::Instant;
 
 use bytes::Bytes;
-use lanparty_core::{Counters, CountersSnapshot, FrameRecord, Inbound, LadderCounters, Outbound, OutboundWork, PathSize, Roster};
+use lanparty_core::{Counters, CountersSnapshot, FrameRecord, Inbound, LadderCounters, Outbound, OutboundWork, PathSize, Point, Roster};
 use lanparty_nic::Device;
-use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, MemberId, Role};
+use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, MacAddr, MemberId, Role};
 use serde::Serialize;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{AsyncDevice, ControlReader, ControlWriter, Joined, Link, LinkEnded, PathWatch, every_frame_is_logged};
 
 mod echo;
+mod room;
 
 /// Datagrams taken from the link at once.
 const RECV_BATCH: usize = 128;
@@ -68,6 +69,7 @@ pub struct MemberDriver<D> {
     frames: Vec<Bytes>,
     work: OutboundWork,
     runs: echo::Runs,
+    observed: room::Observed,
 }
 
 impl<D: Device> MemberDriver<D> {
@@ -92,6 +94,7 @@ impl<D: Device> MemberDriver<D> {
             frames: vec![],
             work: OutboundWork::default(),
             runs: echo::Runs::default(),
+            observed: room::Observed::default(),
         }
     }
 
@@ -101,13 +104,14 @@ impl<D: Device> MemberDriver<D> {
     }
 
     /// Uses a joined room from now on.
-    pub fn connect(&mut self, joined: Joined, mac: lanparty_proto::MacAddr) {
+    pub fn connect(&mut self, joined: Joined, mac: MacAddr) {
         let roster = Roster::new(self.role, mac, &joined.welcome);
         // The path may have moved since the hello; the next look tells the relay.
         let budget = joined.told_budget;
         let Joined { link, control_in, control_out, .. } = joined;
         let watch = PathWatch::new(&link);
         self.connected = Some(Connected { link, control_in, control_out, roster, budget, watch });
+        self.say_findings();
     }
 
     /// Leaves the room, with words for the relay.
@@ -194,7 +198,7 @@ impl<D: Device> MemberDriver<D> {
     }
 
     async fn step(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
-        let Self { device, connected, batch, pending, received, runs, .. } = self;
+        let Self { device, connected, batch, pending, received, runs, observed, .. } = self;
         let Some(c) = connected else {
             runs.end();
             let outcome = device_frames(device, batch).await;
@@ -214,10 +218,18 @@ impl<D: Device> MemberDriver<D> {
             }
             message = c.control_in.next() => {
                 let message = message?;
+                if let Control::AskSightings { mac } = message {
+                    self.answer_sightings(mac).await;
+                    return Ok(None);
+                }
                 Ok(Some(self.handle_control(message)))
             }
             () = runs.due() => {
                 self.drive_runs()?;
+                Ok(None)
+            }
+            () = observed.due() => {
+                self.end_inquiries();
                 Ok(None)
             }
             () = c.watch.due() => {
@@ -233,8 +245,13 @@ impl<D: Device> MemberDriver<D> {
             return Ok(Some(DriverEvent::DeviceFailed(e)));
         }
         let (roster, path) = room_and_path(self.connected.as_ref());
-        let work = &mut self.work;
-        self.outbound.process(&mut self.batch, roster, path, Instant::now(), work);
+        let (work, now) = (&mut self.work, Instant::now());
+        self.observed.look(self.batch.iter(), Point::FromDevice, now);
+        if let Some(other) = self.observed.look_around(self.batch.iter(), roster, now) {
+            warn_of(other);
+        }
+        self.outbound.process(&mut self.batch, roster, path, now, work);
+        self.observed.look_inside(&work.datagrams, Point::ToRoom, now);
         for record in work.records.drain(..) {
             log_frame(self.role, &self.interface, self.outbound.direction().as_str(), None, &record);
         }
@@ -266,9 +283,10 @@ impl<D: Device> MemberDriver<D> {
     fn handle_inbound(&mut self, count: usize) -> Result<Option<DriverEvent>, LinkEnded> {
         let mut records: Vec<(Option<MemberId>, FrameRecord)> = vec![];
         self.frames.clear();
-        let roster = self.connected.as_ref().map(|c| &c.roster);
+        let (roster, now) = (self.connected.as_ref().map(|c| &c.roster), Instant::now());
+        self.observed.look_inside(self.received.iter().take(count), Point::FromRoom, now);
         let datagrams = self.received.iter_mut().take(count).map(std::mem::take);
-        self.inbound.process(datagrams, roster, Instant::now(), &mut self.frames, &mut records);
+        self.inbound.process(datagrams, roster, now, &mut self.frames, &mut records);
         for (member, record) in &records {
             log_frame(self.role, &self.interface, self.inbound.direction().as_str(), *member, record);
         }
@@ -280,6 +298,8 @@ impl<D: Device> MemberDriver<D> {
             Ok((left, reason)) => (left, reason, None),
             Err(e) => (self.frames.len(), DropReason::DeviceError, Some(DriverEvent::DeviceFailed(e))),
         };
+        let entered = self.frames.len().saturating_sub(left);
+        self.observed.look(self.frames.iter().take(entered).map(|frame| &frame[..]), Point::ToDevice, now);
         for frame in self.frames.iter().rev().take(left) {
             self.inbound.take_back(frame, reason);
         }
@@ -301,6 +321,13 @@ impl<D: Device> MemberDriver<D> {
                 _ => {}
             }
         }
+        if matches!(message, Control::LanMtu { .. } | Control::MemberLeft { .. }) {
+            self.say_findings();
+        }
+        if matches!(message, Control::Sightings { .. }) {
+            self.observed.hear(&message);
+            self.end_inquiries();
+        }
         DriverEvent::Control(message)
     }
 
@@ -321,6 +348,11 @@ impl<D: Device> MemberDriver<D> {
             self.outbound.take_back(&datagram, DropReason::LinkDown);
         }
     }
+}
+
+/// Two gateways on one LAN make two rooms one, without anybody having said so.
+fn warn_of(other: MacAddr) {
+    warn!("two-gateways-on-one-lan: another lanparty gateway at {other} bridges this LAN as well; stop one of them");
 }
 
 /// The room, and what the path to it takes now; nothing without a link.

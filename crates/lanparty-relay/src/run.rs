@@ -108,7 +108,7 @@ impl RunningRelay {
                 () = tokio::time::sleep(self.hub.until_tick(HOUSEKEEPING_INTERVAL)) => self.hub.tick_if_due(),
                 request = status.next() => match request.ask() {
                     Ask::Status => request.send(self.report()),
-                    Ask::Ping(_) => request.refuse(),
+                    Ask::Room | Ask::Ping(_) => request.refuse(),
                 },
                 () = self.probes.serve() => return,
                 () = &mut housekeeping => return,

@@ -13,8 +13,8 @@ pub struct RoomFacts {
     pub lan_mtu: Option<u16>,
     /// Everybody in it, this host included.
     pub members: Option<Vec<MemberFacts>>,
-    /// Gateways that bridge one and the same LAN; a second one makes a loop.
-    pub gateways_on_one_lan: Option<Vec<MemberId>>,
+    /// Gateways that bridge one and the same LAN, in words: `gateway peer 1 of this room`, `the gateway at 02:00:00:00:00:07`.
+    pub gateways_on_one_lan: Option<Vec<String>>,
     /// Addresses that more than one machine uses.
     pub duplicate_macs: Option<Vec<Duplicate>>,
     /// Identities that more than one machine uses.

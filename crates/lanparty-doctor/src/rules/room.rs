@@ -35,10 +35,11 @@ fn no_gateway(room: &RoomFacts) -> Option<Finding> {
 
 fn two_gateways(room: &RoomFacts) -> Option<Finding> {
     let gateways = room.gateways_on_one_lan.as_ref().filter(|g| g.len() > 1)?;
-    let title = format!("{} gateways bridge the same LAN, so its frames would run in circles", gateways.len());
+    let title =
+        format!("{} gateways bridge the same LAN: what is sent in one room appears in the other's, and can run in circles", gateways.len());
     Some(
         Finding::error(Code::TwoGatewaysOnOneLan, title)
-            .seen_by([format!("gateways on one LAN: peers {}", list(gateways))])
+            .seen_by([format!("they hear each other on that LAN: {}", list(gateways))])
             .advise("stop all but one of them")
             .hiding(&[Code::DuplicateMac]),
     )

@@ -1,7 +1,7 @@
 //! For each code a network in which it is found: the healthy one with one thing broken.
 
 use lanparty_doctor::*;
-use lanparty_proto::{MemberId, Role};
+use lanparty_proto::Role;
 
 use crate::healthy::{direction, healthy, interface, member, seen_at};
 
@@ -118,7 +118,9 @@ fn room(code: Code, room: &mut RoomFacts) {
             room.members.as_mut().unwrap().push(MemberFacts { path_mtu: Some(1197), ..member(3, Role::Client) });
         }
         Code::NoGatewayInRoom => room.members.as_mut().unwrap().retain(|m| m.role == Role::Client),
-        Code::TwoGatewaysOnOneLan => room.gateways_on_one_lan = Some(vec![MemberId(1), MemberId(4)]),
+        Code::TwoGatewaysOnOneLan => {
+            room.gateways_on_one_lan = Some(vec!["gateway peer 1 of this room".into(), "the gateway at 02:00:00:00:00:07".into()]);
+        }
         Code::DuplicateMac => room.duplicate_macs = duplicate("02:00:00:00:00:02"),
         Code::DuplicateIdentity => room.duplicate_identities = duplicate("a1b2c3"),
         Code::DiscoveryUnanswered => room.discovery.as_mut().unwrap()[0].answered = Some(false),

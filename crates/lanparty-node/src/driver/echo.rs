@@ -211,7 +211,7 @@ fn find<'a>(roster: &'a Roster, text: &str) -> Result<&'a MemberInfo, Value> {
     })
 }
 
-fn not_joined() -> Value {
+pub(super) fn not_joined() -> Value {
     json!({ "error": "not-joined", "message": "this program is in no room at the moment" })
 }
 
