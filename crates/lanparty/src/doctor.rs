@@ -4,14 +4,17 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use lanparty_doctor::{Facts, HostFacts, Report, examine};
-use lanparty_node::{ExitCode, Fault, ProbePorts, RelayAddress, RelayExamination, RelayTrust, UnderlayFix, examine_host};
-use lanparty_proto::LanMtu;
+use lanparty_doctor::{Facts, HostFacts, Report, RoomFacts, examine};
+use lanparty_node::{
+    Ask, Conversation, ExitCode, Fault, ProbePorts, RelayAddress, RelayExamination, RelayTrust, UnderlayFix, examine_host, member_sockets,
+};
+use lanparty_proto::{LanMtu, RoomCode};
 
 const EXAMPLES: &str = "\
 Examples:
   lanparty doctor
   lanparty doctor --relay relay.example.net
+  lanparty doctor --room ROOM1
   lanparty doctor --relay relay.example.net --server-name lanparty-relay.local --relay-ca-cert relay-cert.der -v
 
 Exit codes: 0 no problem, 1 problems found, 2 the command line or a file is wrong.";
@@ -34,6 +37,10 @@ pub(crate) struct DoctorArgs {
     /// UDP ports of the relay's probe service, when they are not the two above its own, or off
     #[arg(long, value_name = "A,B|off", requires = "relay")]
     probe_ports: Option<ProbePorts>,
+
+    /// Look into a room as well, in which a client or gateway runs on this machine; without CODE into the one that there is
+    #[arg(long, value_name = "CODE", num_args = 0..=1)]
+    room: Option<Option<RoomCode>>,
 
     /// The interface that a gateway here is to bridge
     #[arg(long, value_name = "NAME")]
@@ -68,6 +75,10 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<u8, Fault> {
     if let Some(relay) = relay {
         facts.relay = Some(relay.run(&|what| progress.show(what)).await);
     }
+    if let Some(room) = &args.room {
+        progress.show("asking the room");
+        facts.room = Some(look_into(room.as_ref()).await.inspect_err(|_| progress.clear())?);
+    }
     progress.clear();
     let report = examine(facts);
     print(&args, &report, repaired.as_deref());
@@ -86,6 +97,36 @@ impl DoctorArgs {
         let lan_interface = self.interface.clone();
         HostFacts { lan_interface, asked_lan_mtu: self.mtu.map(LanMtu::bytes), ..examine_host().await }
     }
+}
+
+/// What the client or gateway that runs here knows of its room.
+async fn look_into(room: Option<&RoomCode>) -> Result<RoomFacts, Fault> {
+    let unreadable = |e: std::io::Error| {
+        let advice = "ask as the user who started the program, often root";
+        Fault::new(ExitCode::Permission, format!("cannot look for running programs: {e}"), advice)
+    };
+    let mut elsewhere = vec![];
+    for socket in member_sockets().map_err(unreadable)? {
+        // A socket that nobody listens on is a dead program's.
+        let Ok(mut talk) = Conversation::open(&socket, &Ask::Room).await else { continue };
+        let Ok(Some(answer)) = talk.next().await else { continue };
+        let Ok(facts) = serde_json::from_value::<RoomFacts>(answer) else { continue };
+        match (&facts.room, room) {
+            (Some(found), Some(wanted)) if *found != wanted.to_string() => elsewhere.push(found.clone()),
+            (Some(_), _) => return Ok(facts),
+            (None, _) => {}
+        }
+    }
+    let cause = match room {
+        Some(room) => format!("no lanparty client or gateway on this machine is in room {room}"),
+        None => "no lanparty client or gateway on this machine is in a room".to_owned(),
+    };
+    let advice = if elsewhere.is_empty() {
+        "start one first, and ask as the user who started it, often root".to_owned()
+    } else {
+        format!("those that run here are in {}", elsewhere.join(", "))
+    };
+    Err(Fault::new(ExitCode::Configuration, cause, advice))
 }
 
 /// Raises the MTU of WSL2's uplink for good; what was done, in words.

@@ -79,9 +79,23 @@ fn member(program: &Value, out: &mut String) {
     for m in array(&program["members"]) {
         out.push_str(&format!("    {} peer {} {}{}\n", text(&m["role"]), m["id"], text(&m["mac"]), way(m)));
     }
+    findings(&program["findings"], out);
     frames("out", &program["frames"]["outbound"], out);
     frames("in ", &program["frames"]["inbound"], out);
     ladder(&program["frames"]["ladder"], out);
+}
+
+/// What is wrong with the room.
+fn findings(all: &Value, out: &mut String) {
+    for finding in all.as_array().into_iter().flatten() {
+        out.push_str(&format!(
+            "    {}: {}: {}\n      {}\n",
+            text(&finding["severity"]),
+            text(&finding["code"]),
+            text(&finding["title"]),
+            text(&finding["advice"])
+        ));
+    }
 }
 
 /// What the way to a member takes, when that is less than the LAN MTU.
