@@ -1,0 +1,196 @@
+//! What the doctor says about a room: where DHCP stops, who is looking for games, two gateways, no IPv6.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "in a test a panic is the report, and what was found is printed")]
+
+mod support;
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+use lanparty_lab::{End, LAN, Namespace, Offloads, Party, PartyOptions, Requirements, Tool, Uplink};
+use serde_json::Value;
+use support::{Evening, SOON, eventually, ready};
+
+/// Lengths of UDP that carry a DHCP message through the tunnel, and hardly anything else does.
+const DHCP_INSIDE: &str = "udp length 370-480";
+
+/// What `lanparty doctor --room` says on a host.
+fn examine(evening: &Evening, host: &Namespace) -> Value {
+    let output = evening.lanparty(host, &["doctor", "--room", "--json"]);
+    serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}{}", output.stdout, output.stderr))
+}
+
+fn codes(report: &Value) -> Vec<&str> {
+    report["findings"].as_array().unwrap().iter().map(|f| f["code"].as_str().unwrap()).collect()
+}
+
+/// Looks until the finding is there; what was said last when it never is.
+fn eventually_says(evening: &Evening, host: &Namespace, code: &str) -> Value {
+    let deadline = std::time::Instant::now() + SOON;
+    loop {
+        let report = examine(evening, host);
+        if codes(&report).contains(&code) {
+            println!("{}", report["verdict"].as_str().unwrap());
+            return report;
+        }
+        assert!(std::time::Instant::now() < deadline, "{code} is not said: {report:#}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// Drops packets on a host: `hook` is `input` or `output`.
+fn drop_packets(host: &Namespace, hook: &str, rule: &str) {
+    let table = format!("table inet t_{hook} {{ chain rules {{ type filter hook {hook} priority 0;\n{rule} drop\n}}\n}}");
+    host.run(&["nft", &table]).unwrap();
+}
+
+#[test]
+fn a_lease_is_seen_at_every_stage_and_searches_are_listed_with_their_answers() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("lease");
+    let all = evening.all();
+    let pc = evening.party.pc(1);
+    let search = |host: &Namespace, from: Ipv4Addr, to: u16| {
+        let socket = host.enter(|| UdpSocket::bind((from, 0)).unwrap()).unwrap();
+        socket.set_broadcast(true).unwrap();
+        for _ in 0..3 {
+            socket.send_to(b"\xff\xff\xff\xffgetinfo", ("10.73.42.255", to)).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        socket
+    };
+    // A server at home that answers the LAN's search; a search from home that nobody answers.
+    let server = evening.party.home.enter(|| UdpSocket::bind(("0.0.0.0", 27_960)).unwrap()).unwrap();
+    server.set_read_timeout(Some(SOON)).unwrap();
+    let player = search(pc, Party::pc_address(1), 27_960);
+    let mut buffer = [0; 100];
+    let (_, from) = server.recv_from(&mut buffer).unwrap();
+    server.send_to(b"\xff\xff\xff\xffinfoResponse", from).unwrap();
+    player.set_read_timeout(Some(SOON)).unwrap();
+    player.recv_from(&mut buffer).unwrap();
+    let _unanswered = search(&evening.party.home, all.address, 27_015);
+    let report = examine(&evening, &evening.party.home);
+    assert_eq!(codes(&report), ["discovery-unanswered"], "{report:#}");
+    let room = &report["facts"]["room"];
+    let stages = ["discover_at_tap", "discover_at_relay", "discover_at_gateway", "discover_on_wire"];
+    let back = ["offer_on_wire", "offer_at_gateway", "offer_at_relay", "offer_at_tap"];
+    for stage in stages.iter().chain(&back) {
+        assert!(room["dhcp"][stage]["seen"]["age_ms"].is_u64(), "{stage}: {:#}", room["dhcp"]);
+    }
+    let found =
+        |port: u64| room["discovery"].as_array().unwrap().iter().find(|d| d["port"] == port).cloned().unwrap_or_else(|| panic!("{room:#}"));
+    let (answered, unanswered) = (found(27_960), found(27_015));
+    assert_eq!(
+        (&answered["kind"]["game"], &answered["from_self"], &answered["answered"]),
+        (&"Quake III".into(), &false.into(), &true.into())
+    );
+    assert_eq!((&unanswered["from_self"], &unanswered["answered"], &unanswered["count"]), (&true.into(), &false.into(), &3.into()));
+    assert_eq!((room["room"].as_str(), room["members"].as_array().map(Vec::len)), (Some("ROOM1"), Some(2)));
+}
+
+#[test]
+fn dhcp_is_followed_to_the_stage_at_which_it_stops() {
+    if !Requirements::party().and(&[Tool::Nft]).ready_or_skip() {
+        return;
+    }
+    let evening = Evening::new("stages");
+    let (_relay, gateway) = (evening.relay(), evening.gateway());
+    let (home, relay, venue) = (&evening.party.home, &evening.party.relay, &evening.party.gateway);
+    let client = evening.client(&[]);
+    eventually_says(&evening, home, "dhcp-stopped-at-tap");
+    client.sigterm();
+    client.exit_code(SOON).unwrap();
+    let says = |code: &str| {
+        let client = evening.client(&["--dhcp"]);
+        let report = eventually_says(&evening, home, code);
+        client.sigterm();
+        client.exit_code(SOON).unwrap();
+        assert_eq!(codes(&report), [code], "{report:#}");
+    };
+    let stopped_at = |host: &Namespace, hook: &str, rule: &str, code: &str| {
+        drop_packets(host, hook, rule);
+        says(code);
+        host.run(&["nft", &format!("delete table inet t_{hook}")]).unwrap();
+    };
+    stopped_at(relay, "input", &format!("ip saddr 10.99.0.30 {DHCP_INSIDE}"), "dhcp-stopped-at-relay");
+    stopped_at(venue, "input", &format!("ip saddr 10.99.0.1 {DHCP_INSIDE}"), "dhcp-stopped-at-gateway");
+    stopped_at(relay, "input", &format!("ip saddr 10.99.0.20 {DHCP_INSIDE}"), "dhcp-offer-stopped-at-relay");
+    stopped_at(home, "input", &format!("ip saddr 10.99.0.1 {DHCP_INSIDE}"), "dhcp-offer-stopped-at-tap");
+    evening.party.switch.port_up("dhcp", false).unwrap();
+    says("dhcp-server-silent");
+    evening.party.switch.port_up("dhcp", true).unwrap();
+    drop(gateway);
+    let client = evening.client(&["--dhcp"]);
+    eventually_says(&evening, home, "no-gateway-in-room");
+    drop(client);
+    let _gateway = evening.gateway();
+    let (_client, _) = evening.client_with_lease();
+    assert_eq!(codes(&examine(&evening, home)), [""; 0]);
+}
+
+#[test]
+fn two_gateways_on_one_lan_notice_each_other() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("two");
+    let (_relay, first) = (evening.relay(), evening.gateway());
+    let party = &evening.party;
+    let other = party.lab.namespace("gateway2").unwrap();
+    party.switch.plug(End::new(&other, LAN), "gateway2", Offloads::Off).unwrap();
+    party.internet.attach(&party.lab, &other, 21, &Uplink::default()).unwrap();
+    assert!(!first.lines().iter().any(|line| line.contains("two-gateways")), "alone so far");
+    let mut options = evening.join_options(&other);
+    *options.last_mut().unwrap() = "ROOM2".into();
+    let second = evening.program(&other, "lanparty-gateway").args(options).args(["--interface", LAN]);
+    let second = other.spawn(second).unwrap();
+    for gateway in [&first, &second] {
+        gateway.wait_for("two-gateways-on-one-lan: another lanparty gateway at", SOON).unwrap();
+    }
+    let report = eventually_says(&evening, &party.gateway, "two-gateways-on-one-lan");
+    let holders = report["facts"]["room"]["gateways_on_one_lan"].as_array().unwrap();
+    assert_eq!(holders.len(), 2, "{holders:?}");
+    // Members learn of it as well.
+    let _client = evening.client_with_lease();
+    eventually_says(&evening, &party.home, "two-gateways-on-one-lan");
+}
+
+#[test]
+fn a_machine_on_the_lan_with_a_members_address_is_named() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("double");
+    let _all = evening.all();
+    let pc = evening.party.pc(2);
+    assert!(!codes(&examine(&evening, &evening.party.home)).contains(&"duplicate-mac"));
+    pc.ip(&format!("link set {LAN} down address {}", evening.client_mac())).unwrap();
+    pc.ip(&format!("link set {LAN} up")).unwrap();
+    let _ = lanparty_lab::ping(pc, Party::pc_address(1), 1);
+    eventually_says(&evening, &evening.party.home, "duplicate-mac");
+    eventually_says(&evening, &evening.party.gateway, "duplicate-mac");
+}
+
+#[test]
+fn a_room_without_ipv6_says_so_on_every_member_at_once() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::with("ipv6", &PartyOptions { home: Uplink::wire("delay=2ms mtu=1300").unwrap(), ..PartyOptions::default() });
+    let (_relay, gateway) = (evening.relay(), evening.gateway());
+    let findings = |host: &Namespace| evening.status(host)["findings"].as_array().unwrap().clone();
+    assert!(findings(&evening.party.gateway).is_empty(), "alone, the gateway carries IPv6");
+    let client = evening.client(&[]);
+    for (program, host) in [(&client, &evening.party.home), (&gateway, &evening.party.gateway)] {
+        let line = program.wait_for("ipv6-needs-larger-path: this room carries no IPv6: its LAN MTU is", SOON).unwrap();
+        println!("{line}");
+        assert!(line.contains("raise the MTU of the small path to 13"), "{line}");
+        eventually("the status has it", || findings(host).iter().any(|f| f["code"] == "ipv6-needs-larger-path"));
+    }
+    let seen = findings(&evening.party.gateway)[0]["evidence"][0].as_str().unwrap().to_owned();
+    assert!(seen.contains("client peer 2"), "the gateway names whose path it is: {seen}");
+    drop(client);
+    eventually("the room carries IPv6 again", || findings(&evening.party.gateway).is_empty());
+}
