@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod healthy;
+mod pages;
 mod scenarios;
 
 use lanparty_doctor::{Code, Facts, RelayFacts, Report, RoomFacts, Severity, examine};
