@@ -69,15 +69,17 @@ pub struct Session<D> {
 impl<D: Device> Session<D> {
     /// Starts joining. Without success for `patience` the session fails; once joined it never gives up.
     #[must_use]
-    pub fn start(driver: MemberDriver<D>, dialer: Dialer, identity: Arc<Identity>, request: JoinRequest, patience: Duration) -> Self {
+    pub fn start(mut driver: MemberDriver<D>, dialer: Dialer, identity: Arc<Identity>, request: JoinRequest, patience: Duration) -> Self {
         let state = State::Waiting { until: Instant::now(), dialer };
         let patience_until = Some(Instant::now() + patience);
+        driver.set_wire(request.lan_up);
         Self { driver, state, identity, request, backoff: Backoff::default(), patience_until, last_fault: None, said: None }
     }
 
     /// What the next join says of the LAN's carrier; told at once while joined.
     pub async fn set_lan_state(&mut self, up: bool) {
         self.request.lan_up = up;
+        self.driver.set_wire(up);
         self.driver.tell(&Control::LanState { up }).await;
     }
 

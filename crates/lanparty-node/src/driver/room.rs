@@ -23,6 +23,8 @@ const INQUIRIES_MAX: usize = 4;
 /// address first, for up to three seconds.
 const QUESTION_PATIENCE: Duration = Duration::from_secs(1);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(4);
+/// A question that is younger than this may not have come through the room yet.
+const IN_FLIGHT: Duration = Duration::from_millis(200);
 /// What others saw of a question may seem older than the question itself by as much as clocks are read unevenly.
 const SLACK: Duration = Duration::from_millis(100);
 /// Searches without a name that are listed: the rest of a chatty LAN's broadcast says nothing more.
@@ -34,6 +36,8 @@ pub(super) struct Observed {
     watch: Watch,
     neighbours: Option<Neighbours>,
     inquiries: Vec<Inquiry>,
+    /// The device leads nowhere: what enters it is on no wire.
+    is_unplugged: bool,
     /// Findings that were logged and still hold.
     said: Vec<Code>,
 }
@@ -53,6 +57,9 @@ struct Inquiry {
 impl Observed {
     /// Frames at `point`.
     pub(super) fn look<'a>(&mut self, frames: impl IntoIterator<Item = &'a [u8]>, point: Point, now: Instant) {
+        if self.is_unplugged && point == Point::ToDevice {
+            return;
+        }
         for frame in frames {
             self.watch.look(frame, point, now);
         }
@@ -101,6 +108,11 @@ impl<D: Device> MemberDriver<D> {
     /// Makes this gateway notice others on its LAN.
     pub fn watch_lan(&mut self, neighbours: Neighbours) {
         self.observed.neighbours = Some(neighbours);
+    }
+
+    /// Whether the device's cable is connected.
+    pub(crate) const fn set_wire(&mut self, up: bool) {
+        self.observed.is_unplugged = !up;
     }
 
     /// What this gateway notices on its LAN.
@@ -230,14 +242,17 @@ fn members(c: &Connected) -> Vec<MemberFacts> {
 fn trace(watch: &Watch, own: MacAddr, inquiry: &Inquiry, now: Instant) -> DhcpTrace {
     let tap = watch.dhcp(own, now);
     let asking = watch.asking_for(own, now);
-    let since = asking.map_or(u64::MAX, |asking| u64::try_from((asking + SLACK).as_millis()).unwrap_or(u64::MAX));
-    let seen = |age: Option<u64>| age.filter(|age| *age <= since).map(|age_ms| Sighting::Seen { age_ms });
-    let judged = |age: Option<u64>, patience: Duration| {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let began = asking.map_or(u64::MAX, |asking| ms(asking + SLACK));
+    // The last question counts, unless it is still on its way.
+    let last = tap.question_in.filter(|age| asking.is_some() && *age >= ms(IN_FLIGHT)).map_or(began, |age| age + ms(QUESTION_PATIENCE));
+    let judged = |age: Option<u64>, since: u64, patience: Duration| {
+        let seen = age.filter(|age| *age <= since).map(|age_ms| Sighting::Seen { age_ms });
         let is_early = asking.is_some_and(|asking| asking < patience);
-        seen(age).or((!is_early).then_some(Sighting::NotSeen))
+        seen.or((!is_early).then_some(Sighting::NotSeen))
     };
-    let question = |age: Option<u64>| judged(age, QUESTION_PATIENCE);
-    let answer = |age: Option<u64>| judged(age, ANSWER_PATIENCE);
+    let question = |age: Option<u64>| judged(age, began.min(last), QUESTION_PATIENCE);
+    let answer = |age: Option<u64>| judged(age, began, ANSWER_PATIENCE);
     let (relay, gateway) = (inquiry.relay.as_ref(), inquiry.gateway.as_ref().map(|(_, dhcp)| dhcp));
     DhcpTrace {
         discover_at_tap: question(tap.question_in),
