@@ -118,6 +118,9 @@ fn dhcp_is_followed_to_the_stage_at_which_it_stops() {
     stopped_at(venue, "input", &format!("ip saddr 10.99.0.1 {DHCP_INSIDE}"), "dhcp-stopped-at-gateway");
     stopped_at(relay, "input", &format!("ip saddr 10.99.0.20 {DHCP_INSIDE}"), "dhcp-offer-stopped-at-relay");
     stopped_at(home, "input", &format!("ip saddr 10.99.0.1 {DHCP_INSIDE}"), "dhcp-offer-stopped-at-tap");
+    evening.party.switch.port_up("gateway", false).unwrap();
+    says("dhcp-stopped-at-wire");
+    evening.party.switch.port_up("gateway", true).unwrap();
     evening.party.switch.port_up("dhcp", false).unwrap();
     says("dhcp-server-silent");
     evening.party.switch.port_up("dhcp", true).unwrap();

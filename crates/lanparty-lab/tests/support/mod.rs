@@ -138,6 +138,11 @@ impl Evening {
         Members { relay, gateway, client, address }
     }
 
+    /// Where one of our programs is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.binaries.path(name).unwrap()
+    }
+
     /// Runs `lanparty` on a host to its end.
     pub(crate) fn lanparty(&self, host: &Namespace, words: &[&str]) -> Output {
         let lanparty = self.binaries.lanparty().unwrap();
