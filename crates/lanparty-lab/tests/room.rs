@@ -161,6 +161,35 @@ fn two_gateways_on_one_lan_notice_each_other() {
 }
 
 #[test]
+fn a_copied_identity_is_named_where_the_copy_joins() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("copy");
+    let _all = (evening.relay(), evening.gateway());
+    let (party, first) = (&evening.party, evening.client(&[]));
+    let friend = party.lab.namespace("friend").unwrap();
+    party.internet.attach(&party.lab, &friend, 31, &Uplink::default()).unwrap();
+    let state = |host: &Namespace| evening.dir(host).join("state");
+    std::fs::create_dir_all(state(&friend)).unwrap();
+    for file in std::fs::read_dir(state(&party.home)).unwrap().flatten() {
+        std::fs::copy(file.path(), state(&friend).join(file.file_name())).unwrap();
+    }
+    let copy = evening.program(&friend, "lanparty").named("copy").arg("client").args(evening.join_options(&friend));
+    let copy = friend.spawn(copy).unwrap();
+    copy.wait_for("duplicate-identity: a machine at 10.99.0.30", SOON).unwrap();
+    assert_eq!(first.exit_code(SOON).unwrap(), 4, "the first one is told and ends");
+    let report = eventually_says(&evening, &friend, "duplicate-identity");
+    assert!(!codes(&report).contains(&"duplicate-mac"), "{report:#}");
+    copy.sigterm();
+    copy.exit_code(SOON).unwrap();
+    // The same machine, started again, is no copy; nor is one that comes back after an outage.
+    let again = evening.client(&["--dhcp"]);
+    support::leased_address(&again, 0);
+    assert_eq!(codes(&examine(&evening, &party.home)), [""; 0]);
+}
+
+#[test]
 fn a_machine_on_the_lan_with_a_members_address_is_named() {
     if !ready() {
         return;

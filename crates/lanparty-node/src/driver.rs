@@ -108,7 +108,8 @@ impl<D: Device> MemberDriver<D> {
         let roster = Roster::new(self.role, mac, &joined.welcome);
         // The path may have moved since the hello; the next look tells the relay.
         let budget = joined.told_budget;
-        let Joined { link, control_in, control_out, .. } = joined;
+        let Joined { link, control_in, control_out, welcome, .. } = joined;
+        self.observed.join(welcome.replaced);
         let watch = PathWatch::new(&link);
         self.connected = Some(Connected { link, control_in, control_out, roster, budget, watch });
         self.say_findings();

@@ -91,6 +91,10 @@ pub struct Welcome {
     /// Largest datagram from the relay to the new member, as the relay found.
     #[serde(default)]
     pub budget_down: Option<DatagramBudget>,
+    /// Where the member was that had this identity until now, when this looks like another machine: it joined from another
+    /// address, and did not ask for its number back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<String>,
     /// Everybody else in the room.
     pub members: Vec<MemberInfo>,
 }

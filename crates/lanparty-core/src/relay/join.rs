@@ -38,7 +38,9 @@ impl Relay {
         let replaced = self.take_over(newcomer);
         let code = newcomer.hello.room.clone();
         let room = self.rooms.entry(code.clone()).or_insert_with(|| Room::new(code.clone(), allowed));
-        let wanted = replaced.or(newcomer.hello.resume);
+        let wanted = replaced.as_ref().map(|(id, _)| *id).or(newcomer.hello.resume);
+        let replaced =
+            replaced.map(|(_, remote)| remote).filter(|remote| newcomer.hello.resume.is_none() && is_elsewhere(remote, &newcomer.remote));
         let id = room.free_id(wanted);
         let shrunk = if room.is_empty() { None } else { room.sizes().admit(allowed) };
         let member = new_member(id, link, newcomer, &self.config, now);
@@ -47,7 +49,8 @@ impl Relay {
         room.insert(member);
         let limited_by = room.limited_by();
         let budget_down = Some(newcomer.budget);
-        let welcome = Welcome { version: PROTOCOL_VERSION, member: id, lan_mtu: room.lan_mtu(), limited_by, budget_down, members };
+        let welcome =
+            Welcome { version: PROTOCOL_VERSION, member: id, lan_mtu: room.lan_mtu(), limited_by, budget_down, replaced, members };
         self.outputs.push_back(RelayOutput::Send { link, message: Control::Welcome(welcome) });
         for to in room.others(id) {
             self.outputs.push_back(RelayOutput::Send { link: to, message: Control::MemberJoined { member: info.clone() } });
@@ -143,14 +146,14 @@ impl Relay {
         }
     }
 
-    /// Ends an older connection of the same identity in the same room. The number it had.
-    fn take_over(&mut self, newcomer: &Newcomer) -> Option<lanparty_proto::MemberId> {
+    /// Ends an older connection of the same identity in the same room. The number it had, and where it was.
+    fn take_over(&mut self, newcomer: &Newcomer) -> Option<(lanparty_proto::MemberId, String)> {
         let old = self.rooms.get(&newcomer.hello.room)?.by_identity(newcomer.identity)?;
-        let (id, link) = (old.id, old.link);
+        let (id, link, remote) = (old.id, old.link, old.remote.clone());
         let message = format!("this identity joined again from {}; only one of them can be in the room", newcomer.remote);
         self.outputs.push_back(RelayOutput::Refuse { link, code: Refusal::Replaced, message });
         self.leave(link, "joined again");
-        Some(id)
+        Some((id, remote))
     }
 
     fn refuse(&mut self, link: LinkId, newcomer: &Newcomer, code: Refusal, message: String, now: Instant) {
@@ -179,6 +182,12 @@ impl Relay {
             self.outputs.push_back(RelayOutput::Send { link: holder.link, message: Control::Notice { message } });
         }
     }
+}
+
+/// Whether two ends of connections, `ADDRESS:PORT`, are of different hosts as far as one can see.
+fn is_elsewhere(one: &str, other: &str) -> bool {
+    let host = |end: &str| end.rsplit_once(':').map(|(host, _)| host.to_owned());
+    host(one) != host(other)
 }
 
 fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, config: &RelayConfig, now: Instant) -> Member {

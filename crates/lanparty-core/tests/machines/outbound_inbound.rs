@@ -24,6 +24,7 @@ fn roster(own: u8) -> Roster {
     let role = all[usize::from(own) - 1].role;
     let members = all.into_iter().filter(|m| m.id.0 != u16::from(own)).collect();
     let welcome = Welcome {
+        replaced: None,
         version: PROTOCOL_VERSION,
         member: MemberId(u16::from(own)),
         lan_mtu: lan_mtu(1400),

@@ -38,6 +38,8 @@ pub(super) struct Observed {
     inquiries: Vec<Inquiry>,
     /// The device leads nowhere: what enters it is on no wire.
     is_unplugged: bool,
+    /// Where the machine is that had this identity before.
+    replaced: Option<String>,
     /// Findings that were logged and still hold.
     said: Vec<Code>,
 }
@@ -55,6 +57,16 @@ struct Inquiry {
 }
 
 impl Observed {
+    /// A room was joined; `replaced` says where another machine of this identity was in it.
+    pub(super) fn join(&mut self, replaced: Option<String>) {
+        if let Some(elsewhere) = &replaced {
+            warn!(
+                "duplicate-identity: a machine at {elsewhere} was in the room with this identity; start the copied one once with --new-identity"
+            );
+        }
+        self.replaced = replaced.or_else(|| self.replaced.take());
+    }
+
     /// Frames at `point`.
     pub(super) fn look<'a>(&mut self, frames: impl IntoIterator<Item = &'a [u8]>, point: Point, now: Instant) {
         if self.is_unplugged && point == Point::ToDevice {
@@ -185,7 +197,7 @@ impl<D: Device> MemberDriver<D> {
             members: Some(members(c)),
             gateways_on_one_lan: self.gateways_on_one_lan(inquiry, gateway, now),
             duplicate_macs: Some(self.duplicate_macs(inquiry, own.mac, own.id, now)),
-            duplicate_identities: None,
+            duplicate_identities: Some(self.duplicate_identities(own.mac)),
             dhcp: is_client.then(|| trace(&self.observed.watch, own.mac, inquiry, now)),
             discovery: Some(discovery(&self.observed.watch.searches(now), own.mac)),
         };
@@ -201,6 +213,14 @@ impl<D: Device> MemberDriver<D> {
         let own = gateway.or_else(|| self.roster().map(|r| r.own().id))?;
         let first = format!("gateway peer {own} of this room");
         Some(std::iter::once(first).chain(others.iter().map(|mac| format!("the gateway at {mac}"))).collect())
+    }
+
+    fn duplicate_identities(&self, own: MacAddr) -> Vec<Duplicate> {
+        let one = |elsewhere: &String| Duplicate {
+            what: format!("of the machine with MAC {own}"),
+            holders: vec!["this machine".to_owned(), format!("a machine at {elsewhere}")],
+        };
+        self.observed.replaced.iter().map(one).collect()
     }
 
     fn duplicate_macs(&self, inquiry: &Inquiry, own: MacAddr, id: MemberId, now: Instant) -> Vec<Duplicate> {
