@@ -1,10 +1,12 @@
 //! Joining a room: dial the relay, measure the path, say hello, be welcomed or refused with words.
 
+mod words;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use lanparty_proto::{Control, DatagramBudget, Hello, LAN_MTU_MIN, MacAddr, MemberId, PROTOCOL_VERSION, Refusal, Role, RoomCode, Welcome};
-use noq::{ConnectionError, TransportErrorCode};
+use lanparty_proto::{Control, DatagramBudget, Hello, LAN_MTU_MIN, MacAddr, MemberId, PROTOCOL_VERSION, Role, RoomCode, Welcome};
+use noq::ConnectionError;
 
 use crate::control::{self, ControlReader, ControlWriter};
 use crate::endpoint::dial_endpoint;
@@ -22,7 +24,6 @@ const SETTLE_MAX: Duration = Duration::from_millis(1500);
 const SETTLE_QUIET: Duration = Duration::from_millis(60);
 /// Time for a farewell to reach the relay.
 const CLOSE_LINGER: Duration = Duration::from_millis(200);
-const REACH_ADVICE: &str = "check that the relay runs, that --relay names it, and that no firewall blocks this UDP port";
 
 /// Why joining failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -151,7 +152,7 @@ impl Dialer {
             let cause = format!("the relay's name `{}` does not resolve: DNS does not answer", self.relay.host());
             (cause, "check the spelling of --relay and this machine's DNS")
         } else {
-            (does_not_answer(&self.relay), REACH_ADVICE)
+            (words::does_not_answer(&self.relay), words::REACH_ADVICE)
         };
         JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, advice))
     }
@@ -170,7 +171,7 @@ impl Dialer {
         let (link, remote) = self.connect(identity).await?;
         let joined = say_hello(&link, request).await;
         let (control_in, control_out, welcome, told_budget) = joined.inspect_err(|_| link.close("could not join"))?;
-        sizing::check(&link, self.sizing, &welcome).await.map_err(broke_off)?;
+        sizing::check(&link, self.sizing, &welcome).await.map_err(words::broke_off)?;
         Ok(Joined { link, control_in, control_out, welcome, remote, told_budget, told_lan_up: request.lan_up })
     }
 
@@ -208,9 +209,9 @@ impl Dialer {
                     self.probed = Some(self.too_small_for_quic(remote).await);
                 }
                 let known = self.probed.clone().flatten().map(JoinError::Unreachable);
-                Err(known.unwrap_or_else(|| self.explain(remote, &ConnectionError::TimedOut)))
+                Err(known.unwrap_or_else(|| words::handshake(&self.server_name, &self.trust, remote, &ConnectionError::TimedOut)))
             }
-            Err(e) => Err(self.explain(remote, &e)),
+            Err(e) => Err(words::handshake(&self.server_name, &self.trust, remote, &e)),
         }
     }
 
@@ -221,7 +222,7 @@ impl Dialer {
         let found = Survey { remote, ports, uplink }.size_up().await.ok()??;
         let needed = sizing::wire_mtu_min(remote);
         let carried = u32::from(found.passed?) + needed - u32::from(sizing::UDP_PAYLOAD_BASE);
-        (carried < needed).then(|| too_small("the path there", carried, needed, remote))
+        (carried < needed).then(|| words::too_small("the path there", carried, needed, remote))
     }
 
     /// An uplink that cannot send QUIC's smallest packets would only look like a relay that does not answer.
@@ -229,7 +230,7 @@ impl Dialer {
         let uplink = self.endpoints.iter().find(|d| d.is_ipv6 == remote.is_ipv6()).and_then(|d| d.uplink.as_deref());
         let needed = sizing::wire_mtu_min(remote);
         match uplink.and_then(|name| lanparty_nic::interface_facts(name).ok()).filter(|f| f.exists && f.mtu < needed) {
-            Some(facts) => Err(JoinError::Unreachable(too_small(&format!("the uplink {}", facts.name), facts.mtu, needed, remote))),
+            Some(facts) => Err(JoinError::Unreachable(words::too_small(&format!("the uplink {}", facts.name), facts.mtu, needed, remote))),
             None => Ok(()),
         }
     }
@@ -252,69 +253,6 @@ impl Dialer {
         self.endpoints.push(DialEndpoint { is_ipv6, uplink, endpoint: endpoint.clone() });
         Ok(endpoint)
     }
-
-    /// What went wrong in the handshake, and what to do.
-    fn explain(&self, remote: SocketAddr, error: &ConnectionError) -> JoinError {
-        let text = error.to_string();
-        let name = &self.server_name;
-        let final_ = |code, cause: String, advice: &str| JoinError::Final(Fault::new(code, cause, advice));
-        if text.contains("NotValidForName") || text.contains("not valid for name") {
-            let cause = format!("the relay at {remote} has a certificate for another name than `{name}`");
-            return final_(
-                ExitCode::Configuration,
-                cause,
-                "set --server-name to the name in the certificate; a development certificate is for lanparty-relay.local",
-            );
-        }
-        if text.contains("CaUsedAsEndEntity") {
-            let cause = format!("the relay at {remote} uses a certificate authority's certificate as its own");
-            return final_(
-                ExitCode::Configuration,
-                cause,
-                "issue the relay's certificate with CA:FALSE (openssl: -addext basicConstraints=critical,CA:FALSE)",
-            );
-        }
-        if text.contains("UnknownIssuer") || text.contains("BadSignature") || text.contains("invalid peer certificate") {
-            let cause = format!("the relay at {remote} has a certificate that {} does not vouch for ({text})", self.trust.source());
-            return final_(
-                ExitCode::Configuration,
-                cause,
-                "copy relay-cert.der anew from the relay's --dev-cert-der-out, and check that this is the relay you mean",
-            );
-        }
-        if has_no_common_protocol(error) {
-            let cause = format!("the server at {remote} speaks no lanparty protocol that this version knows ({text})");
-            return final_(ExitCode::Refused, cause, "install the same lanparty version on both, and check the port");
-        }
-        let cause = match error {
-            ConnectionError::TimedOut => does_not_answer(&remote),
-            _ => format!("no connection to the relay at {remote}: {text}"),
-        };
-        JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, REACH_ADVICE))
-    }
-}
-
-/// QUIC does not work over a path this small (RFC 9000 §14); a stream would.
-fn too_small(what: &str, carried: u32, needed: u32, remote: SocketAddr) -> Fault {
-    let cause = format!("{what} carries IP packets of {carried} bytes at most, and QUIC needs {needed} to reach the relay at {remote}");
-    let advice = "use another uplink, or raise the MTU of whatever is in between (a tunnel, PPP, WSL's eth0); lanparty has no transport for smaller paths yet";
-    Fault::new(ExitCode::Unexpected, cause, advice)
-}
-
-fn does_not_answer(relay: &dyn std::fmt::Display) -> String {
-    format!("the relay at {relay} does not answer (UDP)")
-}
-
-/// No common version of QUIC, or of what is spoken over it: the TLS alert says so, whichever side raised it (RFC 7301 §3.2).
-fn has_no_common_protocol(error: &ConnectionError) -> bool {
-    const NO_APPLICATION_PROTOCOL: u8 = 120;
-    let alert = TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL);
-    match error {
-        ConnectionError::VersionMismatch => true,
-        ConnectionError::TransportError(error) => error.code == alert,
-        ConnectionError::ConnectionClosed(close) => close.error_code == alert,
-        _ => false,
-    }
 }
 
 /// Waits until path MTU discovery has an answer, so that a newcomer does not shrink the room for its first second.
@@ -334,12 +272,6 @@ pub(crate) async fn settled_budget(link: &Link) -> DatagramBudget {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn broke_off(ended: LinkEnded) -> JoinError {
-    let cause = format!("the relay broke off while joining: {ended}");
-    JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, "look at the relay's log"))
-}
-
 async fn say_hello(link: &Link, request: &JoinRequest) -> Result<(ControlReader, ControlWriter, Welcome, DatagramBudget), JoinError> {
     let budget = settled_budget(link).await;
     if budget.lan_mtu().is_none() {
@@ -347,7 +279,7 @@ async fn say_hello(link: &Link, request: &JoinRequest) -> Result<(ControlReader,
             format!("the path to the relay takes datagrams of {budget} bytes only; an Ethernet of {LAN_MTU_MIN} bytes does not fit");
         return Err(JoinError::Final(Fault::new(ExitCode::Unexpected, cause, "use another uplink")));
     }
-    let (mut control_in, mut control_out) = control::open(link.connection()).await.map_err(broke_off)?;
+    let (mut control_in, mut control_out) = control::open(link.connection()).await.map_err(words::broke_off)?;
     let hello = Hello {
         version: PROTOCOL_VERSION,
         role: request.role,
@@ -358,23 +290,17 @@ async fn say_hello(link: &Link, request: &JoinRequest) -> Result<(ControlReader,
         lan_up: request.lan_up,
         resume: request.resume,
     };
-    control_out.send(&Control::Hello(hello)).await.map_err(broke_off)?;
+    control_out.send(&Control::Hello(hello)).await.map_err(words::broke_off)?;
     loop {
         let answer = tokio::time::timeout(WELCOME_TIMEOUT, control_in.next()).await;
-        match answer.unwrap_or_else(|_| Err(LinkEnded { reason: "no answer to the hello".into(), by_peer: false })).map_err(broke_off)? {
+        match answer
+            .unwrap_or_else(|_| Err(LinkEnded { reason: "no answer to the hello".into(), by_peer: false }))
+            .map_err(words::broke_off)?
+        {
             Control::Welcome(welcome) => return Ok((control_in, control_out, welcome, budget)),
-            Control::Refused { code, message } => return Err(refused(code, &message)),
+            Control::Refused { code, message } => return Err(words::refused(code, &message)),
             _ => {}
         }
-    }
-}
-
-/// A refusal in the relay's words. Some pass with time.
-fn refused(code: Refusal, message: &str) -> JoinError {
-    let fault = Fault::new(ExitCode::Refused, format!("the relay refused ({code:?}): {message}"), "");
-    match code {
-        Refusal::TooManyJoins => JoinError::Unreachable(fault),
-        _ => JoinError::Final(fault),
     }
 }
 

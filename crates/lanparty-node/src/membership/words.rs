@@ -1,0 +1,88 @@
+//! Why joining failed, in words: the cause, the next step, and whether it makes sense to try again.
+
+use std::net::SocketAddr;
+
+use lanparty_proto::Refusal;
+use noq::{ConnectionError, TransportErrorCode};
+
+use super::JoinError;
+use crate::{ExitCode, Fault, LinkEnded, RelayTrust};
+
+pub(super) const REACH_ADVICE: &str = "check that the relay runs, that --relay names it, and that no firewall blocks this UDP port";
+
+/// What went wrong in the handshake, and what to do.
+pub(super) fn handshake(name: &str, trust: &RelayTrust, remote: SocketAddr, error: &ConnectionError) -> JoinError {
+    let text = error.to_string();
+    let final_ = |code, cause: String, advice: &str| JoinError::Final(Fault::new(code, cause, advice));
+    if text.contains("NotValidForName") || text.contains("not valid for name") {
+        let cause = format!("the relay at {remote} has a certificate for another name than `{name}`");
+        return final_(
+            ExitCode::Configuration,
+            cause,
+            "set --server-name to the name in the certificate; a development certificate is for lanparty-relay.local",
+        );
+    }
+    if text.contains("CaUsedAsEndEntity") {
+        let cause = format!("the relay at {remote} uses a certificate authority's certificate as its own");
+        return final_(
+            ExitCode::Configuration,
+            cause,
+            "issue the relay's certificate with CA:FALSE (openssl: -addext basicConstraints=critical,CA:FALSE)",
+        );
+    }
+    if text.contains("UnknownIssuer") || text.contains("BadSignature") || text.contains("invalid peer certificate") {
+        let cause = format!("the relay at {remote} has a certificate that {} does not vouch for ({text})", trust.source());
+        return final_(
+            ExitCode::Configuration,
+            cause,
+            "copy relay-cert.der anew from the relay's --dev-cert-der-out, and check that this is the relay you mean",
+        );
+    }
+    if has_no_common_protocol(error) {
+        let cause = format!("the server at {remote} speaks no lanparty protocol that this version knows ({text})");
+        return final_(ExitCode::Refused, cause, "install the same lanparty version on both, and check the port");
+    }
+    let cause = match error {
+        ConnectionError::TimedOut => does_not_answer(&remote),
+        _ => format!("no connection to the relay at {remote}: {text}"),
+    };
+    JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, REACH_ADVICE))
+}
+
+/// QUIC does not work over a path this small (RFC 9000 §14); a stream would.
+pub(super) fn too_small(what: &str, carried: u32, needed: u32, remote: SocketAddr) -> Fault {
+    let cause = format!("{what} carries IP packets of {carried} bytes at most, and QUIC needs {needed} to reach the relay at {remote}");
+    let advice = "use another uplink, or raise the MTU of whatever is in between (a tunnel, PPP, WSL's eth0); lanparty has no transport for smaller paths yet";
+    Fault::new(ExitCode::Unexpected, cause, advice)
+}
+
+pub(super) fn does_not_answer(relay: &dyn std::fmt::Display) -> String {
+    format!("the relay at {relay} does not answer (UDP)")
+}
+
+/// No common version of QUIC, or of what is spoken over it: the TLS alert says so, whichever side raised it (RFC 7301 §3.2).
+fn has_no_common_protocol(error: &ConnectionError) -> bool {
+    const NO_APPLICATION_PROTOCOL: u8 = 120;
+    let alert = TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL);
+    match error {
+        ConnectionError::VersionMismatch => true,
+        ConnectionError::TransportError(error) => error.code == alert,
+        ConnectionError::ConnectionClosed(close) => close.error_code == alert,
+        _ => false,
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(super) fn broke_off(ended: LinkEnded) -> JoinError {
+    let cause = format!("the relay broke off while joining: {ended}");
+    JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, "look at the relay's log"))
+}
+
+/// A refusal in the relay's words. Some pass with time.
+pub(super) fn refused(code: Refusal, message: &str) -> JoinError {
+    let fault = Fault::new(ExitCode::Refused, format!("the relay refused ({code:?}): {message}"), "");
+    match code {
+        Refusal::TooManyJoins => JoinError::Unreachable(fault),
+        _ => JoinError::Final(fault),
+    }
+}
