@@ -38,6 +38,8 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     if let Err(why) = &lab {
         say(&format!("==> without the lab: {why}"));
     }
+    // A test reads the dependency tree of every platform, and a build brings the crates of this one only.
+    step(&mut cargo(&["fetch", "--locked"]))?;
     // The lab runs the real programs, which it finds next to the tests. In one build with the tests, as cargo would choose other
     // features for the programs alone, and compile half of the dependencies twice.
     step(&mut cargo(&["build", "--workspace", "--bins", "--tests"]))?;
