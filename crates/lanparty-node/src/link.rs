@@ -1,8 +1,8 @@
 //! A link: one QUIC connection, as something that takes and gives datagrams in batches.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,9 @@ use rustls::pki_types::CertificateDer;
 use crate::endpoint::UDP_PAYLOAD_MAX;
 use crate::sizing::PACKET_OVERHEAD;
 use crate::tls::identity_of;
+use packing::Packing;
+
+mod packing;
 
 /// A link that was silent for three heartbeats is dead.
 pub const LINK_DEAD_AFTER: Duration = Duration::from_secs(3);
@@ -70,11 +73,12 @@ pub struct Link {
     handed_over: Arc<AtomicU64>,
     /// Datagrams the stack gave up in silence because the path shrank under them.
     discarded: Arc<AtomicU64>,
+    packing: Arc<Mutex<Packing>>,
 }
 
 impl Link {
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, budget_max: None, handed_over: Arc::default(), discarded: Arc::default() }
+        Self { connection, budget_max: None, handed_over: Arc::default(), discarded: Arc::default(), packing: Arc::default() }
     }
 
     /// A link over an accepted connection, and whose it is. An error when the peer proved no identity.
@@ -160,8 +164,9 @@ impl Link {
         }
     }
 
-    /// Stations 4 and 8, send: hands over as many datagrams of the front of `datagrams` as the stack takes without dropping older ones.
-    /// Datagrams above the path's budget must have been sorted out before.
+    /// Stations 4 and 8, send: hands over as many datagrams of the front of `datagrams` as the stack takes without dropping older ones,
+    /// and without putting a small one where a smaller path would lose it. Datagrams above the path's budget must have been sorted
+    /// out before.
     ///
     /// # Errors
     /// When the connection ended.
@@ -176,6 +181,7 @@ impl Link {
                 ok
             })
             .count();
+        let fits = self.packing().admit(datagrams.get(..fits).unwrap_or_default(), self.found_budget().0.into());
         let Some(front) = datagrams.get(..fits).filter(|f| !f.is_empty()) else { return Ok(SendOutcome::default()) };
         let refused = match self.connection.send_many_datagrams(front) {
             Ok(_) => vec![],
@@ -197,8 +203,15 @@ impl Link {
     /// # Errors
     /// When the connection ended.
     pub async fn send_some(&self, queue: &mut VecDeque<Bytes>) -> Result<SendOutcome, LinkEnded> {
+        if queue.is_empty() {
+            return Ok(SendOutcome::default());
+        }
+        // The stack sends what it has while others run, unless the path takes no more; then there is nothing to wait for.
+        tokio::task::yield_now().await;
         let Some(first) = queue.front() else { return Ok(SendOutcome::default()) };
         let waited = self.connection.send_datagram_wait(first.clone()).await;
+        self.buffer_space();
+        self.packing().force(first, self.found_budget().0.into());
         let first = queue.pop_front();
         let refused_first = match waited {
             Ok(()) => {
@@ -232,10 +245,16 @@ impl Link {
             // Nothing is queued, so what was handed over and not sent is gone.
             self.handed_over.store(sent, Ordering::Relaxed);
             self.discarded.fetch_add(queued, Ordering::Relaxed);
+            *self.packing() = Packing::default();
             return DATAGRAM_BUFFER_LEN;
         }
         let overhead = usize::try_from(queued).unwrap_or(usize::MAX).saturating_mul(DATAGRAM_OVERHEAD);
         DATAGRAM_BUFFER_LEN.saturating_sub(payload).saturating_sub(overhead)
+    }
+
+    fn packing(&self) -> MutexGuard<'_, Packing> {
+        // Whole after every call.
+        self.packing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the connection with words for the other side.

@@ -92,8 +92,8 @@ pub struct Dialer {
     endpoints: Vec<DialEndpoint>,
     /// Whether it waits for DNS now.
     resolving: bool,
-    /// What probing the path's size without QUIC said, where it was needed: once is enough, and a relay that restarts must not
-    /// wait for it.
+    /// What probing the path's size without QUIC said, where it was needed: once in an outage is enough, and a relay that restarts
+    /// must not wait for it.
     probed: Option<Option<Fault>>,
 }
 
@@ -203,7 +203,11 @@ impl Dialer {
         self.large_enough(remote)?;
         let outcome = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await;
         match outcome.unwrap_or(Err(ConnectionError::TimedOut)) {
-            Ok(connection) => Ok(Link::new(connection).limited_to(self.sizing.budget_max)),
+            Ok(connection) => {
+                // The next outage may have another cause.
+                self.probed = None;
+                Ok(Link::new(connection).limited_to(self.sizing.budget_max))
+            }
             Err(ConnectionError::TimedOut) => {
                 if self.probed.is_none() {
                     self.probed = Some(self.too_small_for_quic(remote).await);
