@@ -2,13 +2,17 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "in a test a panic is the report, and what was measured is printed")]
 
+#[path = "support/injector.rs"]
+mod injector;
 mod support;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
-use lanparty_lab::{Narrow, Party, Probe, ProbeReport, Requirements, Routers, Tool, transfer};
+use injector::Injector;
+use lanparty_lab::{Narrow, Party, Probe, ProbeReport, Requirements, Routers, Tool, WAN, transfer};
+use lanparty_proto::Checksum;
 use support::conservation::assert_conserved;
 use support::flow::Echo;
 use support::outage::without_arp;
@@ -125,4 +129,117 @@ fn a_download_lives_on_over_a_wire_that_shrinks_in_silence() {
     println!("F18 {DOWNLOAD_LEN} bytes over the shrink, bit by bit, in {took:?}");
     eventually("the room follows", || evening.status(home)["lan_mtu"].as_u64() < Some(1200));
     assert_conserved(&evening, false);
+}
+
+/// The last router before the home, or who says that it is.
+const LIAR: (&str, &str) = ("10.99.0.254", "fd99::fe");
+/// What it claims to be able to carry: below everything, and not even a size.
+const LIES: [u32; 3] = [68, 0, 1280];
+
+/// A packet too big that a liar sends about a packet from `from` to `to`: ICMP type 3 code 4 (RFC 1191), ICMPv6 type 2 (RFC 4443 §3.2).
+fn forged_too_big(from: SocketAddr, to: SocketAddr, mtu: u32) -> Vec<u8> {
+    let udp = [&from.port().to_be_bytes()[..], &to.port().to_be_bytes(), &1452u16.to_be_bytes(), &[0, 0]].concat();
+    match (from.ip(), to.ip()) {
+        (IpAddr::V4(victim), IpAddr::V4(relay)) => {
+            let quoted = [&ipv4_header(17, 1472, victim, relay)[..], &udp].concat();
+            let body = with_checksum([&[3, 4, 0, 0][..], &mtu.to_be_bytes(), &quoted].concat(), &[]);
+            [&ipv4_header(1, 20 + body.len(), LIAR.0.parse().unwrap(), victim)[..], &body].concat()
+        }
+        (IpAddr::V6(victim), IpAddr::V6(relay)) => {
+            let liar: std::net::Ipv6Addr = LIAR.1.parse().unwrap();
+            let header = |next: u8, len: usize, from: &[u8; 16], to: &[u8; 16]| {
+                let len = u16::try_from(len).unwrap().to_be_bytes();
+                [&[0x60, 0, 0, 0, len[0], len[1], next, 64][..], from, to].concat()
+            };
+            let quoted = [header(17, 1452, &victim.octets(), &relay.octets()), udp].concat();
+            let body = [&[2, 0, 0, 0][..], &mtu.to_be_bytes(), &quoted].concat();
+            let pseudo = [&liar.octets()[..], &victim.octets(), &u32::try_from(body.len()).unwrap().to_be_bytes(), &[0, 0, 0, 58]].concat();
+            let body = with_checksum(body, &pseudo);
+            [header(58, body.len(), &liar.octets(), &victim.octets()), body].concat()
+        }
+        _ => unreachable!("both ends have one address family"),
+    }
+}
+
+fn ipv4_header(protocol: u8, len: usize, from: Ipv4Addr, to: Ipv4Addr) -> [u8; 20] {
+    let len = u16::try_from(len).unwrap().to_be_bytes();
+    let mut header = [0x45, 0, len[0], len[1], 0, 7, 0x40, 0, 64, protocol, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    header[12..16].copy_from_slice(&from.octets());
+    header[16..20].copy_from_slice(&to.octets());
+    let sum = Checksum::default().with(&header).field();
+    header[10..12].copy_from_slice(&sum);
+    header
+}
+
+fn with_checksum(mut icmp: Vec<u8>, pseudo: &[u8]) -> Vec<u8> {
+    let sum = Checksum::default().with(pseudo).with(&icmp).field();
+    icmp[2..4].copy_from_slice(&sum);
+    icmp
+}
+
+/// Tells `victim`, at port `port` of the internet's switch, every lie about its packets to `to`.
+fn lie(evening: &Evening, port: &str, victim: (&lanparty_lab::Namespace, SocketAddr), to: SocketAddr) {
+    let internet = evening.party.internet.switch().host();
+    let (host, from) = victim;
+    let mac: lanparty_proto::MacAddr = host.mac(WAN).unwrap().parse().unwrap();
+    let ethertype = if from.is_ipv4() { [0x08, 0x00] } else { [0x86, 0xdd] };
+    let mut injector = Injector::plug(internet, port);
+    for mtu in LIES {
+        let frame = [&mac.0[..], &[2, 0, 0, 0, 0, 0xfe], &ethertype, &forged_too_big(from, to, mtu)].concat();
+        assert!(injector.send(&frame));
+    }
+}
+
+/// The route's MTU as a host's kernel has it, when it differs from the interface's.
+fn route_mtu(host: &lanparty_lab::Namespace, to: IpAddr) -> Option<u32> {
+    let route = host.ip(&format!("route get {to}")).unwrap().stdout;
+    // `mtu lock 552` where it is below what the kernel takes for possible.
+    route.split_whitespace().skip_while(|word| *word != "mtu").skip(1).find_map(|word| word.parse().ok())
+}
+
+/// Whoever believes a forged packet too big has a room of 1,197 bytes or less; nobody here does, in either direction.
+fn a_liar_changes_nothing(name: &str, relay: SocketAddr, home: &str) {
+    if !Requirements::party().ready_or_skip() {
+        return;
+    }
+    let evening = Evening::new(name);
+    let party = &evening.party;
+    if relay.is_ipv6() {
+        party.relay.ip(&format!("addr add {}/64 dev {WAN} nodad", relay.ip())).unwrap();
+        party.home.ip(&format!("addr add {home}/64 dev {WAN} nodad")).unwrap();
+    }
+    let _relay = evening.relay_with(&["--listen", "[::]:8443"]);
+    let _gateway = evening.gateway();
+    let client = evening.client_of(&relay.to_string(), &["--dhcp"]);
+    let address = support::leased_address(&client, 0);
+    let before = evening.status(&party.home)["lan_mtu"].as_u64().unwrap();
+    let members = evening.status(&party.relay)["rooms"][0]["members"].clone();
+    let row = members.as_array().unwrap().iter().find(|m| m["role"] == "Client").unwrap();
+    let victim: SocketAddr = row["remote"].as_str().unwrap().parse().unwrap();
+    lie(&evening, "to-30", (&party.home, victim), relay);
+    lie(&evening, "to-1", (&party.relay, relay), victim);
+    // Their kernels did hear it: the lie was well told.
+    assert!(route_mtu(&party.home, relay.ip()).is_some_and(|mtu| mtu <= 1280), "home: {:?}", route_mtu(&party.home, relay.ip()));
+    assert!(route_mtu(&party.relay, victim.ip()).is_some_and(|mtu| mtu <= 1280), "relay: {:?}", route_mtu(&party.relay, victim.ip()));
+    // Longer than a smaller path takes to change the room, with packets of every size under way.
+    let probe = Probe { payload: usize::try_from(before).unwrap() - 28, duration: Duration::from_secs(6), ..Probe::default() };
+    let (pc, player) = (party.pc(1), &party.home);
+    let (up, down) = thread::scope(|scope| {
+        let up = scope.spawn(|| probe.run(player, pc, Party::pc_address(1)).unwrap());
+        (probe.run(pc, player, address).unwrap(), up.join().unwrap())
+    });
+    println!("{name}: {} of {} and {} of {} full-size packets came", up.received(), up.sent, down.received(), down.sent);
+    assert_eq!((up.received(), down.received()), (up.sent, down.sent));
+    let after = evening.status(&party.home);
+    assert_eq!((after["lan_mtu"].as_u64(), after["frames"]["ladder"]["too_big_v4"].as_u64()), (Some(before), Some(0)));
+}
+
+#[test]
+fn a_forged_packet_too_big_shrinks_nothing() {
+    a_liar_changes_nothing("c11", "10.99.0.1:8443".parse().unwrap(), "10.99.0.30");
+}
+
+#[test]
+fn a_forged_packet_too_big_of_ipv6_shrinks_nothing() {
+    a_liar_changes_nothing("c11-v6", "[fd99::1]:8443".parse().unwrap(), "fd99::30");
 }

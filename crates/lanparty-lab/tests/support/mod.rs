@@ -116,6 +116,16 @@ impl Evening {
         host.spawn(client).unwrap()
     }
 
+    /// A client whose TAP is up, and which knows the relay by another address.
+    pub(crate) fn client_of(&self, relay: &str, more: &[&str]) -> Proc {
+        let host = &self.party.home;
+        let options = self.join_options(host).into_iter().map(|option| if option == RELAY { relay.to_owned() } else { option });
+        let client = self.program(host, "lanparty").named("client").arg("client").args(options).args(more);
+        let client = host.spawn(client).unwrap();
+        client.wait_for("TAP is up", SOON).unwrap();
+        client
+    }
+
     /// A client whose TAP is up.
     pub(crate) fn client(&self, more: &[&str]) -> Proc {
         let client = self.start_client(more);
