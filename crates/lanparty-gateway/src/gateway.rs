@@ -10,11 +10,11 @@ use lanparty_node::{
     Ask, AsyncDevice, Dialer, ExitCode, Fault, Identity, JoinRequest, MemberDriver, Session, SessionEvent, StateDir, StateFile,
     StatusRequest, StatusSocket, shutdown_requested, software, start_logging,
 };
-use lanparty_proto::{Control, GatewaySign, MacAddr, MemberInfo, Role};
+use lanparty_proto::{Control, GatewaySign, LanMtu, MacAddr, MemberInfo, Role};
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
-use crate::lan::LanState;
+use crate::lan::{Lan, LanState};
 use crate::{GatewayArgs, lan};
 
 /// How often the LAN's cable is looked at.
@@ -25,9 +25,10 @@ const IDENTITY_FILE: &str = "lanparty-gateway-identity.json";
 ///
 /// # Errors
 /// A [`Fault`] in words for the operator.
-pub async fn run(args: GatewayArgs) -> Result<(), Fault> {
+pub async fn run(mut args: GatewayArgs) -> Result<(), Fault> {
     start_logging(args.member.log_format);
-    let mac = lan::check(&args.interface)?;
+    let Lan { mac, mtu_max } = lan::check(&args.interface)?;
+    args.member.mtu = ask_no_more_than(mtu_max, &args);
     let _underlay = args.member.ready_underlay().await?;
     let dialer = args.member.dialer()?;
     let (identity, identity_file) = load_identity(&args)?;
@@ -39,6 +40,14 @@ pub async fn run(args: GatewayArgs) -> Result<(), Fault> {
     let outcome = gateway.serve(&mut status).await;
     gateway.session.end("the gateway is ending").await;
     outcome
+}
+
+/// What a LAN does not carry, no member should send into it: the interface's MTU caps the room as `--mtu` does.
+fn ask_no_more_than(mtu_max: Option<LanMtu>, args: &GatewayArgs) -> Option<LanMtu> {
+    let Some(max) = mtu_max.filter(|max| args.member.mtu.is_none_or(|asked| asked > *max)) else { return args.member.mtu };
+    let interface = &args.interface;
+    warn!(%interface, "{interface} carries packets of {max} bytes only (its MTU), so the room is asked to carry no larger ones; those of the LAN's own hosts that are larger may not reach it");
+    Some(max)
 }
 
 fn load_identity(args: &GatewayArgs) -> Result<(Identity, StateFile), Fault> {
@@ -61,6 +70,8 @@ struct Gateway {
     sign_due: Instant,
     mac: MacAddr,
     lan: LanState,
+    /// The interface's MTU, as it was seen last.
+    carries: Option<u32>,
 }
 
 impl Gateway {
@@ -89,7 +100,8 @@ impl Gateway {
         }
         driver.watch_lan(Neighbours::new(sign_of(&identity)));
         let session = Session::start(driver, dialer, Arc::new(identity), request, args.member.patience());
-        Ok(Self { args, session, identity_file, announcer: Announcer::default(), sign_due: Instant::now(), mac, lan })
+        let carries = lan::mtu(&args.interface);
+        Ok(Self { args, session, identity_file, announcer: Announcer::default(), sign_due: Instant::now(), mac, lan, carries })
     }
 
     async fn serve(&mut self, status: &mut StatusSocket) -> Result<(), Fault> {
@@ -165,7 +177,9 @@ impl Gateway {
             let frame = Bytes::from(announcement.frame());
             let (peer_id, mac, reason) = (announcement.member, announcement.mac, announcement.reason.as_str());
             match device.send(&[frame]) {
-                Ok(0) => info!(interface = %self.args.interface, %peer_id, %mac, %reason, "gateway CAM refresh"),
+                Ok(written) if written.left == 0 && written.unsent.is_empty() => {
+                    info!(interface = %self.args.interface, %peer_id, %mac, %reason, "gateway CAM refresh")
+                }
                 Ok(_) => warn!(interface = %self.args.interface, %peer_id, %mac, "gateway CAM refresh not sent: the interface is busy"),
                 Err(e) => debug!(interface = %self.args.interface, %peer_id, "gateway CAM refresh not sent: {e}"),
             }
@@ -195,8 +209,23 @@ impl Gateway {
         if lan != self.lan {
             self.lan_changed(lan).await;
         }
+        self.look_at_mtu();
         if self.identity_file.retry() && self.identity_file.unsaved().is_none() {
             info!("the identity is saved now");
+        }
+    }
+
+    /// Says when the interface came to carry less than the room: who joined has promised more.
+    fn look_at_mtu(&mut self) {
+        let carries = lan::mtu(&self.args.interface);
+        if carries == self.carries {
+            return;
+        }
+        self.carries = carries;
+        let room = self.session.roster().map(|roster| roster.lan_mtu().bytes());
+        if let Some((mtu, room)) = carries.zip(room).filter(|(mtu, room)| *mtu < u32::from(*room)) {
+            let interface = &self.args.interface;
+            warn!(%interface, "{interface} carries packets of {mtu} bytes only now (its MTU), and the room promises {room}: larger ones toward the LAN are dropped as DeviceError; start the gateway again, and the room follows");
         }
     }
 

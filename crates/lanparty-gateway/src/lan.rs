@@ -2,7 +2,7 @@
 
 use lanparty_nic::{FactsError, LinkState, PacketError, PacketSocket, check_lan_interface, interface_facts, list_interfaces};
 use lanparty_node::{AsyncDevice, ExitCode, Fault};
-use lanparty_proto::MacAddr;
+use lanparty_proto::{LAN_MTU_MAX, LAN_MTU_MIN, LanMtu, MacAddr};
 
 /// What is known of the LAN's cable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,15 +25,34 @@ impl LanState {
     }
 }
 
-/// The interface's MAC address, or why it cannot be the LAN's.
-pub(crate) fn check(interface: &str) -> Result<MacAddr, Fault> {
+/// What the interface's own settings say of the LAN.
+pub(crate) struct Lan {
+    pub(crate) mac: MacAddr,
+    /// The largest IP packet that the interface carries, when that is less than an ordinary LAN's.
+    pub(crate) mtu_max: Option<LanMtu>,
+}
+
+/// Looks at the interface, or says why it cannot be the LAN's.
+pub(crate) fn check(interface: &str) -> Result<Lan, Fault> {
     let failed = |e: FactsError| Fault::new(ExitCode::Unexpected, format!("cannot look at the interfaces: {e}"), "");
     let facts = interface_facts(interface).map_err(failed)?;
     let all = list_interfaces().map_err(failed)?;
     check_lan_interface(&facts, &all).map_err(|unfit| Fault::new(ExitCode::Configuration, unfit.to_string(), ""))?;
-    facts
-        .mac
-        .ok_or_else(|| Fault::new(ExitCode::Configuration, format!("{interface} has no MAC address"), "choose a wired Ethernet interface"))
+    let unusable = |cause, advice| Fault::new(ExitCode::Configuration, cause, advice);
+    let mac = facts.mac.ok_or_else(|| unusable(format!("{interface} has no MAC address"), "choose a wired Ethernet interface"))?;
+    let mtu_max = match facts.mtu {
+        mtu if mtu >= u32::from(LAN_MTU_MAX) => None,
+        mtu => Some(u16::try_from(mtu).ok().and_then(LanMtu::new).ok_or_else(|| {
+            let cause = format!("{interface} carries packets of {mtu} bytes only (its MTU); a LAN needs {LAN_MTU_MIN}");
+            unusable(cause, "raise it: ip link set dev INTERFACE mtu 1500")
+        })?),
+    };
+    Ok(Lan { mac, mtu_max })
+}
+
+/// The largest IP packet that the interface carries now.
+pub(crate) fn mtu(interface: &str) -> Option<u32> {
+    interface_facts(interface).ok().filter(|facts| facts.exists).map(|facts| facts.mtu)
 }
 
 /// Opens the interface for every frame on it.

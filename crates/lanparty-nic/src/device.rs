@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use bytes::Bytes;
-use lanparty_proto::FrameBatch;
+use lanparty_proto::{DropReason, FrameBatch};
 
 /// Bytes after which [`Device::recv_batch`] stops asking for more: one super-frame, so that a batch stays within the
 /// arena of a [`FrameBatch`] and a busy device cannot keep its reader from the network.
@@ -29,11 +29,17 @@ pub trait Device: AsFd + Send {
     /// Writes frames in order and returns how many were taken, from the front.
     ///
     /// Consecutive segments of one flow are handed over as one super-frame where the device can. A frame that the
-    /// kernel refuses for its own sake is taken, skipped and counted in [`DeviceStats::refused`].
+    /// kernel refuses for its own sake, or has no room for, is taken, skipped, counted in [`DeviceStats`], and given
+    /// back by [`Self::take_unsent`].
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when none could be taken; a [`DeviceFault`] inside the error when the interface is down or gone.
     fn send_batch(&mut self, frames: &[Bytes]) -> io::Result<usize>;
+
+    /// Frames that the last [`Self::send_batch`] took and that did not leave, each with the reason.
+    fn take_unsent(&mut self) -> Vec<(Bytes, DropReason)> {
+        vec![]
+    }
 
     /// The interface's name, as the operator knows it.
     fn name(&self) -> &str;
@@ -52,6 +58,10 @@ where
 
     fn send_batch(&mut self, frames: &[Bytes]) -> io::Result<usize> {
         (**self).send_batch(frames)
+    }
+
+    fn take_unsent(&mut self) -> Vec<(Bytes, DropReason)> {
+        (**self).take_unsent()
     }
 
     fn name(&self) -> &str {

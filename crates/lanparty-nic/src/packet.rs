@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use lanparty_proto::{ETHERNET_HEADER_LEN, FrameBatch, MacAddr};
+use lanparty_proto::{DropReason, ETHERNET_HEADER_LEN, FrameBatch, MacAddr};
 
 use crate::device::{Device, DeviceFault, DeviceStats};
 use crate::offload::Limits;
@@ -45,6 +45,8 @@ pub struct PacketSocket {
     /// Source addresses of what was sent here.
     injected: BTreeSet<MacAddr>,
     stats: DeviceStats,
+    /// Of the last batch.
+    unsent: Vec<(Bytes, DropReason)>,
     drops: AtomicU64,
 }
 
@@ -90,6 +92,7 @@ impl PacketSocket {
             scratch: Scratch::default(),
             injected: BTreeSet::new(),
             stats: DeviceStats::default(),
+            unsent: vec![],
             drops: AtomicU64::new(0),
         })
     }
@@ -143,6 +146,10 @@ impl Device for PacketSocket {
 
     fn send_batch(&mut self, frames: &[Bytes]) -> io::Result<usize> {
         self.send(frames)
+    }
+
+    fn take_unsent(&mut self) -> Vec<(Bytes, DropReason)> {
+        std::mem::take(&mut self.unsent)
     }
 
     fn name(&self) -> &str {

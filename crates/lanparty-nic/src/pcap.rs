@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use lanparty_proto::FrameBatch;
+use lanparty_proto::{DropReason, FrameBatch};
 
 use crate::device::{Device, DeviceStats};
 
@@ -97,6 +97,10 @@ impl<D: Device> Device for PcapTee<D> {
         let taken = self.device.send_batch(frames)?;
         self.note(OUTBOUND, frames[..taken].iter().map(AsRef::as_ref));
         Ok(taken)
+    }
+
+    fn take_unsent(&mut self) -> Vec<(Bytes, DropReason)> {
+        self.device.take_unsent()
     }
 
     fn name(&self) -> &str {

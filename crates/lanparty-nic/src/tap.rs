@@ -10,7 +10,7 @@ use std::io::{self, IoSlice, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use bytes::Bytes;
-use lanparty_proto::{FrameBatch, LanMtu, MacAddr};
+use lanparty_proto::{DropReason, FrameBatch, LanMtu, MacAddr};
 
 use crate::device::{BATCH_BYTES_MAX, BATCH_FRAMES_MAX, Device, DeviceFault, DeviceStats, Refusal};
 use crate::offload::{Limits, Run, SEGMENTS_MAX, VNET_HDR_LEN, VnetHdr, next_run, push_frames};
@@ -49,6 +49,8 @@ pub struct Tap {
     limits: Limits,
     buffer: Box<[u8]>,
     stats: DeviceStats,
+    /// Of the last batch.
+    unsent: Vec<(Bytes, DropReason)>,
 }
 
 impl Tap {
@@ -65,7 +67,7 @@ impl Tap {
         tracing::debug!(interface = name, offloads = accepted, "tap created");
         let limits = Limits { udp: accepted & libc::TUN_F_USO4 != 0, frame_len_max: usize::MAX };
         let buffer = vec![0; READ_LEN].into_boxed_slice();
-        let tap = Self { file, name, interfaces, limits, buffer, stats: DeviceStats::default() };
+        let tap = Self { file, name, interfaces, limits, buffer, stats: DeviceStats::default(), unsent: vec![] };
         if let Some(mac) = config.mac {
             tap.set_mac(mac).map_err(|e| TapError::os("set the MAC address of", &tap.name, e))?;
         }
@@ -180,6 +182,7 @@ impl Device for Tap {
     }
 
     fn send_batch(&mut self, frames: &[Bytes]) -> io::Result<usize> {
+        self.unsent.clear();
         let mut taken = 0;
         while taken < frames.len() {
             let run = next_run(&frames[taken..], self.limits);
@@ -190,10 +193,12 @@ impl Device for Tap {
                 }
                 Err(Refusal::Frame) => {
                     self.stats.refused += 1;
+                    self.unsent.push((frames[taken].clone(), DropReason::DeviceError));
                     taken += 1;
                 }
                 Err(Refusal::Congested) => {
                     self.stats.congested += run.frames as u64;
+                    self.unsent.extend(frames[taken..taken + run.frames].iter().map(|frame| (frame.clone(), DropReason::QueueFull)));
                     taken += run.frames;
                 }
                 Err(_) if taken > 0 => break,
@@ -202,6 +207,10 @@ impl Device for Tap {
             }
         }
         Ok(taken)
+    }
+
+    fn take_unsent(&mut self) -> Vec<(Bytes, DropReason)> {
+        std::mem::take(&mut self.unsent)
     }
 
     fn name(&self) -> &str {

@@ -5,8 +5,17 @@ use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
 use lanparty_nic::Device;
-use lanparty_proto::FrameBatch;
+use lanparty_proto::{DropReason, FrameBatch};
 use tokio::io::unix::AsyncFd;
+
+/// What became of frames offered to a device.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// How many, from the end, it has no room for now.
+    pub left: usize,
+    /// Those that it took and could not carry, each with the reason.
+    pub unsent: Vec<(Bytes, DropReason)>,
+}
 
 /// A device that can be awaited.
 pub struct AsyncDevice<D> {
@@ -41,21 +50,24 @@ impl<D: Device> AsyncDevice<D> {
         }
     }
 
-    /// Station 11, write. Those that the device has no room for now are returned as a count of frames not taken.
+    /// Station 11, write.
     ///
     /// # Errors
     /// When the device is down or gone.
-    pub fn send(&mut self, frames: &[Bytes]) -> io::Result<usize> {
-        let mut taken = 0;
+    pub fn send(&mut self, frames: &[Bytes]) -> io::Result<Written> {
+        let (mut taken, mut unsent) = (0, vec![]);
         while taken < frames.len() {
             match self.device.send_batch(&frames[taken..]) {
                 Ok(0) => break,
-                Ok(n) => taken += n,
+                Ok(n) => {
+                    taken += n;
+                    unsent.append(&mut self.device.take_unsent());
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) => return Err(e),
             }
         }
-        Ok(frames.len() - taken)
+        Ok(Written { left: frames.len() - taken, unsent })
     }
 
     /// The device.

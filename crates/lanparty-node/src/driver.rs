@@ -11,6 +11,7 @@ use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, MacAddr, M
 use serde::Serialize;
 use tracing::{info, warn};
 
+use crate::device::Written;
 use crate::{AsyncDevice, ControlReader, ControlWriter, Joined, Link, LinkEnded, PathWatch, every_frame_is_logged};
 
 mod echo;
@@ -292,11 +293,14 @@ impl<D: Device> MemberDriver<D> {
             log_frame(self.role, &self.interface, self.inbound.direction().as_str(), *member, record);
         }
         let written = match &mut self.device {
-            Some(device) => device.send(&self.frames).map(|left| (left, DropReason::QueueFull)),
-            None => Ok((self.frames.len(), DropReason::LinkDown)),
+            Some(device) => device.send(&self.frames).map(|written| (written, DropReason::QueueFull)),
+            None => Ok((Written { left: self.frames.len(), unsent: vec![] }, DropReason::LinkDown)),
         };
         let (left, reason, failed) = match written {
-            Ok((left, reason)) => (left, reason, None),
+            Ok((Written { left, unsent }, reason)) => {
+                unsent.iter().for_each(|(frame, why)| self.inbound.take_back(frame, *why));
+                (left, reason, None)
+            }
             Err(e) => (self.frames.len(), DropReason::DeviceError, Some(DriverEvent::DeviceFailed(e))),
         };
         let entered = self.frames.len().saturating_sub(left);

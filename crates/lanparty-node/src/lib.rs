@@ -28,7 +28,7 @@ mod trust;
 mod uplink;
 
 pub use control::{ControlReader, ControlWriter};
-pub use device::AsyncDevice;
+pub use device::{AsyncDevice, Written};
 pub use driver::{DriverEvent, DriverReport, MemberDriver};
 pub use endpoint::{Incoming, RelayEndpoint};
 pub use examine::{RelayExamination, UnderlayFix, examine_host, is_wsl2};

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsFd as _;
 
 use bytes::Bytes;
-use lanparty_proto::MacAddr;
+use lanparty_proto::{DropReason, MacAddr};
 
 use super::{PacketSocket, frame_len_max};
 use crate::device::{DeviceFault, Refusal};
@@ -24,6 +24,7 @@ static PADDING: [u8; FRAME_LEN_MIN] = [0; FRAME_LEN_MIN];
 impl PacketSocket {
     /// Sends from the front until all are taken or no more can be.
     pub(super) fn send(&mut self, frames: &[Bytes]) -> io::Result<usize> {
+        self.unsent.clear();
         self.remember_sources(frames);
         // `alone`: how many of the next frames go one by one, because the kernel refused them as a super-frame.
         let (mut taken, mut alone) = (0, 0);
@@ -42,11 +43,13 @@ impl PacketSocket {
                 }
                 Err(Refusal::Frame) => {
                     self.stats.refused += 1;
+                    self.unsent.push((rest[0].clone(), DropReason::DeviceError));
                     taken += 1;
                     alone = alone.saturating_sub(1);
                 }
                 Err(Refusal::Congested) => {
                     self.stats.congested += runs[0].frames as u64;
+                    self.unsent.extend(rest[..runs[0].frames].iter().map(|frame| (frame.clone(), DropReason::QueueFull)));
                     taken += runs[0].frames;
                 }
                 Err(_) if taken > 0 => break,
