@@ -71,6 +71,8 @@ pub enum RelayInput {
         link: LinkId,
         /// Largest datagram.
         budget: DatagramBudget,
+        /// Its smoothed round-trip time.
+        rtt: Duration,
     },
     /// A connection ended.
     Closed {
@@ -179,9 +181,9 @@ impl Relay {
                 Control::Hello(hello) => self.join(link, &join::Newcomer { identity, remote, budget, hello }, now),
                 message => self.handle_message(link, message, now),
             },
-            RelayInput::Budget { link, budget } => {
+            RelayInput::Budget { link, budget, rtt } => {
                 if let Some((room, id)) = self.room_of(link) {
-                    room.set_budget_down(id, budget);
+                    room.set_way_down(id, budget, rtt);
                 }
             }
             RelayInput::Closed { link, reason } => self.leave(link, &reason),

@@ -178,7 +178,7 @@ impl Gateway {
             let (peer_id, mac, reason) = (announcement.member, announcement.mac, announcement.reason.as_str());
             match device.send(&[frame]) {
                 Ok(written) if written.left == 0 && written.unsent.is_empty() => {
-                    info!(interface = %self.args.interface, %peer_id, %mac, %reason, "gateway CAM refresh")
+                    info!(interface = %self.args.interface, %peer_id, %mac, %reason, "gateway CAM refresh");
                 }
                 Ok(_) => warn!(interface = %self.args.interface, %peer_id, %mac, "gateway CAM refresh not sent: the interface is busy"),
                 Err(e) => debug!(interface = %self.args.interface, %peer_id, "gateway CAM refresh not sent: {e}"),

@@ -114,7 +114,7 @@ impl Peer {
         let budget = watch.look(&self.link)?;
         if budget != *known {
             *known = budget;
-            self.hub.input(RelayInput::Budget { link: self.id, budget });
+            self.hub.input(RelayInput::Budget { link: self.id, budget, rtt: self.link.rtt().unwrap_or_default() });
         }
         Ok(())
     }

@@ -205,6 +205,7 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         noticed: None,
         budget_up: hello.budget,
         budget_down: newcomer.budget,
+        rtt: Duration::ZERO,
         way: WayThere::new(now),
         limiter: MemberLimiter::new(config.limits.for_role(hello.role), now),
         counters: Counters::default(),

@@ -1,7 +1,7 @@
 //! One room: its members by number, by MAC address and by connection, and the LAN MTU they agreed on.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lanparty_proto::{DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, Role, RoomCode};
 
@@ -25,6 +25,8 @@ pub(super) struct Member {
     pub(super) budget_up: DatagramBudget,
     /// Largest datagram from the relay to the member, as the relay found.
     pub(super) budget_down: DatagramBudget,
+    /// Round-trip time when that was found.
+    pub(super) rtt: Duration,
     pub(super) way: WayThere,
     pub(super) limiter: MemberLimiter,
     pub(super) counters: Counters,
@@ -172,9 +174,9 @@ impl Room {
         }
     }
 
-    pub(super) fn set_budget_down(&mut self, id: MemberId, budget: DatagramBudget) {
+    pub(super) fn set_way_down(&mut self, id: MemberId, budget: DatagramBudget, rtt: Duration) {
         if let Some(member) = self.members.get_mut(&id) {
-            member.budget_down = budget;
+            (member.budget_down, member.rtt) = (budget, rtt);
         }
     }
 
@@ -201,7 +203,7 @@ impl Room {
     /// The members whose way has become smaller than the LAN MTU, or large enough again, and to what.
     pub(super) fn observe_ways(&mut self, now: Instant) -> Vec<(MemberId, Option<LanMtu>)> {
         let agreed = self.lan_mtu();
-        let observed = self.members.values_mut().filter_map(|m| Some((m.id, m.way.observe(m.budget_down, agreed, now)?)));
+        let observed = self.members.values_mut().filter_map(|m| Some((m.id, m.way.observe(m.budget_down, agreed, m.rtt, now)?)));
         observed.collect()
     }
 

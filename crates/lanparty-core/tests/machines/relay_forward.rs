@@ -128,7 +128,7 @@ fn the_lan_mtu_is_exact_at_the_relay() {
 #[test]
 fn a_path_that_shrank_costs_its_own_copies_only() {
     let mut desk = party();
-    desk.input(lanparty_core::RelayInput::Budget { link: LinkId(3), budget: budget_for(1200) });
+    desk.input(lanparty_core::RelayInput::Budget { link: LinkId(3), budget: budget_for(1200), rtt: Duration::ZERO });
     assert_eq!(desk.send(2, &frame(MacAddr::BROADCAST, mac(2), 1400)), [1, 4]);
     assert!(desk.send(2, &frame(mac(3), mac(2), 1400)).is_empty());
     assert_eq!((desk.dropped(2, "DatagramBudget"), desk.member(3).copies_dropped), (1, 2));

@@ -54,7 +54,7 @@ fn a_shrink_must_last_before_the_room_follows() {
 #[test]
 fn the_relays_own_view_of_a_path_counts_too() {
     let mut desk = pair();
-    desk.input(RelayInput::Budget { link: LinkId(2), budget: budget_for(1300) });
+    desk.input(RelayInput::Budget { link: LinkId(2), budget: budget_for(1300), rtt: Duration::ZERO });
     desk.advance(SHRINK_HOLD + CHECKS);
     assert_eq!(agreed(&desk), 1300);
 }
@@ -74,7 +74,7 @@ fn the_room_grows_soon_after_its_smallest_member_left() {
 fn a_path_that_takes_nothing_at_all_does_not_make_the_room_grow() {
     let mut desk = pair();
     desk.join(3, Hello { budget: budget_for(1200), ..hello(3) });
-    desk.input(RelayInput::Budget { link: LinkId(3), budget: DatagramBudget(0) });
+    desk.input(RelayInput::Budget { link: LinkId(3), budget: DatagramBudget(0), rtt: Duration::ZERO });
     desk.advance(Duration::from_secs(60));
     assert_eq!(agreed(&desk), 1200, "what the smallest member allows is unknown, not large");
 }
@@ -97,7 +97,7 @@ fn a_path_that_shrinks_is_announced_long_before_the_room_follows() {
         let mtu = |m| if let Control::PathMtu { id, mtu } = m { Some((id.0, mtu.map(LanMtu::bytes))) } else { None };
         desk.sent_to(link).into_iter().filter_map(mtu).inspect(|(id, _)| assert_eq!(*id, 2)).map(|(_, mtu)| mtu).collect()
     };
-    desk.input(RelayInput::Budget { link: LinkId(2), budget: budget_for(1197) });
+    desk.input(RelayInput::Budget { link: LinkId(2), budget: budget_for(1197), rtt: Duration::ZERO });
     desk.advance(WAY_HOLD + CHECKS);
     assert_eq!((said(&desk, 1), said(&desk, 2)), (vec![Some(1197)], vec![]), "the others hear it, and nobody twice");
     assert_eq!(agreed(&desk), 1400);
@@ -110,9 +110,9 @@ fn a_path_that_shrinks_is_announced_long_before_the_room_follows() {
 #[test]
 fn a_path_that_is_small_for_a_moment_is_not_announced() {
     let mut desk = pair();
-    desk.input(RelayInput::Budget { link: LinkId(2), budget: budget_for(1145) });
+    desk.input(RelayInput::Budget { link: LinkId(2), budget: budget_for(1145), rtt: Duration::ZERO });
     desk.advance(WAY_HOLD / 2);
-    desk.input(RelayInput::Budget { link: LinkId(2), budget: budget_for(1400) });
+    desk.input(RelayInput::Budget { link: LinkId(2), budget: budget_for(1400), rtt: Duration::ZERO });
     desk.advance(Duration::from_secs(10));
     assert!(desk.sent_to(1).iter().all(|m| !matches!(m, Control::PathMtu { .. })));
 }

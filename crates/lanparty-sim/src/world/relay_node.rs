@@ -168,7 +168,7 @@ impl World {
         let budget = self.members[member].down.believed;
         let links: Vec<_> = self.node.connections.iter().filter(|(_, c)| c.member == member).map(|(id, _)| LinkId(*id)).collect();
         for link in links {
-            self.relay_input(RelayInput::Budget { link, budget });
+            self.relay_input(RelayInput::Budget { link, budget, rtt: Duration::ZERO });
         }
     }
 
