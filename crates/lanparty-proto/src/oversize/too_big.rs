@@ -4,6 +4,7 @@
 //! It comes from the address the packet was for: no host on this Ethernet is a router, and the sender believes whoever
 //! it was talking to.
 
+use super::packet_len;
 use crate::packet::{Ipv4Packet, Ipv6Packet, ethertype, protocol};
 use crate::{Checksum, ETHERNET_HEADER_LEN, Frame, IPV6_LAN_MTU_MIN, LanMtu};
 
@@ -27,13 +28,15 @@ const ICMP_QUERIES: [u8; 12] = [0, 8, 9, 10, 13, 14, 15, 16, 17, 18, 42, 43];
 const TOS: u8 = 0xc0;
 const TTL: u8 = 64;
 
-/// A whole frame to the sender of the one in `frame`: packets to that destination may be `limit` bytes long.
+/// A whole frame to the sender of the one in `frame`: packets to that destination may be `limit` bytes long. It is never
+/// longer than what it answers.
 ///
-/// Nothing when nobody may be answered: an ICMP error, a packet to or from a group, a later IPv4 fragment, an impossible
+/// Nothing when it would be no news, because the packet is no longer than that; and when nobody may be answered: an ICMP error, a packet to or from a group, a later IPv4 fragment, an impossible
 /// sender (RFC 1122 §3.2.2, RFC 1812 §4.3.2.7, RFC 4443 §2.4 (e)); IPv6 with a limit that its hosts would ignore (RFC 8201 §4).
 #[must_use]
 pub fn packet_too_big(frame: &Frame<'_>, limit: LanMtu) -> Option<Vec<u8>> {
-    if frame.dst().is_group() || frame.src().is_group() {
+    let fits = packet_len(frame).is_none_or(|len| len <= usize::from(limit.bytes()));
+    if fits || frame.dst().is_group() || frame.src().is_group() {
         return None;
     }
     let packet = match frame.ethertype() {
@@ -200,6 +203,16 @@ mod tests {
         for silent in [to_group, later_fragment, own, v6_own, redirect] {
             assert_eq!(answer(&silent), None);
         }
+    }
+
+    #[test]
+    fn a_packet_that_fits_is_not_answered_however_long_its_frame_is() {
+        let mut sent = udp4([10, 0, 0, 1], [10, 0, 0, 2]);
+        let at = |len: u16, sent: &mut Vec<u8>| {
+            sent[16..18].copy_from_slice(&len.to_be_bytes());
+            answer(sent).is_some()
+        };
+        assert!(at(1391, &mut sent) && !at(1390, &mut sent), "the rest is a trailer");
     }
 
     #[test]
