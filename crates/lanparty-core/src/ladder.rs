@@ -107,16 +107,25 @@ impl Ladder {
         if let Some(trimmed) = trim(frame, limits.now) {
             return Rung::Pieces(vec![trimmed.to_vec()]);
         }
-        if !forbids_fragments(frame)
-            && let Some(pieces) = fragment_ipv4(frame, limits.now)
-        {
-            self.counters.fragmented += 1;
-            self.counters.fragments += pieces.len() as u64;
-            return Rung::Pieces(pieces);
+        if frame.ethertype() == ETHERTYPE_IPV4 && !forbids_fragments(frame) {
+            return self.cut_up(frame, limits);
         }
-        let news = frame.bytes().len() > limits.told.frame_len_max();
-        let answer = if news { packet_too_big(frame, limits.told) } else { None };
-        match answer {
+        self.answer(frame, limits, reason, now)
+    }
+
+    fn cut_up(&mut self, frame: &Frame<'_>, limits: Limits) -> Rung {
+        match fragment_ipv4(frame, limits.now) {
+            Ok(pieces) => {
+                self.counters.fragmented += 1;
+                self.counters.fragments += pieces.len() as u64;
+                Rung::Pieces(pieces)
+            }
+            Err(reason) => Rung::Drop(reason),
+        }
+    }
+
+    fn answer(&mut self, frame: &Frame<'_>, limits: Limits, reason: DropReason, now: Instant) -> Rung {
+        match packet_too_big(frame, limits.told) {
             Some(answer) if self.may_answer(now) => {
                 let is_v6 = frame.ethertype() == ETHERTYPE_IPV6;
                 self.counters.too_big_v6 += u64::from(is_v6);
@@ -136,4 +145,5 @@ impl Ladder {
     }
 }
 
+const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;

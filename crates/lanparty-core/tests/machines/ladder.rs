@@ -65,6 +65,19 @@ impl Desk {
     }
 }
 
+/// Writes into the IPv4 header, and its checksum with it.
+fn set(frame: &mut [u8], at: usize, bytes: &[u8]) {
+    frame[14 + at..14 + at + bytes.len()].copy_from_slice(bytes);
+    frame[24..26].fill(0);
+    let header_len = usize::from(frame[14] & 0x0f) * 4;
+    let sum = Checksum::default().with(&frame[14..14 + header_len]).field();
+    frame[24..26].copy_from_slice(&sum);
+}
+
+fn is_nothing(work: &OutboundWork) -> bool {
+    work.datagrams.is_empty() && work.answers.is_empty()
+}
+
 fn told(work: &OutboundWork) -> Option<u16> {
     let answer = work.answers.first()?;
     let at = if answer[12] == 8 { 14 + 20 + 6 } else { 14 + 40 + 6 };
@@ -149,6 +162,30 @@ fn a_members_own_small_path_concerns_only_what_goes_there() {
     assert_eq!(desk.sends(&udp(MacAddr([0xff; 6]), 1400, false), budget(1417)).datagrams.len(), 2, "everybody hears a broadcast");
     desk.roster.set_path_mtu(MemberId(2), None);
     assert_eq!(desk.sends(&udp(mac(2), 1400, true), budget(1417)).datagrams.len(), 1);
+}
+
+#[test]
+fn what_cannot_be_cut_up_is_malformed_and_not_answered() {
+    let mut desk = Desk::new(1390);
+    let mut beyond = udp(mac(2), 1500, false);
+    set(&mut beyond, 6, &[0x1f, 0x55]);
+    assert!(is_nothing(&desk.sends(&beyond, budget(1417))), "its end is beyond the largest packet");
+    let mut options_that_lie = udp(mac(2), 1500, false);
+    set(&mut options_that_lie, 0, &[0x46]);
+    set(&mut options_that_lie, 20, &[0x94, 40, 0, 0]);
+    // Not a datagram any more, so a protocol that nothing looks into.
+    set(&mut options_that_lie, 9, &[99]);
+    assert!(is_nothing(&desk.sends(&options_that_lie, budget(1417))), "nobody knows which of them each piece needs");
+    assert_eq!(desk.dropped(DropReason::Malformed), 2);
+}
+
+#[test]
+fn a_packet_that_fits_what_may_be_told_is_not_told_it() {
+    let mut desk = Desk::new(1400);
+    let searching = PathSize { settled: false, ..budget(1197) };
+    let padded = [udp(mac(2), 1300, true), vec![0; 200]].concat();
+    assert_eq!(told(&desk.sends(&padded, searching)), None);
+    assert_eq!(desk.dropped(DropReason::TapMtuExceeded), 1);
 }
 
 #[test]

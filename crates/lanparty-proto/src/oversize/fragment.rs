@@ -1,40 +1,47 @@
 //! IPv4 fragmentation (RFC 791 §3.2), and what needs none: a packet with bytes behind its end.
 
+use super::packet_len;
 use crate::packet::{Ipv4Packet, be16, ethertype};
-use crate::{Checksum, ETHERNET_HEADER_LEN, Frame, LanMtu};
+use crate::{Checksum, DropReason, ETHERNET_HEADER_LEN, Frame, LanMtu};
 
 const HEADER_LEN_MIN: usize = 20;
-const IPV6_HEADER_LEN: usize = 40;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FLAGS: u16 = 0xe000;
 /// Fragments start at multiples of this.
 const OFFSET_UNIT: usize = 8;
+/// What the total length of a packet can say (RFC 791 §3.1); put together from fragments, it is no longer either.
+const PACKET_LEN_MAX: usize = 65_535;
 /// The bit of an option's type that says that every fragment carries it (RFC 791 §3.1).
 const COPIED: u8 = 0x80;
 
 /// The frame without what stands behind its packet, when that is all that makes it larger than `limit` allows.
 #[must_use]
 pub fn trim<'a>(frame: &Frame<'a>, limit: LanMtu) -> Option<&'a [u8]> {
-    let packet_len = match frame.ethertype() {
-        ethertype::IPV4 => usize::from(be16(frame.payload(), 2)?),
-        ethertype::IPV6 => IPV6_HEADER_LEN + usize::from(be16(frame.payload(), 4)?),
-        _ => return None,
-    };
-    if packet_len > usize::from(limit.bytes()) { None } else { frame.bytes().get(..ETHERNET_HEADER_LEN + packet_len) }
+    let packet_len = packet_len(frame).filter(|len| *len <= usize::from(limit.bytes()))?;
+    frame.bytes().get(..ETHERNET_HEADER_LEN + packet_len)
 }
 
-/// The frame as several, in order, each within `limit`; nothing when it carries no IPv4 packet that can be cut up.
+/// The frame as several, in order, each within `limit`.
 ///
 /// A packet that is a fragment already is cut up further. The first piece keeps all options of the header, the others
 /// those that are to be copied. Whether the sender allows it is for the caller to ask.
-#[must_use]
-pub fn fragment_ipv4(frame: &Frame<'_>, limit: LanMtu) -> Option<Vec<Vec<u8>>> {
+///
+/// # Errors
+/// [`DropReason::Malformed`] when the frame carries no IPv4 packet, one whose options cannot be read, or a fragment that
+/// reaches beyond the largest packet: its pieces would be a lie that no receiver could tell from the truth.
+pub fn fragment_ipv4(frame: &Frame<'_>, limit: LanMtu) -> Result<Vec<Vec<u8>>, DropReason> {
     if frame.ethertype() != ethertype::IPV4 {
+        return Err(DropReason::Malformed);
+    }
+    cut_up(frame, &Ipv4Packet::read(frame.payload())?, limit).ok_or(DropReason::Malformed)
+}
+
+fn cut_up(frame: &Frame<'_>, packet: &Ipv4Packet<'_>, limit: LanMtu) -> Option<Vec<Vec<u8>>> {
+    let header_len = packet_len(frame)?.checked_sub(packet.payload.len())?;
+    let (mut header, mut rest) = (frame.payload().get(..header_len)?.to_vec(), packet.payload);
+    if usize::from(packet.fragment_offset) * OFFSET_UNIT + header_len + rest.len() > PACKET_LEN_MAX {
         return None;
     }
-    let packet = Ipv4Packet::read(frame.payload()).ok()?;
-    let header_len = usize::from(*frame.payload().first()? & 0x0f) * 4;
-    let (mut header, mut rest) = (frame.payload().get(..header_len)?.to_vec(), packet.payload);
     let later_header = copied_header(&header)?;
     let mut offset = packet.fragment_offset;
     let mut pieces = vec![];
@@ -105,8 +112,12 @@ mod tests {
         [&[2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 8, 0][..], &header, data, trailer].concat()
     }
 
-    fn cut(bytes: &[u8], limit: u16) -> Option<Vec<Vec<u8>>> {
+    fn try_cut(bytes: &[u8], limit: u16) -> Result<Vec<Vec<u8>>, DropReason> {
         fragment_ipv4(&Frame::parse(bytes).unwrap(), LanMtu::new(limit).unwrap())
+    }
+
+    fn cut(bytes: &[u8], limit: u16) -> Vec<Vec<u8>> {
+        try_cut(bytes, limit).unwrap()
     }
 
     /// Puts the pieces together as a receiver does, after asking each what every receiver asks.
@@ -128,18 +139,27 @@ mod tests {
     fn options_are_in_the_first_piece_and_in_the_others_when_they_are_to_be_copied() {
         // Record route (not copied), router alert (copied), no operation.
         let options = [7, 7, 4, 0, 0, 0, 0, 0x94, 4, 0, 0, 1];
-        let pieces = cut(&frame(0, &options, &[5; 1400], &[]), 600).unwrap();
+        let pieces = cut(&frame(0, &options, &[5; 1400], &[]), 600);
         let of = |piece: &[u8]| Ipv4HeaderSlice::from_slice(&piece[14..]).unwrap().options().to_vec();
         assert_eq!(of(&pieces[0]), options);
         assert!(pieces[1..].iter().all(|p| of(p) == [0x94, 4, 0, 0]) && pieces.len() == 3);
     }
 
     #[test]
+    fn a_fragment_that_reaches_beyond_any_packet_does_not_become_its_beginning() {
+        // Its end would be at 65,640 bytes: cut in two, the second piece's offset would spill into "more fragments".
+        assert_eq!(try_cut(&frame(0x1f55, &[], &[5; 1480], &[]), 1390), Err(DropReason::Malformed));
+        // RFC 791 §3.1: header and data of the whole have 65,535 bytes.
+        let last = |len| try_cut(&frame(0x1f55, &[], &vec![5; len], &[]), 600).is_ok();
+        assert!(last(65_535 - 20 - 0x1f55 * 8) && !last(65_536 - 20 - 0x1f55 * 8));
+    }
+
+    #[test]
     fn what_cannot_be_cut_up_is_not() {
-        assert_eq!(cut(&frame(0, &[0x94, 40, 0, 0], &[5; 1400], &[]), 600), None, "options that lie");
+        assert_eq!(try_cut(&frame(0, &[0x94, 40, 0, 0], &[5; 1400], &[]), 600), Err(DropReason::Malformed), "options that lie");
         let mut ipv6 = frame(0, &[], &[5; 1400], &[]);
         ipv6[12..14].copy_from_slice(&[0x86, 0xdd]);
-        assert_eq!(cut(&ipv6, 600), None);
+        assert_eq!(try_cut(&ipv6, 600), Err(DropReason::Malformed));
     }
 
     #[test]
@@ -154,12 +174,18 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_make_the_packet_again(
-            data in prop::collection::vec(any::<u8>(), 600..3000), limit in 576u16..1500, offset in 0u16..4000, more: bool,
+            data in prop::collection::vec(any::<u8>(), 600..3000), limit in 576u16..1500, offset in 0u16..0x2000, more: bool,
             options in prop::sample::select(vec![vec![], vec![0x94, 4, 0, 0], vec![1, 1, 1, 0], vec![0x83, 7, 4, 10, 0, 0, 1, 7, 5, 4, 0, 0]]),
         ) {
             let data = if more { &data[..data.len() / 8 * 8] } else { &data[..] };
             let bytes = frame(offset | if more { MORE_FRAGMENTS } else { 0 }, &options, data, &[]);
-            let pieces = cut(&bytes, limit).unwrap();
+            let end = usize::from(offset) * 8 + 20 + options.len() + data.len();
+            let pieces = try_cut(&bytes, limit);
+            if end > 65_535 {
+                prop_assert_eq!(pieces, Err(DropReason::Malformed));
+                return Ok(());
+            }
+            let pieces = pieces.unwrap();
             prop_assert!(pieces.len() <= data.len() / 500 + 2);
             let (whole, more_after) = reassembled(&pieces, limit, usize::from(offset) * 8);
             prop_assert_eq!(whole, data);
