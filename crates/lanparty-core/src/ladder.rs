@@ -8,12 +8,13 @@
 //!
 //! Each rung has its counter. How the bytes look is in `lanparty_proto`; here is who gets which rung, and how often.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::Bytes;
 use lanparty_proto::{
-    AdmissionPolicy, DatagramBudget, DropReason, Frame, LanMtu, clamp_mss, forbids_fragments, fragment_ipv4, frame_fits, packet_too_big,
-    trim,
+    AdmissionPolicy, DatagramBudget, DropReason, Frame, LanMtu, MacAddr, clamp_mss, forbids_fragments, fragment_ipv4, frame_fits,
+    is_intact, packet_too_big, trim,
 };
 use serde::Serialize;
 
@@ -23,6 +24,10 @@ use crate::{PathSize, Roster};
 /// Answers a second, and how many at once: a busy LAN starts some dozens of flows in a moment, and a flood of frames that
 /// are too large must not become a flood of answers (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
 const ANSWER_RATE: Rate = Rate { per_second: 200, burst: 100 };
+/// Of those, what one sender gets: one that does not listen must not use up the words for those that would.
+const SENDER_RATE: Rate = Rate { per_second: 50, burst: 50 };
+/// Senders that are remembered for that. Beyond them, those that were silent long enough are forgotten, or a newcomer waits.
+const SENDERS_MAX: usize = 256;
 
 /// What each rung did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -82,11 +87,12 @@ impl Limits {
 pub(crate) struct Ladder {
     counters: LadderCounters,
     answers: Option<TokenBucket>,
+    senders: BTreeMap<MacAddr, TokenBucket>,
 }
 
 impl Ladder {
     pub(crate) fn new() -> Self {
-        Self { counters: LadderCounters::default(), answers: None }
+        Self { counters: LadderCounters::default(), answers: None, senders: BTreeMap::new() }
     }
 
     pub(crate) const fn counters(&self) -> LadderCounters {
@@ -104,6 +110,9 @@ impl Ladder {
 
     /// Rungs 2 to 5, on a frame that nothing is wrong with but its size.
     pub(crate) fn descend(&mut self, frame: &Frame<'_>, limits: Limits, reason: DropReason, now: Instant) -> Rung {
+        if !is_intact(frame) {
+            return Rung::Drop(DropReason::Malformed);
+        }
         if let Some(trimmed) = trim(frame, limits.now) {
             return Rung::Pieces(vec![trimmed.to_vec()]);
         }
@@ -126,7 +135,7 @@ impl Ladder {
 
     fn answer(&mut self, frame: &Frame<'_>, limits: Limits, reason: DropReason, now: Instant) -> Rung {
         match packet_too_big(frame, limits.told) {
-            Some(answer) if self.may_answer(now) => {
+            Some(answer) if self.may_answer(frame.src(), now) => {
                 let is_v6 = frame.ethertype() == ETHERTYPE_IPV6;
                 self.counters.too_big_v6 += u64::from(is_v6);
                 self.counters.too_big_v4 += u64::from(!is_v6);
@@ -140,7 +149,18 @@ impl Ladder {
         }
     }
 
-    fn may_answer(&mut self, now: Instant) -> bool {
+    fn may_answer(&mut self, sender: MacAddr, now: Instant) -> bool {
+        if self.senders.len() >= SENDERS_MAX && !self.senders.contains_key(&sender) {
+            // A full bucket says nothing that a new one does not.
+            self.senders.retain(|_, bucket| bucket.tokens(now) < SENDER_RATE.burst);
+            if self.senders.len() >= SENDERS_MAX {
+                return false;
+            }
+        }
+        self.senders.entry(sender).or_insert_with(|| TokenBucket::new(SENDER_RATE, now)).take(1, now) && self.may_answer_anybody(now)
+    }
+
+    fn may_answer_anybody(&mut self, now: Instant) -> bool {
         self.answers.get_or_insert_with(|| TokenBucket::new(ANSWER_RATE, now)).take(1, now)
     }
 }

@@ -76,26 +76,34 @@ impl Outbound {
         let header = DatagramHeader { source: roster.own().id }.encode();
         match verdict {
             Ok(()) => {
-                if let Some(limits) = limits {
-                    self.ladder.clamp(frame, limits);
-                }
-                if self.lowers_told_mtu && lower_told_mtu(frame, roster.lan_mtu()) {
-                    self.ladder.count_told_mtu();
-                }
+                self.lower_sizes(frame, limits, roster);
                 self.flooded += u64::from(is_to_group(frame));
                 headroom.copy_from_slice(&header);
                 self.counters.count_forwarded(frame.len());
                 work.records.extend(self.log.note(frame, Ok(1), now));
                 work.datagrams.push(datagram.freeze());
             }
-            Err(reason @ (DropReason::TapMtuExceeded | DropReason::DatagramBudget)) => match limits.zip(Frame::parse(frame).ok()) {
-                Some((limits, parsed)) => {
-                    let rung = self.ladder.descend(&parsed, limits, reason, now);
-                    self.step_down(frame, rung, header, now, work);
+            Err(reason @ (DropReason::TapMtuExceeded | DropReason::DatagramBudget)) => {
+                self.lower_sizes(frame, limits, roster);
+                match limits.zip(Frame::parse(frame).ok()) {
+                    Some((limits, parsed)) => {
+                        let rung = self.ladder.descend(&parsed, limits, reason, now);
+                        self.step_down(frame, rung, header, now, work);
+                    }
+                    None => self.drop_frame(frame, reason, now, work),
                 }
-                None => self.drop_frame(frame, reason, now, work),
-            },
+            }
             Err(reason) => self.drop_frame(frame, reason, now, work),
+        }
+    }
+
+    /// Rung 1, and what the LAN tells of its MTU: also in a frame that is too large itself and leaves in pieces.
+    fn lower_sizes(&mut self, frame: &mut [u8], limits: Option<Limits>, roster: &Roster) {
+        if let Some(limits) = limits {
+            self.ladder.clamp(frame, limits);
+        }
+        if self.lowers_told_mtu && lower_told_mtu(frame, roster.lan_mtu()) {
+            self.ladder.count_told_mtu();
         }
     }
 

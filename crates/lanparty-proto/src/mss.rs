@@ -13,11 +13,14 @@ const OPTION_END: u8 = 0;
 const OPTION_NOP: u8 = 1;
 const OPTION_MSS: u8 = 2;
 const OPTION_MSS_LEN: usize = 4;
+/// TCP-AO (RFC 5925). The older MD5 signature (RFC 2385 §2.0) leaves options out.
+const OPTION_AUTHENTICATION: u8 = 29;
 
 /// Lowers the MSS that a SYN in `frame` announces to what fits `limit`, and its checksum with it. Whether it did.
 ///
 /// Every MSS option that a receiver would read is lowered, wherever it stands. Options behind one with an impossible
-/// length are not read by anybody; an MSS of 0 is none.
+/// length are not read by anybody; an MSS of 0 is none. What is authenticated, by an authentication header (RFC 4302) or by TCP itself,
+/// stays as it is, because its receiver would drop it: such a connection learns what fits from the answers to its large segments.
 pub fn clamp_mss(frame: &mut [u8], limit: LanMtu) -> bool {
     let Some((segment_at, headers)) = find_syn(frame) else { return false };
     let max = usize::from(limit.bytes()) - headers - TCP_HEADER_LEN;
@@ -54,7 +57,9 @@ fn tcp_behind(packet: &[u8]) -> Option<usize> {
         protocol::TCP => Some(IPV6_HEADER_LEN),
         protocol::UDP | protocol::ICMPV6 => None,
         _ => {
-            let parsed = Ipv6Packet::read(packet).ok().filter(|p| p.upper == protocol::TCP && p.has_upper_header())?;
+            let parsed = Ipv6Packet::read(packet).ok()?;
+            let may_change = parsed.upper == protocol::TCP && parsed.has_upper_header() && !parsed.is_authenticated;
+            let parsed = may_change.then_some(parsed)?;
             let packet_len = IPV6_HEADER_LEN + usize::from(be16(packet, 4)?);
             packet_len.checked_sub(parsed.payload.len())
         }
@@ -63,15 +68,16 @@ fn tcp_behind(packet: &[u8]) -> Option<usize> {
 
 fn lower_options(segment: &mut [u8], max: u16) -> bool {
     let header_len = segment.get(12).map_or(0, |offset| usize::from(offset >> 4) * 4);
-    let (mut at, mut lowered) = (TCP_HEADER_LEN, false);
-    while at < header_len {
-        let Some((kind, len)) = option_at(segment, at, header_len) else { break };
-        if kind == OPTION_MSS && len == OPTION_MSS_LEN {
-            lowered |= lower_at(segment, at + 2, max).is_some();
+    let (mut at, mut values_at) = (TCP_HEADER_LEN, vec![]);
+    while let Some((kind, len)) = option_at(segment, at, header_len).filter(|_| at < header_len) {
+        match (kind, len) {
+            (OPTION_MSS, OPTION_MSS_LEN) => values_at.push(at + 2),
+            (OPTION_AUTHENTICATION, _) => return false,
+            _ => {}
         }
         at += len;
     }
-    lowered
+    values_at.into_iter().filter(|at| lower_at(segment, *at, max).is_some()).count() > 0
 }
 
 /// Kind and length of the option at `at`; nothing at the end of the list, or of what can be read of it.
@@ -200,7 +206,7 @@ mod tests {
     #[test]
     fn a_syn_behind_extension_headers_is_found() {
         let [_, six] = frames(2, &[2, 4, 0xff, 0xff], &[], &[]);
-        for chain in [&[(0u8, 1usize)][..], &[(60, 0), (43, 2)], &[(51, 4)]] {
+        for chain in [&[(0u8, 1usize)][..], &[(60, 0), (43, 2)], &[(0, 0), (51, 4)]] {
             let mut frame = six.clone();
             let (mut headers, mut kinds) = (vec![], chain.iter().map(|c| c.0).skip(1).chain([6]));
             for (kind, units) in chain {
@@ -211,8 +217,23 @@ mod tests {
             let len = u16::from_be_bytes([frame[18], frame[19]]) + headers.len() as u16;
             frame[18..20].copy_from_slice(&len.to_be_bytes());
             frame.splice(54..54, headers);
-            assert!(clamp_mss(&mut frame, LIMIT), "{chain:?}");
-            assert!(frame.ends_with(&[2, 4, 0x05, 0x32]));
+            // Behind an authentication header nothing is changed.
+            let (is_authenticated, before) = (chain.iter().any(|c| c.0 == 51), frame.clone());
+            assert_eq!(clamp_mss(&mut frame, LIMIT), !is_authenticated, "{chain:?}");
+            assert!(if is_authenticated { frame == before } else { frame.ends_with(&[2, 4, 0x05, 0x32]) });
+        }
+    }
+
+    #[test]
+    fn what_tcp_authenticates_itself_is_left_alone() {
+        let mss = [2, 4, 0x05, 0xb4];
+        let with = |kind: u8, len: u8| [&mss[..], &[kind, len], &vec![7; usize::from(len) - 2], &[1, 1]].concat();
+        for frame in frames(2, &with(29, 16), &[], &[]) {
+            let mut after = frame.clone();
+            assert!(!clamp_mss(&mut after, LIMIT) && after == frame, "TCP-AO");
+        }
+        for mut frame in frames(2, &with(19, 18), &[], &[]) {
+            assert!(clamp_mss(&mut frame, LIMIT), "a signature that leaves options out");
         }
     }
 

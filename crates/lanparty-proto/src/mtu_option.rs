@@ -66,10 +66,11 @@ fn lower(payload: &mut [u8], value_at: usize, checksum_at: usize, limit: u16) ->
     let after = limit.to_be_bytes();
     payload.get_mut(value_at..)?.first_chunk_mut::<2>().map(|value| *value = after)?;
     let field = payload.get_mut(checksum_at..)?.first_chunk_mut::<2>()?;
-    // RFC 768: zero says that there is no checksum, and a checksum of zero is sent as its twin.
-    if *field != [0, 0] {
+    // RFC 768: zero says that there is no checksum, and a checksum of zero is sent as its twin. In ICMPv6 zero is a sum as any other.
+    let is_udp = checksum_at == UDP_CHECKSUM;
+    if !is_udp || *field != [0, 0] {
         let sum = Checksum::of_field(*field).replace(value_at, before, after).field();
-        *field = if sum == [0, 0] { [0xff, 0xff] } else { sum };
+        *field = if is_udp && sum == [0, 0] { [0xff, 0xff] } else { sum };
     }
     Some(())
 }
@@ -80,7 +81,8 @@ fn find_dhcp(packet: &[u8]) -> Option<Told> {
     if be16(ip.payload, 0)? != DHCP_SERVER_PORT || !to_client_or_agent {
         return None;
     }
-    let message = ip.payload.get(UDP_HEADER_LEN..)?;
+    // What stands behind the datagram in its packet has no checksum, and nobody reads it.
+    let message = ip.payload.get(UDP_HEADER_LEN..usize::from(be16(ip.payload, 4)?))?;
     if message.get(COOKIE)? != COOKIE_BYTES {
         return None;
     }
@@ -128,7 +130,7 @@ fn dhcp_options(message: &[u8], field: std::ops::Range<usize>) -> impl Iterator<
 }
 
 fn find_ra(packet: &[u8]) -> Option<Told> {
-    let ip = Ipv6Packet::read(packet).ok().filter(|p| p.upper == protocol::ICMPV6 && p.is_whole())?;
+    let ip = Ipv6Packet::read(packet).ok().filter(|p| p.upper == protocol::ICMPV6 && p.is_whole() && !p.is_authenticated)?;
     if *ip.payload.first()? != nd_type::ROUTER_ADVERTISEMENT {
         return None;
     }
@@ -205,6 +207,48 @@ mod tests {
         let mut overloaded = dhcp((67, 67), &[52, 1, 1, 255], &[26, 2, 0x05, 0xdc, 255]);
         assert!(lower_told_mtu(&mut overloaded, MTU));
         assert_eq!(checked(&overloaded)[FILE][2..4], 1390u16.to_be_bytes());
+    }
+
+    #[test]
+    fn options_go_on_in_the_server_name_and_in_both_fields() {
+        for (overload, in_file, in_sname) in [(2, false, true), (3, true, true)] {
+            let mut frame = dhcp((67, 68), &[52, 1, overload, 255], if in_file { &[26, 2, 0x05, 0xdc, 255] } else { &[] });
+            let told_at = 14 + 20 + 8 + SNAME.start;
+            frame[told_at..told_at + 5].copy_from_slice(&[26, 2, 0x05, 0xdc, 255]);
+            frame[40..42].copy_from_slice(&[0, 0]);
+            assert!(lower_told_mtu(&mut frame, MTU));
+            assert_eq!(frame[40..42], [0, 0], "without a checksum it stays without one");
+            let message = &frame[42..];
+            let at = |field: std::ops::Range<usize>| message[field][2..4] == 1390u16.to_be_bytes();
+            assert_eq!((at(FILE), at(SNAME)), (in_file, in_sname), "overload {overload}");
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_the_datagram_is_nobodys() {
+        let mut frame = dhcp((67, 68), &[53, 1, 5], &[]);
+        frame.extend([26, 2, 0x05, 0xdc, 255]);
+        let total = (frame.len() - 14) as u16;
+        frame[16..18].copy_from_slice(&total.to_be_bytes());
+        let before = frame.clone();
+        assert!(!lower_told_mtu(&mut frame, MTU) && frame == before);
+    }
+
+    #[test]
+    fn a_sum_of_zero_is_a_sum_in_icmpv6_and_every_mtu_option_is_lowered() {
+        let option = [&[5, 1, 0, 0, 0, 0][..], &1500u16.to_be_bytes()].concat();
+        let mut frame = ra(&[&option[..], &option].concat());
+        // Its router lifetime is chosen so that the sum comes out as zero.
+        let (sum, lifetime) = (14 + 40 + 2, 14 + 40 + 6);
+        let field = u16::from_be_bytes([frame[sum], frame[sum + 1]]);
+        let old = u16::from_be_bytes([frame[lifetime], frame[lifetime + 1]]);
+        let new = (u32::from(old) + u32::from(field)) as u16 + u16::from(old.checked_add(field).is_none());
+        frame[lifetime..lifetime + 2].copy_from_slice(&new.to_be_bytes());
+        frame[sum..sum + 2].copy_from_slice(&[0, 0]);
+        checked(&frame);
+        assert!(lower_told_mtu(&mut frame, MTU));
+        let options = checked(&frame)[8..].to_vec();
+        assert_eq!((&options[6..8], &options[14..16]), (&1390u16.to_be_bytes()[..], &1390u16.to_be_bytes()[..]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What can be done with a packet that is larger than it may be: tell its sender, or cut it up as a router would.
 //!
 //! Bytes in, bytes out; whether to do it, and how often, is decided in `lanparty-core`. All of it expects a frame that
-//! [`admit`](crate::admit) found wrong in nothing but its size.
+//! [`admit`](crate::admit) found wrong in nothing but its size, and whose header [`is_intact`].
 
 mod fragment;
 mod too_big;
@@ -10,10 +10,20 @@ pub use fragment::{fragment_ipv4, trim};
 pub use too_big::packet_too_big;
 
 use crate::packet::{be16, ethertype};
-use crate::{ETHERNET_HEADER_LEN, Frame};
+use crate::{Checksum, ETHERNET_HEADER_LEN, Frame};
 
 const DONT_FRAGMENT: u16 = 0x4000;
 const IPV6_HEADER_LEN: usize = 40;
+
+/// Whether the header of the packet in `frame` is as its sender wrote it, as far as it has a checksum: a router asks
+/// before anything else (RFC 1812 §5.2.2). Whoever cuts up a damaged packet gives each piece a right checksum, and whoever
+/// answers it talks to an address that perhaps never sent anything.
+#[must_use]
+pub fn is_intact(frame: &Frame<'_>) -> bool {
+    let header_len = usize::from(frame.payload().first().copied().unwrap_or(0) & 0x0f) * 4;
+    let sum = frame.payload().get(..header_len).map(|header| Checksum::default().with(header).field());
+    frame.ethertype() != ethertype::IPV4 || sum == Some([0, 0])
+}
 
 /// How long the IP packet in `frame` says it is, header included: what stands behind it is padding.
 fn packet_len(frame: &Frame<'_>) -> Option<usize> {

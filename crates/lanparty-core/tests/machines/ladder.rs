@@ -136,11 +136,47 @@ fn hosts_of_the_lan_that_talk_to_each_other_are_left_alone() {
 #[test]
 fn answers_end_where_a_flood_begins() {
     let mut desk = Desk::new(1390);
-    let answers: usize = (0..1000).map(|_| desk.sends(&udp(mac(2), 1500, true), budget(1417)).answers.len()).sum();
-    assert_eq!((answers, desk.outbound.ladder().answers_withheld), (100, 900));
-    assert_eq!(desk.dropped(DropReason::TapMtuExceeded), 900, "what was not answered is counted as lost");
+    let flood: usize = (0..1000).map(|_| desk.sends(&udp(mac(2), 1500, true), budget(1417)).answers.len()).sum();
+    assert_eq!((flood, desk.outbound.ladder().answers_withheld), (50, 950));
+    assert_eq!(desk.dropped(DropReason::TapMtuExceeded), 950, "what was not answered is counted as lost");
+    // Another sender hears of it all the same.
+    assert!(told(&desk.sends(&from_another(1, &udp(mac(2), 1500, true)), budget(1417))).is_some());
     desk.now += Duration::from_secs(1);
     assert!(told(&desk.sends(&udp(mac(2), 1500, true), budget(1417))).is_some());
+}
+
+#[test]
+fn senders_without_number_get_no_more_answers_than_one_room_may_give() {
+    let mut desk = Desk::new(1390);
+    let frame = udp(mac(2), 1500, true);
+    let answers: usize = (0..1000).map(|n| desk.sends(&from_another(n, &frame), budget(1417)).answers.len()).sum();
+    assert_eq!(answers, 100, "the burst of all together");
+    desk.now += Duration::from_secs(2);
+    assert!(told(&desk.sends(&from_another(5000, &frame), budget(1417))).is_some(), "silent ones are forgotten");
+}
+
+/// The same frame from another host of the LAN.
+fn from_another(n: u16, frame: &[u8]) -> Vec<u8> {
+    let [high, low] = n.to_be_bytes();
+    [&frame[..6], &[0, 0x1b, 0x22, 1, high, low], &frame[12..]].concat()
+}
+
+/// A DHCP answer to client 2 that tells an MTU of 1,500, as long as a server may make it.
+fn long_dhcp_answer() -> Vec<u8> {
+    let mut frame = udp(mac(2), 1300, false);
+    frame[14 + 20..14 + 24].copy_from_slice(&[0, 67, 0, 68]);
+    frame[42..].fill(0);
+    frame[42 + 236..42 + 245].copy_from_slice(&[99, 130, 83, 99, 26, 2, 0x05, 0xdc, 255]);
+    frame
+}
+
+#[test]
+fn what_leaves_in_pieces_tells_sizes_that_fit_as_well() {
+    let mut desk = Desk::new(1197);
+    let pieces = desk.sends(&long_dhcp_answer(), budget(1417)).datagrams;
+    assert_eq!(pieces.len(), 2);
+    assert_eq!(pieces[0][3 + 42 + 240..][..5], [26, 2, 0x04, 0xad, 255], "1,197 in the first piece");
+    assert_eq!((desk.outbound.ladder().told_mtu_lowered, desk.outbound.ladder().fragmented), (1, 1));
 }
 
 #[test]
@@ -177,6 +213,17 @@ fn what_cannot_be_cut_up_is_malformed_and_not_answered() {
     set(&mut options_that_lie, 9, &[99]);
     assert!(is_nothing(&desk.sends(&options_that_lie, budget(1417))), "nobody knows which of them each piece needs");
     assert_eq!(desk.dropped(DropReason::Malformed), 2);
+}
+
+#[test]
+fn a_damaged_header_is_neither_answered_nor_mended() {
+    for dont_fragment in [true, false] {
+        let mut desk = Desk::new(1390);
+        let mut damaged = udp(mac(2), 1500, dont_fragment);
+        damaged[14 + 12] ^= 4;
+        assert!(is_nothing(&desk.sends(&damaged, budget(1417))));
+        assert_eq!(desk.dropped(DropReason::Malformed), 1);
+    }
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(crate) struct Ipv6Packet<'a> {
     /// The first next-header value that is no extension header. Without meaning in a later fragment.
     pub(crate) upper: u8,
     pub(crate) payload: &'a [u8],
+    /// Behind an authentication header nothing can be changed without its receiver noticing (RFC 4302).
+    pub(crate) is_authenticated: bool,
 }
 
 impl<'a> Ipv6Packet<'a> {
@@ -55,7 +57,7 @@ impl<'a> Ipv6Packet<'a> {
             return Err(DropReason::Malformed);
         }
         let payload = rest.get(..payload_len).ok_or(DropReason::Malformed)?;
-        let packet = Self { hop_limit, fragment: None, upper: next_header, payload };
+        let packet = Self { hop_limit, fragment: None, upper: next_header, payload, is_authenticated: false };
         packet.follow_chain().ok_or(DropReason::Ipv6Chain)
     }
 
@@ -71,7 +73,10 @@ impl<'a> Ipv6Packet<'a> {
                 FRAGMENT => return None,
                 HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | MOBILITY | HIP | SHIM6 => (second_byte(self.payload)? + 1) * 8,
                 // RFC 4302 §2.2 counts in four bytes, less two: the one header that differs.
-                AUTHENTICATION => (second_byte(self.payload)? + 2) * 4,
+                AUTHENTICATION => {
+                    self.is_authenticated = true;
+                    (second_byte(self.payload)? + 2) * 4
+                }
                 _ => return Some(self),
             };
             self.upper = *self.payload.first()?;

@@ -1,7 +1,7 @@
 //! Frames as a LAN of players makes them, each with a number of its own at its end, so that the oracle knows it again
 //! wherever it turns up.
 
-use lanparty_proto::{ETHERNET_HEADER_LEN, MacAddr};
+use lanparty_proto::{Checksum, ETHERNET_HEADER_LEN, MacAddr};
 
 use crate::Rng;
 
@@ -80,9 +80,12 @@ pub fn id_of(frame: &[u8]) -> Option<u64> {
 }
 
 fn ipv4(frame: &mut Vec<u8>, protocol: u8, payload_len: usize) {
-    frame.extend([8, 0, 0x45, 0]);
-    frame.extend((20 + payload_len as u16).to_be_bytes());
-    frame.extend([0, 0, 0x40, 0, 64, protocol, 0, 0, 10, 7, 0, 9, 10, 7, 0, 1]);
+    let [high, low] = (20 + payload_len as u16).to_be_bytes();
+    let mut header = [0x45, 0, high, low, 0, 0, 0x40, 0, 64, protocol, 0, 0, 10, 7, 0, 9, 10, 7, 0, 1];
+    let sum = Checksum::default().with(&header).field();
+    header[10..12].copy_from_slice(&sum);
+    frame.extend([8, 0]);
+    frame.extend(header);
 }
 
 fn udp(frame: &mut Vec<u8>, (from, to): (u16, u16), payload: &[u8]) {
