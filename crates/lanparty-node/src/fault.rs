@@ -54,7 +54,12 @@ impl From<ExitCode> for std::process::ExitCode {
 /// One thread because a work-stealing pool costs 50 to 80 % more CPU per packet (DESIGN §9).
 pub fn block_on(program: impl Future<Output = Result<(), Fault>>) -> std::process::ExitCode {
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(program),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(program);
+            // A name server that never answers holds a thread for half a minute: nobody waits for that.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(e) => Err(Fault::new(ExitCode::Unexpected, format!("the event loop cannot start: {e}"), "")),
     };
     match outcome {
@@ -67,5 +72,26 @@ pub fn block_on(program: impl Future<Output = Result<(), Fault>>) -> std::proces
             let _ = writeln!(std::io::stderr(), "error: {fault}");
             fault.code.into()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_has_ended_waits_for_no_name_server() {
+        let (answer, answered) = channel::<()>();
+        let (tell, told) = channel();
+        let ended = block_on(async move {
+            // As `getaddrinfo` does when nobody answers; a test that fails must end as well.
+            tokio::task::spawn_blocking(move || tell.send(answered.recv_timeout(Duration::from_secs(20)).is_ok()));
+            Ok(())
+        });
+        answer.send(()).unwrap();
+        assert_eq!((ended, told.recv().unwrap()), (std::process::ExitCode::SUCCESS, true), "the answer came after the end");
     }
 }
