@@ -64,6 +64,8 @@ codes! {
     RelayCertificateWrongName = "relay-certificate-wrong-name",
     /// UDP passes and QUIC does not.
     QuicHandshakeFailed = "quic-handshake-failed",
+    /// One of the relay's addresses does not answer.
+    RelayAddressDead = "relay-address-dead",
     /// The MTU of WSL2's interface is too small.
     WslEth0Mtu = "wsl-eth0-mtu",
     /// The MTU of the uplink is too small.
@@ -82,6 +84,8 @@ codes! {
     Ipv6NeedsLargerPath = "ipv6-needs-larger-path",
     /// UDP is lost at a modest rate.
     UdpThrottled = "udp-throttled",
+    /// The line is slower than a modest rate.
+    BandwidthLow = "bandwidth-low",
     /// Packets are lost.
     PathLossy = "path-lossy",
     /// The round trip is long.
@@ -90,6 +94,8 @@ codes! {
     NatMappingVaries = "nat-mapping-varies",
     /// Sizes could not be measured.
     ProbeServiceMissing = "probe-service-missing",
+    /// There was no time for all measurements.
+    MeasurementIncomplete = "measurement-incomplete",
     /// Nobody bridges a LAN into the room.
     NoGatewayInRoom = "no-gateway-in-room",
     /// Two members bridge the same LAN.
@@ -128,16 +134,19 @@ impl Code {
         Self::RelayCertificateUntrusted,
         Self::RelayCertificateWrongName,
         Self::QuicHandshakeFailed,
+        Self::RelayAddressDead,
         Self::PathBlackHole,
         Self::IcmpFiltered,
         Self::FragmentsDropped,
         Self::MtuFlagTooLarge,
         Self::Ipv6NeedsLargerPath,
         Self::UdpThrottled,
+        Self::BandwidthLow,
         Self::PathLossy,
         Self::PathSlow,
         Self::NatMappingVaries,
         Self::ProbeServiceMissing,
+        Self::MeasurementIncomplete,
         Self::NoGatewayInRoom,
         Self::TwoGatewaysOnOneLan,
         Self::DuplicateMac,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 pub use host::{DefaultRoute, HostFacts, Interface, TunDevice};
 pub use relay::{
-    CertificateFacts, DirectionFacts, NatFacts, ObservedAddress, QuicHandshake, RelayFacts, RttFacts, SizeFailure, SizeProbe,
-    ThrottleFacts, Uplink, Way,
+    AddressFacts, CertificateFacts, DirectionFacts, Measurement, NatFacts, ObservedAddress, QuicHandshake, RelayFacts, RttFacts,
+    SizeFailure, SizeProbe, ThrottleFacts, Uplink, Way,
 };
 pub use room::{DhcpTrace, Discovery, DiscoveryKind, Duplicate, MemberFacts, RoomFacts, Sighting};
 

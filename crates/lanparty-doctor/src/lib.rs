@@ -16,9 +16,9 @@ mod words;
 
 pub use code::Code;
 pub use facts::{
-    CertificateFacts, DefaultRoute, DhcpTrace, DirectionFacts, Discovery, DiscoveryKind, Duplicate, Facts, HostFacts, Interface,
-    MemberFacts, NatFacts, ObservedAddress, QuicHandshake, RelayFacts, RoomFacts, RttFacts, Sighting, SizeFailure, SizeProbe,
-    ThrottleFacts, TunDevice, Uplink, Way,
+    AddressFacts, CertificateFacts, DefaultRoute, DhcpTrace, DirectionFacts, Discovery, DiscoveryKind, Duplicate, Facts, HostFacts,
+    Interface, Measurement, MemberFacts, NatFacts, ObservedAddress, QuicHandshake, RelayFacts, RoomFacts, RttFacts, Sighting, SizeFailure,
+    SizeProbe, ThrottleFacts, TunDevice, Uplink, Way,
 };
 pub use finding::{Finding, Severity};
 pub use ports::discovery_kind;

@@ -1,5 +1,6 @@
 //! Gathers the facts that `lanparty doctor` judges: of this host, and of the way to a relay. Says nothing itself.
 
+mod approach;
 mod host;
 mod relay;
 mod routes;

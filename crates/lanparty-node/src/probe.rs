@@ -4,11 +4,16 @@
 //! be answered where QUIC does not get through.
 
 mod asker;
+mod measure;
+#[cfg(test)]
+mod model;
+mod nat;
 mod service;
 mod sizes;
 mod survey;
+mod wire;
 
-pub(crate) use asker::bound;
-pub(crate) use survey::Survey;
+pub(crate) use survey::{Opening, Survey};
+pub(crate) use wire::bound;
 
 pub use service::{ProbePorts, ProbeService};

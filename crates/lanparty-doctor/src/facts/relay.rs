@@ -16,6 +16,8 @@ pub struct RelayFacts {
     pub resolved: Option<Vec<SocketAddr>>,
     /// Why it does not resolve.
     pub resolve_error: Option<String>,
+    /// Those that were tried, in the order in which a join tries them.
+    pub addresses: Option<Vec<AddressFacts>>,
     /// The address that was probed.
     pub remote: Option<SocketAddr>,
     /// The interface that leads there.
@@ -30,6 +32,8 @@ pub struct RelayFacts {
     pub way: Option<Way>,
     /// Whether the relay offers the probe service and it answered. `Some(false)`: sizes and NAT could not be measured.
     pub probe_service: Option<bool>,
+    /// What the probe service would have told if there had been time for it.
+    pub unmeasured: Vec<Measurement>,
     /// Sizes from this host to the relay.
     pub up: Option<DirectionFacts>,
     /// Sizes from the relay to this host.
@@ -48,6 +52,36 @@ pub struct RelayFacts {
     pub budget_up: Option<u16>,
     /// The same from the relay to this host.
     pub budget_down: Option<u16>,
+}
+
+/// One address of the relay.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AddressFacts {
+    /// Itself; nothing in facts that were not learnt here.
+    pub address: Option<SocketAddr>,
+    /// Whether this host has a route to it.
+    pub has_route: Option<bool>,
+    /// Whether any UDP came back from it.
+    pub udp_reachable: bool,
+    /// The QUIC handshake with it.
+    pub quic: QuicHandshake,
+}
+
+/// What is measured with the help of the probe service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measurement {
+    /// Round trips of single packets.
+    RoundTrips,
+    /// This host's address as the relay sees it.
+    Nat,
+    /// Sizes from this host to the relay.
+    SizesUp,
+    /// Sizes from the relay to this host.
+    SizesDown,
+    /// What a modest rate loses.
+    ModestRate,
 }
 
 /// The interface that leads to the relay.
@@ -96,6 +130,8 @@ pub struct DirectionFacts {
     pub fragments_pass: Option<bool>,
     /// Whether a packet too big was answered by ICMP "packet too big" (type 3 code 4, ICMPv6 type 2). Unknown when none was too big.
     pub icmp_too_big_heard: Option<bool>,
+    /// IP MTU of the route in bytes, as the sending system knew it when it sent without DF: it cut what was larger up itself.
+    pub sender_mtu: Option<u32>,
 }
 
 /// The edge between the sizes that pass and those that do not, in UDP payload bytes.
@@ -149,8 +185,12 @@ pub struct ThrottleFacts {
     pub rate_kbit_s: u32,
     /// Packets sent.
     pub sent: u32,
-    /// Packets that did not come back.
+    /// Packets that did not come back, however late.
     pub lost: u32,
+    /// Rate at which they came back, in kbit/s of UDP payload.
+    pub carried_kbit_s: Option<u32>,
+    /// What the middle one took longer than the shortest single packet, in milliseconds: its time in a queue.
+    pub queued_ms: Option<f64>,
 }
 
 /// How this host looks from the relay.

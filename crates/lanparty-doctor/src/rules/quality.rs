@@ -1,7 +1,7 @@
 //! How good the path is: time, loss, and what a modest rate loses.
 
 use crate::words::count;
-use crate::{Code, Finding, RelayFacts, RttFacts};
+use crate::{Code, Finding, RelayFacts, RttFacts, ThrottleFacts};
 
 /// A round trip above this is felt in any game: half of it already delays what the other side sees.
 const RTT_MS_MAX: f64 = 150.0;
@@ -12,11 +12,15 @@ const LOSS_PERCENT_MAX: u32 = 2;
 /// A modest rate that loses this much more, in percent, than single packets may have lost is held down on purpose. Of so few
 /// single packets the true share may be two standard deviations above the one that was seen.
 const THROTTLE_PERCENT_MIN: u32 = 10;
+/// A queue of this length, in milliseconds, is one that the burst has filled: what is limited on purpose is dropped and not kept.
+const QUEUED_MS_MIN: f64 = 100.0;
+/// Less than this share of the offered rate came back, in percent: more is a queue that was there anyway.
+const CARRIED_PERCENT_MAX: u32 = 80;
 /// Fewer packets than this say nothing about a rate.
 const THROTTLE_SENT_MIN: u32 = 50;
 
 pub(super) fn findings(relay: &RelayFacts, found: &mut Vec<Finding>) {
-    found.extend(udp_throttled(relay));
+    found.extend(bandwidth_low(relay).or_else(|| udp_throttled(relay)));
     if let Some(rtt) = &relay.rtt {
         found.extend(path_lossy(rtt));
         found.extend(path_slow(rtt));
@@ -27,8 +31,31 @@ fn percent(lost: u32, sent: u32) -> u32 {
     lost.saturating_mul(100).checked_div(sent).unwrap_or(0)
 }
 
+fn burst(relay: &RelayFacts) -> Option<&ThrottleFacts> {
+    relay.throttle.as_ref().filter(|t| t.sent >= THROTTLE_SENT_MIN)
+}
+
+/// A line that is slow keeps packets waiting; somebody who limits a rate drops them at once.
+fn bandwidth_low(relay: &RelayFacts) -> Option<Finding> {
+    let burst = burst(relay)?;
+    let queued = burst.queued_ms.filter(|ms| *ms >= QUEUED_MS_MIN)?;
+    let carried = burst.carried_kbit_s.filter(|kbit| percent(*kbit, burst.rate_kbit_s) < CARRIED_PERCENT_MAX)?;
+    let title = format!("the line to the relay is slow: it carries about {carried} kbit/s of the {} that were tried", burst.rate_kbit_s);
+    let evidence = format!(
+        "the middle one of {} waited {queued:.0} ms in a queue on the way, and {} did not come back",
+        count(burst.sent.into(), "packet"),
+        burst.lost
+    );
+    Some(
+        Finding::warning(Code::BandwidthLow, title)
+            .seen_by([evidence])
+            .advise("end other uploads and look again; when it stays, this is what the line gives: what is sent above it arrives late")
+            .hiding(&[Code::PathLossy]),
+    )
+}
+
 fn udp_throttled(relay: &RelayFacts) -> Option<Finding> {
-    let burst = relay.throttle.as_ref().filter(|t| t.sent >= THROTTLE_SENT_MIN)?;
+    let burst = burst(relay)?;
     let single = relay.rtt.as_ref().map_or(0, |r| percent(r.lost, r.sent));
     let by_chance = relay.rtt.as_ref().map_or(0, |r| percent(r.lost + 2 * r.lost.isqrt() + 2, r.sent));
     let lost = percent(burst.lost, burst.sent);

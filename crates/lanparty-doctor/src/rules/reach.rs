@@ -1,14 +1,16 @@
 //! Does anything come back from the relay?
 
 use crate::words::list;
-use crate::{Code, Finding, RelayFacts};
+use crate::{AddressFacts, Code, Finding, Measurement, RelayFacts};
 
 pub(super) fn findings(relay: &RelayFacts, found: &mut Vec<Finding>) {
     found.extend(name_unresolved(relay));
     found.extend(port_closed(relay));
     found.extend(udp_blocked(relay));
     found.extend(quic_handshake_failed(relay));
+    found.extend(address_dead(relay));
     found.extend(probe_service_missing(relay));
+    found.extend(measurement_incomplete(relay));
 }
 
 fn name_unresolved(relay: &RelayFacts) -> Option<Finding> {
@@ -61,6 +63,47 @@ fn quic_handshake_failed(relay: &RelayFacts) -> Option<Finding> {
             .seen_by(quic.error.clone())
             .advise("check that the port is the relay's, that relay and this program are of compatible versions, and the relay's log")
             .hiding(&[Code::ProbeServiceMissing])
+    })
+}
+
+/// A host without a route to an address, such as one without IPv6, does not wait for it.
+fn address_dead(relay: &RelayFacts) -> Option<Finding> {
+    let all = relay.addresses.as_ref()?;
+    let alive = all.iter().position(|a| a.quic.ok)?;
+    let is_dead = |a: &AddressFacts| !a.quic.ok && a.has_route == Some(true);
+    let (before, after) = all.split_at(alive);
+    let dead: Vec<&AddressFacts> = before.iter().chain(after).filter(|a| is_dead(a)).collect();
+    let name = |a: &AddressFacts| a.address.map_or_else(String::new, |address| address.to_string());
+    let first = dead.first()?;
+    let title = format!("{} of the relay does not answer, and {} does", name(first), all.get(alive).map(name)?);
+    let finding = if before.iter().any(is_dead) {
+        Finding::warning(Code::RelayAddressDead, format!("{title}: every join waits for the dead one first"))
+    } else {
+        Finding::info(Code::RelayAddressDead, format!("{title}: hosts that prefer the dead one wait for it with every join"))
+    };
+    let reason = |a: &&AddressFacts| {
+        let probes = if a.udp_reachable { "; other UDP comes back from it" } else { "" };
+        format!("{}: {}{probes}", name(a), a.quic.error.as_deref().unwrap_or("no answer"))
+    };
+    Some(finding.seen_by(dead.iter().map(reason)).advise(
+        "take the address out of the relay's name (AAAA is IPv6, A is IPv4), or let the relay listen there and its firewall pass UDP; when it answers elsewhere, this network's IPv6 is broken",
+    ))
+}
+
+fn measurement_incomplete(relay: &RelayFacts) -> Option<Finding> {
+    let word = |m: &Measurement| match m {
+        Measurement::RoundTrips => "round trips",
+        Measurement::Nat => "NAT",
+        Measurement::SizesUp => "sizes toward the relay",
+        Measurement::SizesDown => "sizes from the relay",
+        Measurement::ModestRate => "a modest rate",
+    };
+    let words: Vec<_> = relay.unmeasured.iter().map(word).collect();
+    (!words.is_empty()).then(|| {
+        let median = relay.rtt.as_ref().and_then(|rtt| rtt.median_ms);
+        Finding::warning(Code::MeasurementIncomplete, format!("not measured, because time ran out: {}", list(&words)))
+            .seen_by(median.map(|ms| format!("a round trip takes {ms:.0} ms")))
+            .advise("look again when the line is idle; what is named here is unknown until then")
     })
 }
 

@@ -88,10 +88,16 @@ fn smaller_below(relay: &RelayFacts, host: &HostFacts) -> Option<String> {
     Some(format!("`{name}` has MTU {}, and `{parent}`, which it is a VLAN of, only {mtu}", uplink.mtu))
 }
 
-/// A router on the way knows the smaller MTU: it fragments what may be fragmented. So it should have answered the rest.
+/// A router on the way knows the smaller MTU: it fragments what may be fragmented. So it should have answered the rest. That
+/// it was a router shows only where the sender itself sent as large as it is that vanishes with DF; routers of IPv6 never
+/// fragment (RFC 8200 §5).
 fn icmp_filtered(relay: &RelayFacts) -> Option<Finding> {
+    if relay.remote.is_some_and(|remote| remote.is_ipv6()) {
+        return None;
+    }
     let silent_router = |(name, d): (&'static str, &DirectionFacts)| {
         let (passed, failed) = vanishes(relay, d)?;
+        d.sender_mtu.filter(|mtu| *mtu >= u32::from(failed + headers(relay.remote)))?;
         let larger = d.without_df.as_ref()?.passed.filter(|larger| *larger >= failed)?;
         (d.icmp_too_big_heard == Some(false)).then(|| {
             format!("{name}: {larger} bytes arrive when routers may fragment, only {passed} when not, and no packet-too-big came back")

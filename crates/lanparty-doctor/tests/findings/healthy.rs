@@ -41,6 +41,7 @@ pub(crate) fn direction(passed: u16, failed: u16, how: SizeFailure) -> Direction
         without_df: Some(SizeProbe { passed: Some(3000), failed: None, how: None }),
         fragments_pass: Some(true),
         icmp_too_big_heard: None,
+        sender_mtu: Some(1500),
     }
 }
 
@@ -49,6 +50,7 @@ fn relay() -> RelayFacts {
         name: "relay.example.net:8443".into(),
         resolved: Some(vec!["192.0.2.1:8443".parse().unwrap()]),
         resolve_error: None,
+        addresses: Some(vec![address("192.0.2.1:8443", true)]),
         remote: "192.0.2.1:8443".parse().ok(),
         uplink: Some(Uplink { interface: "eth0".into(), mtu: Some(1500) }),
         udp_reachable: Some(true),
@@ -56,10 +58,11 @@ fn relay() -> RelayFacts {
         quic: Some(QuicHandshake { ok: true, error: None, duration_ms: Some(21.0) }),
         way: Some(Way::Quic),
         probe_service: Some(true),
+        unmeasured: vec![],
         up: Some(direction(1472, 1473, SizeFailure::Local)),
         down: Some(direction(1472, 1473, SizeFailure::Local)),
         rtt: Some(RttFacts { sent: 20, lost: 0, min_ms: Some(10.0), median_ms: Some(11.0), max_ms: Some(14.0) }),
-        throttle: Some(ThrottleFacts { rate_kbit_s: 2000, sent: 200, lost: 0 }),
+        throttle: Some(ThrottleFacts { rate_kbit_s: 2000, sent: 200, lost: 0, carried_kbit_s: Some(1990), queued_ms: Some(0.4) }),
         nat: Some(NatFacts {
             local: "192.168.1.20:40000".parse().ok(),
             observed: vec![seen_at(8443, "198.51.100.7:40000"), seen_at(8444, "198.51.100.7:40000")],
@@ -78,6 +81,11 @@ fn relay() -> RelayFacts {
         budget_up: Some(1434),
         budget_down: Some(1434),
     }
+}
+
+pub(crate) fn address(text: &str, ok: bool) -> AddressFacts {
+    let quic = QuicHandshake { ok, error: (!ok).then(|| "no answer within 3 s".into()), duration_ms: Some(21.0) };
+    AddressFacts { address: text.parse().ok(), has_route: Some(true), udp_reachable: ok, quic }
 }
 
 pub(crate) fn seen_at(relay_port: u16, address: &str) -> ObservedAddress {

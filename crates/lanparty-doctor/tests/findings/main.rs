@@ -6,7 +6,7 @@ mod healthy;
 mod pages;
 mod scenarios;
 
-use lanparty_doctor::{Code, Facts, RelayFacts, Report, RoomFacts, Severity, examine};
+use lanparty_doctor::{Code, DirectionFacts, Facts, RelayFacts, Report, RoomFacts, Severity, ThrottleFacts, examine};
 
 use healthy::healthy;
 use scenarios::scenario;
@@ -106,4 +106,81 @@ fn facts_survive_their_json() {
     let facts = healthy();
     let text = serde_json::to_string(&facts).unwrap();
     assert_eq!(serde_json::from_str::<Facts>(&text).unwrap(), facts);
+}
+
+/// Sizes toward the relay in which ICMP was silent, changed.
+fn filtered(change: impl FnOnce(&mut RelayFacts, &mut DirectionFacts)) -> Vec<Code> {
+    let mut facts = scenario(Code::IcmpFiltered);
+    let relay = facts.relay.as_mut().unwrap();
+    let mut up = relay.up.take().unwrap();
+    change(relay, &mut up);
+    relay.up = Some(up);
+    codes(&examine(facts))
+}
+
+#[test]
+fn icmp_is_said_to_be_filtered_only_where_a_router_fragments() {
+    assert_eq!(filtered(|_, _| ()), [Code::PathBlackHole, Code::IcmpFiltered]);
+    assert_eq!(filtered(|_, up| up.sender_mtu = Some(1400)), [Code::PathBlackHole], "this host cut it up by a size that it had learnt");
+    assert_eq!(filtered(|_, up| up.sender_mtu = Some(1401)), [Code::PathBlackHole, Code::IcmpFiltered]);
+    assert_eq!(filtered(|_, up| up.sender_mtu = None), [Code::PathBlackHole]);
+    let over_ipv6 = filtered(|relay, _| relay.remote = "[2001:db8::1]:8443".parse().ok());
+    assert_eq!(over_ipv6, [Code::PathBlackHole], "no router of IPv6 fragments");
+}
+
+fn burst(change: impl FnOnce(&mut ThrottleFacts)) -> Vec<Code> {
+    let mut facts = scenario(Code::BandwidthLow);
+    change(facts.relay.as_mut().unwrap().throttle.as_mut().unwrap());
+    codes(&examine(facts))
+}
+
+#[test]
+fn a_slow_line_keeps_packets_and_a_limit_drops_them() {
+    assert_eq!(burst(|b| b.lost = 0), [Code::BandwidthLow], "late is not lost");
+    assert_eq!(burst(|b| b.queued_ms = Some(3.0)), [Code::UdpThrottled]);
+    assert_eq!(burst(|b| (b.lost, b.queued_ms) = (0, Some(3.0))), [], "a limit that takes all");
+    assert_eq!(burst(|b| (b.lost, b.carried_kbit_s) = (0, Some(1_900))), [], "a queue that was there before");
+}
+
+#[test]
+fn a_dead_address_is_a_problem_only_where_a_join_waits_for_it() {
+    let with = |change: fn(&mut RelayFacts)| {
+        let mut facts = scenario(Code::RelayAddressDead);
+        change(facts.relay.as_mut().unwrap());
+        examine(facts).findings.iter().map(|f| (f.code, f.severity)).collect::<Vec<_>>()
+    };
+    assert_eq!(with(|_| ()), [(Code::RelayAddressDead, Severity::Warning)]);
+    assert_eq!(with(|r| r.addresses.as_mut().unwrap().reverse()), [(Code::RelayAddressDead, Severity::Info)]);
+    assert_eq!(with(|r| r.addresses.as_mut().unwrap()[0].has_route = Some(false)), [], "this host has no IPv6");
+    let all_dead = with(|r| {
+        (r.udp_reachable, r.addresses.as_mut().unwrap()[1].quic.ok) = (Some(false), false);
+    });
+    assert_eq!(all_dead, [(Code::UdpBlocked, Severity::Error)]);
+}
+
+#[test]
+fn what_time_was_too_short_for_is_in_the_verdict() {
+    let report = examine(scenario(Code::MeasurementIncomplete));
+    let verdict = "1 problem: not measured, because time ran out: sizes toward the relay, sizes from the relay.";
+    assert_eq!((report.verdict.as_str(), report.exit_code), (verdict, 1));
+}
+
+/// A hole toward the relay, with another interface.
+fn hole_evidence(change: impl FnOnce(&mut lanparty_doctor::Interface)) -> String {
+    let mut facts = scenario(Code::PathBlackHole);
+    change(&mut facts.host.interfaces.as_mut().unwrap()[0]);
+    let report = examine(facts);
+    report.findings.iter().find(|f| f.code == Code::PathBlackHole).unwrap().evidence.join("\n")
+}
+
+#[test]
+fn a_smaller_interface_below_the_uplink_is_evidence_of_a_black_hole() {
+    let plain = hole_evidence(|_| ());
+    assert!(!plain.contains("port of it") && !plain.contains("VLAN"), "{plain}");
+    let bridge = hole_evidence(|i| i.smallest_port_mtu = Some(1280));
+    assert!(bridge.ends_with("the bridge `eth0` has MTU 1500, and a port of it only 1280"), "{bridge}");
+    assert_eq!(hole_evidence(|i| i.smallest_port_mtu = Some(1500)), plain, "a port of the same size explains nothing");
+    let vlan = |mtu: Option<u32>| hole_evidence(|i| (i.vlan_parent, i.vlan_parent_mtu) = (Some("eth1".into()), mtu));
+    assert!(vlan(Some(1280)).ends_with("`eth0` has MTU 1500, and `eth1`, which it is a VLAN of, only 1280"), "{}", vlan(Some(1280)));
+    assert_eq!((vlan(Some(1500)), vlan(None)), (plain.clone(), plain));
 }

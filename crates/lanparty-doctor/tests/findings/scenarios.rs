@@ -3,7 +3,7 @@
 use lanparty_doctor::*;
 use lanparty_proto::Role;
 
-use crate::healthy::{direction, healthy, interface, member, seen_at};
+use crate::healthy::{address, direction, healthy, interface, member, seen_at};
 
 /// What else is said in the scenario of a code; usually nothing.
 pub(crate) fn seen_together(code: Code) -> Vec<Code> {
@@ -76,6 +76,15 @@ fn relay(code: Code, relay: &mut RelayFacts) {
             relay.down = relay.down.take().map(unfragmented).map(|d| DirectionFacts { fragments_pass: Some(false), ..d });
         }
         Code::UdpThrottled => relay.throttle.as_mut().unwrap().lost = 80,
+        Code::BandwidthLow => {
+            let burst = relay.throttle.as_mut().unwrap();
+            (burst.lost, burst.carried_kbit_s, burst.queued_ms) = (110, Some(490), Some(310.0));
+        }
+        Code::RelayAddressDead => relay.addresses.as_mut().unwrap().insert(0, address("[2001:db8::1]:8443", false)),
+        Code::MeasurementIncomplete => {
+            (relay.up, relay.down) = (None, None);
+            relay.unmeasured = vec![Measurement::SizesUp, Measurement::SizesDown];
+        }
         Code::PathLossy => relay.rtt.as_mut().unwrap().lost = 3,
         Code::PathSlow => relay.rtt.as_mut().unwrap().median_ms = Some(312.0),
         Code::NatMappingVaries => relay.nat.as_mut().unwrap().observed[1] = seen_at(8444, "198.51.100.7:40001"),

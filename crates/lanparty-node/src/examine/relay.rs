@@ -1,28 +1,29 @@
-//! The way to a relay: name, handshake, certificate, and what its probe service tells.
+//! The way to a relay: name, handshakes, certificate, and what its probe service tells.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lanparty_doctor::{QuicHandshake, RelayFacts, Uplink, Way};
+use futures_util::future::join_all;
+use lanparty_doctor::{RelayFacts, Way};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::witness::Witness;
-use crate::endpoint::dial_endpoint;
+use super::approach::{Approach, HANDSHAKE_TIMEOUT};
 use crate::membership::settled_budget;
 use crate::probe::{ProbePorts, Survey, bound};
-use crate::{Identity, Link, RelayAddress, RelayTrust, Sizing, uplink};
+use crate::{RelayAddress, RelayTrust};
 
-/// Time for one address of the relay to answer.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// What all of it may take, whatever happens: every stage has what the ones before it have left.
+const EXAMINATION_MAX: Duration = Duration::from_secs(14);
 /// Time for DNS.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Addresses that are tried: one of each family, or two.
-const ADDRESSES_MAX: usize = 2;
-/// What the probes may take, so that all of it stays under 15 seconds (an unreachable relay has none).
-const SURVEY_MAX: Duration = Duration::from_secs(10);
+/// Addresses that are tried, all at once: two of each family, or more of one.
+const ADDRESSES_MAX: usize = 4;
 /// Time for ICMP to say that nobody listens.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// The service has at least half of the time.
+const _: () = assert!(2 * (RESOLVE_TIMEOUT.as_millis() + HANDSHAKE_TIMEOUT.as_millis()) < EXAMINATION_MAX.as_millis());
 
 /// What to examine.
 pub struct RelayExamination {
@@ -37,29 +38,26 @@ pub struct RelayExamination {
 }
 
 impl RelayExamination {
-    /// Learns what it can within 15 seconds; `tell` hears what is being done.
+    /// Learns what it can within 14 seconds; `tell` hears what is being done.
     pub async fn run(&self, tell: &dyn Fn(&str)) -> RelayFacts {
+        let by = Instant::now() + EXAMINATION_MAX;
         let mut facts = RelayFacts { name: self.relay.to_string(), ..RelayFacts::default() };
         tell("looking up the relay's name");
         let Some(addresses) = self.resolve(&mut facts).await else { return facts };
-        for remote in addresses.into_iter().take(ADDRESSES_MAX) {
-            tell(&format!("shaking hands with {remote}"));
-            self.handshake(remote, &mut facts).await;
-            if facts.quic.as_ref().is_some_and(|quic| quic.ok) {
-                break;
-            }
-        }
-        if let Some(remote) = facts.remote {
-            self.survey(remote, &mut facts, tell).await;
-            if facts.udp_reachable.is_none() {
-                (facts.udp_reachable, facts.port_unreachable) = (Some(false), is_refused(remote).await.ok());
-            }
+        tell(&format!("shaking hands with {}", self.relay));
+        let approaches = join_all(addresses.into_iter().take(ADDRESSES_MAX).map(|remote| Approach::make(self, remote))).await;
+        facts.addresses = Some(approaches.iter().map(Approach::facts).collect());
+        // The first that a join would succeed with; else one that can be asked why not.
+        let rank = |a: &Approach| (a.quic.ok, a.opening.is_some(), a.is_heard);
+        let best = approaches.into_iter().reduce(|best, next| if rank(&next) > rank(&best) { next } else { best });
+        if let Some(approach) = best {
+            self.look_closer(approach, &mut facts, by, tell).await;
         }
         facts
     }
 
     async fn resolve(&self, facts: &mut RelayFacts) -> Option<Vec<SocketAddr>> {
-        match tokio::time::timeout(RESOLVE_TIMEOUT, self.relay.resolve()).await {
+        match timeout(RESOLVE_TIMEOUT, self.relay.resolve()).await {
             Ok(Ok(addresses)) => {
                 facts.resolved = Some(addresses.clone());
                 Some(addresses)
@@ -75,62 +73,27 @@ impl RelayExamination {
         }
     }
 
-    /// Connects and says nothing: it joins no room.
-    async fn handshake(&self, remote: SocketAddr, facts: &mut RelayFacts) {
-        let started = Instant::now();
-        let uplink = uplink::toward(remote);
-        let mtu = uplink.as_ref().and_then(|name| lanparty_nic::interface_facts(name).ok()).map(|f| f.mtu);
-        facts.uplink = uplink.map(|interface| Uplink { interface, mtu });
+    /// At one address: sizes, times, and when nothing has come from it, whether that was said.
+    async fn look_closer(&self, approach: Approach, facts: &mut RelayFacts, by: Instant, tell: &dyn Fn(&str)) {
+        let Approach { remote, uplink, quic, certificate, is_heard, link, opening, .. } = approach;
         facts.remote = Some(remote);
-        let witness = self.trust.witness();
-        let outcome = self.connect(remote, &witness, facts).await;
-        let error = outcome.err().or_else(|| believed(&witness));
-        let duration_ms = Some(started.elapsed().as_secs_f64() * 1e3);
-        facts.certificate = witness.seen();
-        facts.udp_reachable = facts.udp_reachable.or(witness.seen().map(|_| true));
-        facts.way = error.is_none().then_some(Way::Quic);
-        facts.quic = Some(QuicHandshake { ok: error.is_none(), error, duration_ms });
+        facts.way = quic.ok.then_some(Way::Quic);
+        (facts.quic, facts.certificate, facts.udp_reachable) = (Some(quic), certificate, Some(is_heard));
+        if let Some((link, _endpoint)) = link {
+            facts.budget_up = timeout_at(by, settled_budget(&link)).await.ok().map(|budget| budget.0);
+            link.close("examined");
+        }
+        let ports = self.ports.of(remote.port());
+        facts.probe_service = ports.map(|_| opening.is_some());
+        if let Some((ports, opening)) = ports.zip(opening) {
+            let survey = Survey { remote, ports, uplink: uplink.as_ref().map(|u| u.interface.as_str()) };
+            survey.run(opening, facts, by, tell).await;
+        }
+        facts.uplink = uplink;
+        if !is_heard {
+            facts.port_unreachable = timeout_at(by, is_refused(remote)).await.ok().and_then(Result::ok);
+        }
     }
-
-    async fn connect(&self, remote: SocketAddr, witness: &Arc<Witness>, facts: &mut RelayFacts) -> Result<(), String> {
-        let identity = Identity::ephemeral();
-        let tls = RelayTrust::config_with(witness, &identity).map_err(|e| e.to_string())?;
-        let uplink = facts.uplink.as_ref().map(|u| u.interface.as_str());
-        let endpoint = dial_endpoint(remote, uplink, tls, Sizing::default()).map_err(|fault| fault.cause)?;
-        let name = self.server_name.as_deref().unwrap_or_else(|| self.relay.host());
-        let connecting = endpoint.connect(remote, name).map_err(|e| e.to_string())?;
-        let connection = match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
-            Ok(outcome) => outcome.map_err(|e| e.to_string())?,
-            Err(_) => return Err(format!("no answer within {} s", HANDSHAKE_TIMEOUT.as_secs())),
-        };
-        facts.udp_reachable = Some(true);
-        let link = Link::new(connection);
-        facts.budget_up = Some(settled_budget(&link).await.0);
-        link.close("examined");
-        Ok(())
-    }
-
-    async fn survey(&self, remote: SocketAddr, facts: &mut RelayFacts, tell: &dyn Fn(&str)) {
-        let Some(ports) = self.ports.of(remote.port()) else { return };
-        let uplink = facts.uplink.as_ref().map(|u| u.interface.clone());
-        let survey = Survey { remote, ports, uplink: uplink.as_deref() };
-        // What it has learnt when its time is up stays; a socket that cannot be had leaves the facts unknown.
-        let _ = tokio::time::timeout(SURVEY_MAX, survey.run(facts, tell)).await;
-    }
-}
-
-/// Why the relay would not be believed, now that the handshake went through.
-fn believed(witness: &Witness) -> Option<String> {
-    let seen = witness.seen()?;
-    let is_current =
-        seen.now_s.is_none_or(|now| seen.not_before_s.is_none_or(|from| from <= now) && seen.not_after_s.is_none_or(|until| now <= until));
-    let reason = match (seen.trusted, is_current, seen.name_matches) {
-        (Some(false), ..) => "its certificate is not trusted",
-        (_, false, _) => "its certificate is not valid now",
-        (_, _, Some(false)) => "its certificate is for another name",
-        _ => return None,
-    };
-    Some(reason.to_owned())
 }
 
 /// Whether the relay's host says that nothing listens on the port.
@@ -141,10 +104,13 @@ async fn is_refused(remote: SocketAddr) -> io::Result<bool> {
         // No packet of QUIC: a relay ignores it, a closed port does not. An error of the first send is told by the second.
         let _ = socket.send(&[0]).await;
         let mut buffer = [0; 16];
-        match tokio::time::timeout(REFUSAL_TIMEOUT, socket.recv(&mut buffer)).await {
+        match timeout(REFUSAL_TIMEOUT, socket.recv(&mut buffer)).await {
             Ok(Err(e)) if e.kind() == io::ErrorKind::ConnectionRefused => return Ok(true),
             _ => {}
         }
     }
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests;

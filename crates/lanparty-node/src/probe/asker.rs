@@ -1,20 +1,19 @@
-//! One UDP socket that asks a relay's probe service, and matches answers to questions.
+//! Asks a relay's probe service over one wire, and matches answers to questions.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lanparty_nic::{Fragmentation, route_mtu, set_fragmentation};
 use lanparty_proto::{PROBE_LEN_MAX, PROBE_LEN_MIN, ProbeAnswer, ProbeCookie, ProbeQuestion};
 use rustix::io::Errno;
-use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::uplink;
+use super::wire::Wire;
 
-/// Between two questions of one round: two directions at once are some 3 Mbit/s, so that a slow line's queue is not measured
-/// instead of sizes.
-const PACE: Duration = Duration::from_millis(5);
+/// What one asker sends or asks for when nothing else is said: two of them in each direction are 2.4 Mbit/s.
+const BYTES_PER_MS: usize = 150;
+/// Longest wait for answers that keep coming, after the last question: a queue of that length is no line to play on.
+const STRAGGLERS_MAX: Duration = Duration::from_secs(3);
 
 /// One question of a round: both lengths in bytes of UDP payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,81 +25,94 @@ pub(super) struct Ask {
 impl Ask {
     /// A short question for a short answer.
     pub(super) const SHORT: Self = Self { len: PROBE_LEN_MIN, answer_len: PROBE_LEN_MIN };
+
+    fn pace(self) -> Duration {
+        Duration::from_micros((self.len.max(self.answer_len) * 1000 / BYTES_PER_MS) as u64)
+    }
+}
+
+/// An answer as it arrived.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    pub(super) answer: ProbeAnswer,
+    /// Bytes of UDP payload: fewer than were asked for when the relay does not believe this address.
+    pub(super) len: usize,
+    /// Since its question left.
+    pub(super) rtt: Duration,
+    pub(super) at: Instant,
 }
 
 /// What became of a question.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
-    /// Answered, after this time.
-    Answered(ProbeAnswer, Duration),
+    Answered(Heard),
     /// This host refused to send it.
     Refused,
     /// No answer.
     Lost,
 }
 
-/// A socket toward one port of the probe service.
-pub(super) struct Asker {
-    socket: UdpSocket,
+/// Asks over one wire.
+pub(super) struct Asker<W> {
+    wire: W,
     sequence: u32,
     cookie: ProbeCookie,
     answers_may_fragment: bool,
-    /// Whether ICMP said of a packet of this socket that it is too big.
+    /// IP MTU of the route back, as the relay's system knows it.
+    pub(super) route_back_mtu: Option<u16>,
+    /// Whether ICMP said of a packet of this wire that it is too big.
     pub(super) heard_too_big: bool,
     /// Whether ICMP said that nobody listens.
-    pub(super) heard_refused: bool,
+    heard_refused: bool,
 }
 
-impl Asker {
-    /// A socket connected to `port`, bound to `uplink`, whose packets and answers are fragmented or not.
-    pub(super) fn open(port: SocketAddr, uplink: Option<&str>, fragmentation: Fragmentation) -> io::Result<Self> {
-        let socket = bound(port, uplink)?;
-        socket.connect(port)?;
-        set_fragmentation(&socket, fragmentation)?;
-        let answers_may_fragment = fragmentation == Fragmentation::Allowed;
-        let socket = UdpSocket::from_std(socket)?;
-        Ok(Self { socket, sequence: 0, cookie: [0; 16], answers_may_fragment, heard_too_big: false, heard_refused: false })
+impl<W: Wire> Asker<W> {
+    /// `cookie` is one that the relay gave to this host before, or zeros.
+    pub(super) const fn new(wire: W, answers_may_fragment: bool, cookie: ProbeCookie) -> Self {
+        Self { wire, sequence: 0, cookie, answers_may_fragment, route_back_mtu: None, heard_too_big: false, heard_refused: false }
     }
 
-    pub(super) fn local_addr(&self) -> Option<SocketAddr> {
-        self.socket.local_addr().ok()
+    pub(super) const fn wire(&self) -> &W {
+        &self.wire
     }
 
-    /// IP MTU of the route to the relay as this system knows it, in bytes.
-    pub(super) fn route_mtu(&self) -> Option<u32> {
-        route_mtu(self.socket.peer_addr().ok()?).ok()
+    /// The last that the relay gave.
+    pub(super) const fn cookie(&self) -> ProbeCookie {
+        self.cookie
     }
 
     /// IP and UDP headers around the payload, in bytes.
     pub(super) fn headers(&self) -> usize {
-        if self.socket.peer_addr().is_ok_and(|peer| peer.is_ipv6()) { 48 } else { 28 }
+        if self.wire.is_ipv6() { 48 } else { 28 }
     }
 
-    /// Asks every question once, at an even pace, and waits `patience` after the last for answers. In the order asked.
+    /// Asks every question once, at an even pace, and waits for answers until none has come for `patience`. In the order asked.
     pub(super) async fn round(&mut self, asks: &[Ask], pace: Option<Duration>, patience: Duration) -> io::Result<Vec<Fate>> {
         let mut fates = vec![Fate::Lost; asks.len()];
         let mut open = HashMap::new();
         let mut due = Instant::now();
         for (index, ask) in asks.iter().enumerate() {
-            self.collect(&mut fates, &mut open, due).await;
-            tokio::time::sleep_until(due.into()).await;
-            due = Instant::now().max(due) + pace.unwrap_or(PACE);
+            while !open.is_empty() && self.next(&mut fates, &mut open, due).await {}
+            sleep_until(due).await;
+            due = Instant::now().max(due) + pace.unwrap_or_else(|| ask.pace());
             self.sequence = self.sequence.wrapping_add(1);
             open.insert(self.sequence, (index, Instant::now()));
-            if !self.send(*ask)? {
+            if !self.send(*ask) {
                 open.remove(&self.sequence);
                 fates[index] = Fate::Refused;
             }
         }
-        self.collect(&mut fates, &mut open, Instant::now() + patience).await;
+        // Late is not lost: while answers come, a queue on the way is being emptied, and the next may be in it.
+        let end = Instant::now() + STRAGGLERS_MAX;
+        while !open.is_empty() && self.next(&mut fates, &mut open, end.min(Instant::now() + patience)).await {}
         Ok(fates)
     }
 
     /// One short question, asked again until it is answered or `tries` have failed.
-    pub(super) async fn knock(&mut self, tries: u32, patience: Duration) -> io::Result<Option<(ProbeAnswer, Duration)>> {
+    pub(super) async fn knock(&mut self, tries: u32, patience: Duration) -> io::Result<Option<Heard>> {
         for _ in 0..tries {
-            if let [Fate::Answered(answer, rtt)] = self.round(&[Ask::SHORT], None, patience).await?[..] {
-                return Ok(Some((answer, rtt)));
+            if let [Fate::Answered(heard)] = self.round(&[Ask::SHORT], None, patience).await?[..] {
+                return Ok(Some(heard));
             }
             if self.heard_refused {
                 break;
@@ -110,38 +122,38 @@ impl Asker {
     }
 
     /// Whether this host sent it.
-    fn send(&mut self, ask: Ask) -> io::Result<bool> {
+    fn send(&mut self, ask: Ask) -> bool {
         let answer_len = u16::try_from(ask.answer_len).unwrap_or(u16::MAX);
         let question = ProbeQuestion { sequence: self.sequence, answer_len, may_fragment: self.answers_may_fragment, cookie: self.cookie };
         let bytes = question.encode(ask.len);
-        let Err(first) = self.socket.try_send(&bytes) else { return Ok(true) };
+        let Err(first) = self.wire.send(&bytes) else { return true };
         // An error that ICMP left behind is told to whoever sends next, and is gone with that: only what stays is about this.
-        match self.socket.try_send(&bytes) {
-            Err(e) if Errno::from_io_error(&e) == Some(Errno::MSGSIZE) => return Ok(false),
+        match self.wire.send(&bytes) {
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::MSGSIZE) => return false,
             // A full queue of this host loses the packet, as any other queue would.
             _ => self.note(&first),
         }
-        Ok(true)
+        true
     }
 
-    /// Takes answers until `deadline`, or until none is missing.
-    async fn collect(&mut self, fates: &mut [Fate], open: &mut HashMap<u32, (usize, Instant)>, deadline: Instant) {
+    /// Takes whatever comes next; whether anything came before `deadline`.
+    async fn next(&mut self, fates: &mut [Fate], open: &mut HashMap<u32, (usize, Instant)>, deadline: Instant) -> bool {
         let mut buffer = [0; PROBE_LEN_MAX + 1];
-        while !open.is_empty() {
-            let Ok(received) = tokio::time::timeout_at(deadline.into(), self.socket.recv(&mut buffer)).await else { return };
-            match received {
-                Ok(len) => self.take(&buffer[..len], fates, open),
-                Err(e) => self.note(&e),
-            }
+        let Ok(received) = timeout_at(deadline, self.wire.recv(&mut buffer)).await else { return false };
+        match received {
+            Ok(len) => self.take(&buffer[..len], fates, open),
+            Err(e) => self.note(&e),
         }
+        true
     }
 
     fn take(&mut self, bytes: &[u8], fates: &mut [Fate], open: &mut HashMap<u32, (usize, Instant)>) {
         let Some(answer) = ProbeAnswer::decode(bytes) else { return };
         let Some((index, sent)) = open.remove(&answer.sequence) else { return };
         self.cookie = answer.cookie;
+        self.route_back_mtu = answer.route_mtu.or(self.route_back_mtu);
         if let Some(fate) = fates.get_mut(index) {
-            *fate = Fate::Answered(answer, sent.elapsed());
+            *fate = Fate::Answered(Heard { answer, len: bytes.len(), rtt: sent.elapsed(), at: Instant::now() });
         }
     }
 
@@ -154,15 +166,4 @@ impl Asker {
             _ => {}
         }
     }
-}
-
-/// A UDP socket for remotes of `remote`'s address family.
-pub(crate) fn bound(remote: SocketAddr, uplink: Option<&str>) -> io::Result<std::net::UdpSocket> {
-    let any: SocketAddr = if remote.is_ipv6() { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
-    let socket = std::net::UdpSocket::bind(any)?;
-    socket.set_nonblocking(true)?;
-    if let Some(uplink) = uplink {
-        uplink::bind(&socket, uplink);
-    }
-    Ok(socket)
 }

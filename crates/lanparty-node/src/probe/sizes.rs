@@ -1,7 +1,8 @@
 //! The largest size that passes, in one direction, with or without DF.
 //!
 //! Rounds of several sizes at once narrow an interval; a size has failed when it went unanswered every time it was asked,
-//! while a shorter one was answered.
+//! while a shorter one was answered. What failed in silence costs the patience of one round, so rounds are few: three
+//! find the byte. A search has no end of its own on a way that loses at random: whoever starts it limits its time.
 
 use std::io;
 use std::time::Duration;
@@ -9,16 +10,22 @@ use std::time::Duration;
 use lanparty_doctor::{SizeFailure, SizeProbe};
 use lanparty_proto::PROBE_LEN_MIN;
 
-use super::asker::{Ask, Asker, Fate};
+use super::asker::{Ask, Asker, Fate, Heard};
+use super::wire::Wire;
 
-/// Sizes asked for at once.
-const PER_ROUND: usize = 8;
-/// A size is asked for this often before it has failed: one packet is lost by chance, four of the same size are not.
-const TRIES: usize = 4;
-/// How often an edge that turned out to be chance is searched again.
-const SEARCHES_MAX: usize = 3;
-/// Between the questions that confirm an edge: slow enough for whoever limits rates.
+/// Sizes asked for at once: twelve intervals, and 12³ is more than all sizes of an ordinary wire.
+const PER_ROUND: usize = 11;
+/// A size is asked for this often in a round, and with [`CONFIRMATIONS`] eight times before it has failed: one packet is lost
+/// by chance, eight of the same size are not.
+const TRIES: usize = 2;
+/// Questions that confirm an edge.
+const CONFIRMATIONS: usize = 6;
+/// Between those: slow enough for whoever limits rates.
 const CONFIRM_PACE: Duration = Duration::from_millis(20);
+/// Questions after the route back.
+const ROUTE_KNOCKS: u32 = 4;
+/// How often a relay may refuse what it had given itself to prove this host's address, before that is no chance.
+const REFUSALS_MAX: usize = 4;
 
 /// A direction of the path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,29 +45,37 @@ impl Way {
         }
     }
 
-    /// Whether an answer to it shows that `len` bytes passed: an answer may be shorter than was asked for.
-    const fn shows(self, answer: &lanparty_proto::ProbeAnswer) -> bool {
-        match self {
-            Self::Up => true,
-            Self::Down => !answer.too_long_here,
+    /// What the fate of a question for `len` bytes shows; nothing when the answer is short because the relay did not believe
+    /// this host's address.
+    pub(super) const fn shows(self, len: usize, fate: &Fate) -> Option<Outcome> {
+        match (self, fate) {
+            (Self::Up, Fate::Answered(_)) => Some(Outcome::Passed),
+            (Self::Down, Fate::Answered(Heard { answer, .. })) if answer.too_long_here => Some(Outcome::Local),
+            (Self::Down, Fate::Answered(heard)) if heard.len == len => Some(Outcome::Passed),
+            (Self::Down, Fate::Answered(_)) => None,
+            (_, Fate::Refused) => Some(Outcome::Local),
+            (_, Fate::Lost) => Some(Outcome::Silent),
         }
     }
 }
 
-/// What one size came to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Outcome {
-    Passed,
-    Local,
+/// What one size came to. Of several of one size the best counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Outcome {
     Silent,
+    Local,
+    Passed,
 }
 
 /// Searches up to `max` bytes of UDP payload. Nothing when not even the shortest passes.
-pub(super) async fn search(asker: &mut Asker, way: Way, max: usize, patience: Duration) -> io::Result<Option<SizeProbe>> {
+///
+/// # Errors
+/// When the relay keeps answering as if this host were at another address.
+pub(super) async fn search<W: Wire>(asker: &mut Asker<W>, way: Way, max: usize, patience: Duration) -> io::Result<Option<SizeProbe>> {
     let mut edge = Edge { passed: PROBE_LEN_MIN - 1, failed: max + 1, how: None };
-    for _ in 0..SEARCHES_MAX {
+    loop {
         edge.narrow(asker, way, patience).await?;
-        if edge.how != Some(Outcome::Silent) || !is_chance(asker, way, &edge, patience).await? {
+        if edge.how != Some(Outcome::Silent) || !is_chance(asker, way, edge.failed, patience).await? {
             break;
         }
         // The size that had failed passes: what failed above it is open again.
@@ -87,10 +102,10 @@ struct Edge {
 }
 
 impl Edge {
-    async fn narrow(&mut self, asker: &mut Asker, way: Way, patience: Duration) -> io::Result<()> {
+    async fn narrow<W: Wire>(&mut self, asker: &mut Asker<W>, way: Way, patience: Duration) -> io::Result<()> {
         while self.failed - self.passed > 1 {
             let sizes = candidates(self.passed, self.failed);
-            let outcomes = try_sizes(asker, way, &sizes, patience).await?;
+            let outcomes = try_sizes(asker, way, &sizes, TRIES, None, patience).await?;
             let tried = || sizes.iter().zip(&outcomes);
             let best = tried().filter(|(_, o)| **o == Outcome::Passed).map(|(size, _)| *size).max();
             self.passed = best.unwrap_or(self.passed);
@@ -102,13 +117,6 @@ impl Edge {
     }
 }
 
-/// Asks for what failed once more, alone and slowly: losses that have nothing to do with size end a search too early.
-async fn is_chance(asker: &mut Asker, way: Way, edge: &Edge, patience: Duration) -> io::Result<bool> {
-    let asks = [way.ask(edge.failed); TRIES];
-    let fates = asker.round(&asks, Some(CONFIRM_PACE), patience).await?;
-    Ok(fates.iter().any(|fate| matches!(fate, Fate::Answered(answer, _) if way.shows(answer))))
-}
-
 /// Evenly between what passed and what failed, both left out; the largest first tried is just below what failed.
 fn candidates(passed: usize, failed: usize) -> Vec<usize> {
     let open = failed - passed - 1;
@@ -116,34 +124,39 @@ fn candidates(passed: usize, failed: usize) -> Vec<usize> {
     (1..=count).map(|i| passed + open * i / count).collect()
 }
 
-async fn try_sizes(asker: &mut Asker, way: Way, sizes: &[usize], patience: Duration) -> io::Result<Vec<Outcome>> {
-    let mut outcomes = vec![Outcome::Silent; sizes.len()];
-    for _ in 0..TRIES {
-        // What is below a size that passed needs no second question.
-        let best = outcomes.iter().rposition(|o| *o == Outcome::Passed);
-        let is_open = |i: &usize| outcomes[*i] == Outcome::Silent && best.is_none_or(|best| *i > best);
-        let open: Vec<_> = (0..sizes.len()).filter(is_open).collect();
-        if open.is_empty() {
-            break;
-        }
-        let asks: Vec<_> = open.iter().map(|i| way.ask(sizes[*i])).collect();
-        for (i, fate) in open.iter().zip(asker.round(&asks, None, patience).await?) {
-            outcomes[*i] = match fate {
-                Fate::Answered(answer, _) if way.shows(&answer) => Outcome::Passed,
-                Fate::Answered(..) | Fate::Refused => Outcome::Local,
-                Fate::Lost => Outcome::Silent,
-            };
-        }
+/// Asks for what failed again, alone and slowly: losses that have nothing to do with size end a search too early.
+async fn is_chance<W: Wire>(asker: &mut Asker<W>, way: Way, failed: usize, patience: Duration) -> io::Result<bool> {
+    let outcomes = try_sizes(asker, way, &[failed], CONFIRMATIONS, Some(CONFIRM_PACE), patience).await?;
+    Ok(outcomes == [Outcome::Passed])
+}
+
+/// Asks for each size so many times, all in one round: what vanishes is waited for once.
+async fn try_sizes<W: Wire>(
+    asker: &mut Asker<W>,
+    way: Way,
+    sizes: &[usize],
+    times: usize,
+    pace: Option<Duration>,
+    patience: Duration,
+) -> io::Result<Vec<Outcome>> {
+    let asks: Vec<_> = sizes.iter().map(|size| way.ask(*size)).collect();
+    for _ in 0..REFUSALS_MAX {
+        let fates = asker.round(&asks.repeat(times), pace, patience).await?;
+        let shown: Option<Vec<_>> = fates.iter().zip(sizes.iter().cycle()).map(|(fate, size)| way.shows(*size, fate)).collect();
+        // A cookie that was too old or for another address came back with a new one: the same again with that.
+        let Some(shown) = shown else { continue };
+        let best = |i: usize| shown.iter().skip(i).step_by(sizes.len()).max().copied();
+        return Ok((0..sizes.len()).map(|i| best(i).unwrap_or(Outcome::Silent)).collect());
     }
-    Ok(outcomes)
+    Err(io::Error::other("the relay believes no address of this host"))
 }
 
 /// Whether ICMP said why: to this host's socket, or to the relay's system, which then knows a smaller route back.
-async fn too_big(asker: &mut Asker, way: Way, failed: usize, patience: Duration) -> io::Result<Option<SizeFailure>> {
+async fn too_big<W: Wire>(asker: &mut Asker<W>, way: Way, failed: usize, patience: Duration) -> io::Result<Option<SizeFailure>> {
     match way {
-        Way::Up => Ok(asker.heard_too_big.then(|| SizeFailure::IcmpTooBig { mtu: asker.route_mtu().unwrap_or(0) })),
+        Way::Up => Ok(asker.heard_too_big.then(|| SizeFailure::IcmpTooBig { mtu: asker.wire().route_mtu().unwrap_or(0) })),
         Way::Down => {
-            let known = asker.knock(TRIES as u32, patience).await?.and_then(|(answer, _)| answer.route_mtu);
+            let known = asker.knock(ROUTE_KNOCKS, patience).await?.and_then(|heard| heard.answer.route_mtu);
             let told = known.filter(|mtu| usize::from(*mtu) < failed + asker.headers());
             Ok(told.map(|mtu| SizeFailure::IcmpTooBig { mtu: mtu.into() }))
         }
@@ -151,13 +164,4 @@ async fn too_big(asker: &mut Asker, way: Way, failed: usize, patience: Duration)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_round_asks_for_the_largest_and_ends_when_nothing_is_between() {
-        assert_eq!((candidates(63, 1474).last(), candidates(63, 1474).len()), (Some(&1473), PER_ROUND));
-        assert_eq!(candidates(1400, 1404), [1401, 1402, 1403]);
-        assert_eq!(candidates(1400, 1401), [0; 0]);
-    }
-}
+mod tests;
