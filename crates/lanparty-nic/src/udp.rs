@@ -21,11 +21,13 @@ pub enum Fragmentation {
 /// # Errors
 /// When the system refuses both.
 pub fn set_fragmentation(socket: &impl AsFd, fragmentation: Fragmentation) -> io::Result<()> {
-    let (v4, v6) = match fragmentation {
-        Fragmentation::Forbidden => (libc::IP_PMTUDISC_PROBE, libc::IPV6_PMTUDISC_PROBE),
-        Fragmentation::Allowed => (libc::IP_PMTUDISC_DONT, libc::IPV6_PMTUDISC_DONT),
+    let (v4, v6, whole) = match fragmentation {
+        Fragmentation::Forbidden => (libc::IP_PMTUDISC_PROBE, libc::IPV6_PMTUDISC_PROBE, 1),
+        Fragmentation::Allowed => (libc::IP_PMTUDISC_DONT, libc::IPV6_PMTUDISC_DONT, 0),
     };
-    let by_v6 = set_option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, &v6);
+    // That a host itself fragments over IPv6 has an option of its own (RFC 3542 §11.2), which QUIC's socket layer sets.
+    let by_v6 = set_option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, &v6)
+        .and_then(|()| set_option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, &whole));
     // A socket for both families has both options; a socket for one refuses the other's.
     let by_v4 = set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &v4);
     by_v4.or(by_v6)
@@ -51,19 +53,24 @@ mod tests {
 
     #[test]
     fn a_forbidden_fragmentation_refuses_what_the_interface_does_not_take_and_an_allowed_one_sends_it() {
-        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let to = receiver.local_addr().unwrap();
-        let interface = route_mtu(to).unwrap();
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        set_fragmentation(&socket, Fragmentation::Forbidden).unwrap();
-        // The loopback interface takes more than UDP can send at once, or the packet is refused.
-        let too_long = vec![0; 65_507.min(interface as usize - 27)];
-        let refused = socket.send_to(&too_long, to);
-        if too_long.len() + 28 > interface as usize {
-            assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EMSGSIZE));
+        // The loopback interface takes as much as one IPv4 packet holds; only over IPv6 can a packet of UDP be larger.
+        for (any, headers) in [("127.0.0.1:0", 28), ("[::1]:0", 48)] {
+            let Ok(receiver) = UdpSocket::bind(any) else { continue };
+            let to = receiver.local_addr().unwrap();
+            let interface = route_mtu(to).unwrap();
+            let socket = UdpSocket::bind(any).unwrap();
+            set_fragmentation(&socket, Fragmentation::Forbidden).unwrap();
+            let too_long = vec![0; 65_507.min(interface as usize - headers + 1)];
+            let refused = socket.send_to(&too_long, to);
+            if too_long.len() + headers > interface as usize {
+                assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EMSGSIZE), "{any}");
+            }
+            if to.is_ipv6() {
+                set_option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, &1).unwrap();
+            }
+            set_fragmentation(&socket, Fragmentation::Allowed).unwrap();
+            assert_eq!(socket.send_to(&too_long, to).unwrap(), too_long.len(), "{any}");
         }
-        set_fragmentation(&socket, Fragmentation::Allowed).unwrap();
-        assert_eq!(socket.send_to(&too_long, to).unwrap(), too_long.len());
     }
 
     #[test]

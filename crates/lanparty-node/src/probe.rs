@@ -4,6 +4,7 @@
 //! be answered where QUIC does not get through.
 
 mod asker;
+mod door;
 mod measure;
 #[cfg(test)]
 mod model;

@@ -12,10 +12,10 @@ use lanparty_proto::{PROBE_LEN_MAX, PROBE_LEN_MIN, ProbeAnswer, ProbeCookie, Pro
 use ring::hmac;
 use ring::rand::SystemRandom;
 use serde_json::{Value, json};
-use tokio::net::UdpSocket;
 use tracing::{debug, warn};
 
-use crate::endpoint::{canonical, udp_socket};
+use super::door::{Asked, Door};
+use crate::endpoint::canonical;
 
 /// What all askers together get, in bytes of answers: far above one examination (some 500 kB), far below what hurts a room.
 const RATE_ALL: Rate = Rate { per_second: 4_000_000, burst: 8_000_000 };
@@ -69,7 +69,7 @@ impl FromStr for ProbePorts {
 
 /// The probe service of a relay.
 pub struct ProbeService {
-    sockets: Vec<UdpSocket>,
+    doors: Vec<Door>,
     desk: Mutex<Desk>,
 }
 
@@ -79,17 +79,17 @@ impl ProbeService {
     #[must_use]
     pub fn listen(relay: SocketAddr, ports: ProbePorts) -> Self {
         let open = |port| {
-            let socket = udp_socket(SocketAddr::new(relay.ip(), port)).and_then(UdpSocket::from_std);
+            let door = Door::open(SocketAddr::new(relay.ip(), port));
             let words = "`lanparty doctor` cannot measure sizes toward this relay; choose other ports with --probe-ports";
-            socket.inspect_err(|e| warn!("probes are not answered on port {port}/udp: {e}; {words}")).ok()
+            door.inspect_err(|e| warn!("probes are not answered on port {port}/udp: {e}; {words}")).ok()
         };
-        let sockets = ports.of(relay.port()).into_iter().flatten().filter_map(open).collect();
-        Self { sockets, desk: Mutex::new(Desk::new(Instant::now())) }
+        let doors = ports.of(relay.port()).into_iter().flatten().filter_map(open).collect();
+        Self { doors, desk: Mutex::new(Desk::new(Instant::now())) }
     }
 
     /// Answers for ever. Cancel-safe.
     pub async fn serve(&self) {
-        match self.sockets.as_slice() {
+        match self.doors.as_slice() {
             [] => std::future::pending().await,
             [only] => self.serve_on(only).await,
             [first, second, ..] => drop(tokio::join!(self.serve_on(first), self.serve_on(second))),
@@ -99,16 +99,16 @@ impl ProbeService {
     /// What `lanparty status` shows.
     #[must_use]
     pub fn report(&self) -> Value {
-        let ports: Vec<_> = self.sockets.iter().filter_map(|s| s.local_addr().ok()).map(|a| a.port()).collect();
+        let ports: Vec<_> = self.doors.iter().filter_map(|door| door.local_addr().ok()).map(|a| a.port()).collect();
         let counters = self.desk.lock().map(|desk| desk.counters).unwrap_or_default();
         json!({ "ports": ports, "answered": counters.answered, "limited": counters.limited, "malformed": counters.malformed })
     }
 
-    async fn serve_on(&self, socket: &UdpSocket) {
-        let mut buffer = [0; PROBE_LEN_MAX + 1];
+    async fn serve_on(&self, door: &Door) {
+        let mut buffer = Door::buffer();
         loop {
-            match socket.recv_from(&mut buffer).await {
-                Ok((len, from)) => self.answer(socket, &buffer[..len], from),
+            match door.recv(&mut buffer).await {
+                Ok(asked) => asked.questions(&buffer).for_each(|question| self.answer(door, question, &asked)),
                 // An earlier answer met a closed port, for example.
                 Err(e) => {
                     debug!("probe socket: {e}");
@@ -118,17 +118,17 @@ impl ProbeService {
         }
     }
 
-    fn answer(&self, socket: &UdpSocket, question: &[u8], from: SocketAddr) {
+    fn answer(&self, door: &Door, question: &[u8], asked: &Asked) {
         let Ok(mut desk) = self.desk.lock() else { return };
-        let Some(Reply { mut answer, len, fragmentation }) = desk.answer(question, canonical(from), Instant::now(), now_ms()) else {
+        let Some(Reply { mut answer, len, fragmentation }) = desk.answer(question, canonical(asked.from), Instant::now(), now_ms()) else {
             return;
         };
         drop(desk);
         // What cannot be sent at once is dropped, as on any full wire: the asker counts it as lost.
-        let sent = set_fragmentation(socket, fragmentation).and_then(|()| socket.try_send_to(&answer.encode(len), from));
+        let sent = set_fragmentation(door, fragmentation).and_then(|()| door.reply(&answer.encode(len), asked));
         if sent.is_err_and(|e| e.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error())) {
             answer.too_long_here = true;
-            let _ = socket.try_send_to(&answer.encode(PROBE_LEN_MIN), from);
+            let _ = door.reply(&answer.encode(PROBE_LEN_MIN), asked);
         }
     }
 }
