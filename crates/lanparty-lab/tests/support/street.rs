@@ -12,6 +12,8 @@ use crate::programs::{Programs, RELAY, SOON};
 
 /// The home's interface toward its router.
 pub(crate) const WAN: &str = "eth0";
+/// The relay over IPv6: a public address, so that it is preferred to IPv4 (RFC 6724 §2.1).
+pub(crate) const RELAY_IPV6: &str = "[2001:db8:99::1]:8443";
 /// The router's interface toward the internet.
 const OUT: &str = "out";
 
@@ -46,7 +48,16 @@ impl Street {
 
     /// A chain of rules on the router, in a table of its own.
     pub(crate) fn nft(&self, table: &str, hook: &str, rules: &[&str]) {
-        let text = format!("table ip t_{table} {{ chain rules {{ {hook};\n{}\n}}\n}}", rules.join("\n"));
+        self.chain("ip", table, hook, rules);
+    }
+
+    /// The same for IPv6.
+    pub(crate) fn nft_ipv6(&self, table: &str, hook: &str, rules: &[&str]) {
+        self.chain("ip6", table, hook, rules);
+    }
+
+    fn chain(&self, family: &str, table: &str, hook: &str, rules: &[&str]) {
+        let text = format!("table {family} t_{table} {{ chain rules {{ {hook};\n{}\n}}\n}}", rules.join("\n"));
         self.router.run(&["nft", &text]).unwrap();
     }
 
@@ -67,6 +78,31 @@ impl Street {
         for (host, interface) in [(&self.home, WAN), (&self.router, "in")] {
             host.ip(&format!("link set {interface} mtu {mtu}")).unwrap();
         }
+    }
+
+    /// IPv6 beside IPv4, on the same wires and without NAT.
+    pub(crate) fn with_ipv6(self) -> Self {
+        let give = |host: &Namespace, interface: &str, text: &str| host.ip(&format!("addr add {text} dev {interface} nodad")).unwrap();
+        give(&self.home, WAN, "2001:db8:8::2/64");
+        give(&self.router, "in", "2001:db8:8::1/64");
+        give(&self.router, OUT, "2001:db8:99::2/64");
+        give(&self.relay, "wan", "2001:db8:99::1/64");
+        // A router asks for the neighbours of others from its own link-local address (RFC 4861 §7.2.2), which the lab's hosts lack.
+        give(&self.router, "in", "fe80::1/64");
+        give(&self.router, OUT, "fe80::2/64");
+        self.home.ip("-6 route add default via 2001:db8:8::1").unwrap();
+        self.relay.ip("-6 route add default via 2001:db8:99::2").unwrap();
+        self.router.sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
+        self
+    }
+
+    /// A starter under which the name `relay.example.net` has these addresses.
+    pub(crate) fn name_of(&self, addresses: &[&str]) -> Vec<String> {
+        let hosts = self.lab.dir().join("hosts");
+        let lines: String = addresses.iter().map(|address| format!("{address} relay.example.net\n")).collect();
+        std::fs::write(&hosts, lines).unwrap();
+        let bind = format!("mount --bind {} /etc/hosts && exec \"$@\"", hosts.display());
+        ["unshare", "-m", "sh", "-c", &bind, "-"].map(str::to_owned).into()
     }
 
     /// A relay that listens, with more options.
