@@ -18,7 +18,7 @@ pub fn transfer(from: &Namespace, to: &Namespace, address: IpAddr, len: usize) -
 }
 
 /// As [`transfer`], given up when nothing moves for `patience`.
-pub(crate) fn transfer_within(from: &Namespace, to: &Namespace, address: IpAddr, len: usize, patience: Duration) -> Result<Duration> {
+pub fn transfer_within(from: &Namespace, to: &Namespace, address: IpAddr, len: usize, patience: Duration) -> Result<Duration> {
     let sent = noise(len);
     let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let listener = to.enter(|| TcpListener::bind((any, 0)))?.context("listen")?;

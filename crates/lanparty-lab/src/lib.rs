@@ -35,7 +35,7 @@ mod topology;
 pub use binaries::{BIN_DIR_VARIABLE, Binaries};
 pub use command::{Output, run, run_any};
 pub use dhcp::{DhcpClient, DhcpServer, ServerLease, dhclient, start_dhclient};
-pub use flow::transfer;
+pub use flow::{transfer, transfer_within};
 pub use game::{GameInfo, browse_lan, game_server};
 pub use lab::{DIR_VARIABLE, KEEP_VARIABLE, Lab, SEED_VARIABLE};
 pub use labwire::{Direction, LabWire, LabWireStats, Side, Verdict};
