@@ -52,6 +52,23 @@ pub(super) enum Fate {
     Lost,
 }
 
+/// Questions on their way.
+struct Round {
+    fates: Vec<Fate>,
+    /// By sequence: its index, and when it left.
+    open: HashMap<u32, (usize, Instant)>,
+}
+
+impl Round {
+    fn new(len: usize) -> Self {
+        Self { fates: vec![Fate::Lost; len], open: HashMap::new() }
+    }
+
+    fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+}
+
 /// Asks over one wire.
 pub(super) struct Asker<W> {
     wire: W,
@@ -88,37 +105,43 @@ impl<W: Wire> Asker<W> {
 
     /// Asks every question once, at an even pace, and waits for answers until none has come for `patience`. In the order asked.
     pub(super) async fn round(&mut self, asks: &[Ask], pace: Option<Duration>, patience: Duration) -> io::Result<Vec<Fate>> {
-        let mut fates = vec![Fate::Lost; asks.len()];
-        let mut open = HashMap::new();
+        let mut round = Round::new(asks.len());
         let mut due = Instant::now();
         for (index, ask) in asks.iter().enumerate() {
-            while !open.is_empty() && self.next(&mut fates, &mut open, due).await {}
+            while round.is_open() && self.next(&mut round, due).await {}
             sleep_until(due).await;
             due = Instant::now().max(due) + pace.unwrap_or_else(|| ask.pace());
-            self.sequence = self.sequence.wrapping_add(1);
-            open.insert(self.sequence, (index, Instant::now()));
-            if !self.send(*ask) {
-                open.remove(&self.sequence);
-                fates[index] = Fate::Refused;
-            }
+            self.ask(*ask, index, &mut round);
         }
         // Late is not lost: while answers come, a queue on the way is being emptied, and the next may be in it.
         let end = Instant::now() + STRAGGLERS_MAX;
-        while !open.is_empty() && self.next(&mut fates, &mut open, end.min(Instant::now() + patience)).await {}
-        Ok(fates)
+        while round.is_open() && self.next(&mut round, end.min(Instant::now() + patience)).await {}
+        Ok(round.fates)
     }
 
-    /// One short question, asked again until it is answered or `tries` have failed.
-    pub(super) async fn knock(&mut self, tries: u32, patience: Duration) -> io::Result<Option<Heard>> {
-        for _ in 0..tries {
-            if let [Fate::Answered(heard)] = self.round(&[Ask::SHORT], None, patience).await?[..] {
-                return Ok(Some(heard));
-            }
-            if self.heard_refused {
-                break;
+    /// One short question, asked again every `patience` until any of them is answered or `tries` have failed.
+    pub(super) async fn knock(&mut self, tries: usize, patience: Duration) -> io::Result<Option<Heard>> {
+        let mut round = Round::new(tries);
+        for index in 0..tries {
+            self.ask(Ask::SHORT, index, &mut round);
+            let deadline = Instant::now() + patience;
+            while self.next(&mut round, deadline).await {
+                let answered = round.fates.iter().find_map(|fate| if let Fate::Answered(heard) = fate { Some(*heard) } else { None });
+                if answered.is_some() || self.heard_refused {
+                    return Ok(answered);
+                }
             }
         }
         Ok(None)
+    }
+
+    fn ask(&mut self, ask: Ask, index: usize, round: &mut Round) {
+        self.sequence = self.sequence.wrapping_add(1);
+        round.open.insert(self.sequence, (index, Instant::now()));
+        if !self.send(ask) {
+            round.open.remove(&self.sequence);
+            round.fates[index] = Fate::Refused;
+        }
     }
 
     /// Whether this host sent it.
@@ -137,22 +160,22 @@ impl<W: Wire> Asker<W> {
     }
 
     /// Takes whatever comes next; whether anything came before `deadline`.
-    async fn next(&mut self, fates: &mut [Fate], open: &mut HashMap<u32, (usize, Instant)>, deadline: Instant) -> bool {
+    async fn next(&mut self, round: &mut Round, deadline: Instant) -> bool {
         let mut buffer = [0; PROBE_LEN_MAX + 1];
         let Ok(received) = timeout_at(deadline, self.wire.recv(&mut buffer)).await else { return false };
         match received {
-            Ok(len) => self.take(&buffer[..len], fates, open),
+            Ok(len) => self.take(&buffer[..len], round),
             Err(e) => self.note(&e),
         }
         true
     }
 
-    fn take(&mut self, bytes: &[u8], fates: &mut [Fate], open: &mut HashMap<u32, (usize, Instant)>) {
+    fn take(&mut self, bytes: &[u8], round: &mut Round) {
         let Some(answer) = ProbeAnswer::decode(bytes) else { return };
-        let Some((index, sent)) = open.remove(&answer.sequence) else { return };
+        let Some((index, sent)) = round.open.remove(&answer.sequence) else { return };
         self.cookie = answer.cookie;
         self.route_back_mtu = answer.route_mtu.or(self.route_back_mtu);
-        if let Some(fate) = fates.get_mut(index) {
+        if let Some(fate) = round.fates.get_mut(index) {
             *fate = Fate::Answered(Heard { answer, len: bytes.len(), rtt: sent.elapsed(), at: Instant::now() });
         }
     }
@@ -164,6 +187,25 @@ impl<W: Wire> Asker<W> {
             Some(Errno::CONNREFUSED) => self.heard_refused = true,
             // No route for now, or a firewall of this host: the questions count as lost.
             _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lanparty_nic::Fragmentation;
+
+    use super::*;
+    use crate::probe::measure::Path;
+    use crate::probe::model::{Character, Model};
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_takes_longer_than_the_next_knock_is_heard() {
+        for ms in [20, 499, 500, 600, 900, 1400, 2900] {
+            let rtt = Duration::from_millis(ms);
+            let wire = Model::new(Character { rtt, ..Character::default() }).open(Fragmentation::Forbidden).unwrap();
+            let heard = Asker::new(wire, false, [0; 16]).knock(6, Duration::from_millis(500)).await.unwrap();
+            assert_eq!(heard.map(|heard| heard.rtt), Some(rtt));
         }
     }
 }

@@ -23,7 +23,7 @@ const CONFIRMATIONS: usize = 6;
 /// Between those: slow enough for whoever limits rates.
 const CONFIRM_PACE: Duration = Duration::from_millis(20);
 /// Questions after the route back.
-const ROUTE_KNOCKS: u32 = 4;
+const ROUTE_KNOCKS: usize = 4;
 /// How often a relay may refuse what it had given itself to prove this host's address, before that is no chance.
 const REFUSALS_MAX: usize = 4;
 

@@ -15,7 +15,7 @@ use super::sizes::{Way, search};
 use super::wire::SocketWire;
 
 /// Questions and patience until the service is taken as absent: three seconds, the same as for a handshake.
-const KNOCKS: u32 = 6;
+const KNOCKS: usize = 6;
 const KNOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// For somebody who waits to join: a way that is so bad that a size is not found in this time has other troubles.
 const SIZE_UP_MAX: Duration = Duration::from_secs(4);

@@ -9,7 +9,7 @@ async fn within(time: Duration, character: Character) -> (RelayFacts, Duration) 
     let started = Instant::now();
     let path = Model::new(character);
     let mut asker = Asker::new(path.open(Fragmentation::Forbidden).unwrap(), false, [0; 16]);
-    let first = asker.knock(6, Duration::from_millis(1500)).await.unwrap().unwrap();
+    let first = asker.knock(6, Duration::from_millis(500)).await.unwrap().unwrap();
     let mut facts = RelayFacts::default();
     measure(&path, asker, &first, &mut facts, started + time, &|_| {}).await;
     (facts, started.elapsed())
