@@ -62,8 +62,10 @@ fn without_consequences(all: Vec<Finding>) -> (Vec<Finding>, Vec<Hidden>) {
 
 fn verdict(findings: &[Finding], problems: usize) -> String {
     let notes = findings.len() - problems;
+    // "No problem" would be more than is known.
+    let but = if findings.iter().any(|f| f.code == Code::ProbeServiceMissing) { ", but sizes could not be measured" } else { "" };
     match (findings.first(), problems) {
-        (_, 0) if notes > 0 => format!("No problem found; {}.", count(notes as u64, "note")),
+        (_, 0) if notes > 0 => format!("No problem found{but}; {}.", count(notes as u64, "note")),
         (None, _) | (_, 0) => "No problem found.".to_owned(),
         (Some(first), 1) => format!("1 problem: {}.", first.title),
         (Some(first), n) => format!("{n} problems, the first: {}.", first.title),

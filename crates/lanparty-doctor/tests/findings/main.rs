@@ -159,10 +159,13 @@ fn a_dead_address_is_a_problem_only_where_a_join_waits_for_it() {
 }
 
 #[test]
-fn what_time_was_too_short_for_is_in_the_verdict() {
+fn what_could_not_be_measured_is_in_the_verdict() {
     let report = examine(scenario(Code::MeasurementIncomplete));
     let verdict = "1 problem: not measured, because time ran out: sizes toward the relay, sizes from the relay.";
     assert_eq!((report.verdict.as_str(), report.exit_code), (verdict, 1));
+    let report = examine(scenario(Code::ProbeServiceMissing));
+    let verdict = "No problem found, but sizes could not be measured; 1 note.";
+    assert_eq!((report.verdict.as_str(), report.exit_code), (verdict, 0));
 }
 
 /// A hole toward the relay, with another interface.
