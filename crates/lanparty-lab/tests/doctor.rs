@@ -14,27 +14,13 @@ mod programs;
 mod street;
 
 use programs::RELAY;
-use street::{Examined, RELAY_IPV6, Street, WAN};
+use street::{Street, WAN, took};
 
 /// A way on which nothing is special.
 const GOOD: &str = "delay=2ms";
 
 fn ready() -> bool {
     Requirements::wires().and(&[Tool::Nft]).ready_or_skip()
-}
-
-/// Size and time of an examination, for whoever reads the log.
-fn took<T>(what: impl FnOnce() -> T) -> T {
-    let started = Instant::now();
-    let outcome = what();
-    println!("  … after {:.1} s", started.elapsed().as_secs_f64());
-    outcome
-}
-
-/// The largest payload that passed, and the smallest that did not, with DF.
-fn edge(examined: &Examined, direction: &str) -> (u64, Option<u64>) {
-    let probe = &examined.report["facts"]["relay"][direction]["with_df"];
-    (probe["passed"].as_u64().unwrap(), probe["failed"].as_u64())
 }
 
 #[test]
@@ -46,7 +32,7 @@ fn a_healthy_way_is_measured_and_nothing_is_wrong_with_it() {
     let _relay = street.relay(&[]);
     let examined = took(|| street.examine(&[]));
     examined.is_healthy();
-    assert_eq!((edge(&examined, "up"), edge(&examined, "down")), ((1472, Some(1473)), (1472, Some(1473))));
+    assert_eq!((examined.edge("up"), examined.edge("down")), ((1472, Some(1473)), (1472, Some(1473))));
     let relay = &examined.report["facts"]["relay"];
     assert_eq!(relay["up"]["fragments_pass"], true);
     assert_eq!(relay["nat"]["observed"][0]["address"].as_str().unwrap().split(':').next(), Some("10.99.0.2"), "the router's");
@@ -67,7 +53,7 @@ fn a_black_hole_is_found_to_the_byte_in_the_direction_that_has_it() {
     assert_eq!(examined.title("path-black-hole"), title);
     street.wire.set(lanparty_lab::Direction::BToA, &GOOD.parse().unwrap()).unwrap();
     let examined = took(|| street.examine(&[]));
-    assert_eq!((edge(&examined, "up"), edge(&examined, "down")), ((1372, Some(1373)), (1472, Some(1473))));
+    assert_eq!((examined.edge("up"), examined.edge("down")), ((1372, Some(1373)), (1472, Some(1473))));
 }
 
 #[test]
@@ -81,7 +67,7 @@ fn a_black_hole_far_away_is_found_as_well() {
         let examined = took(|| street.examine(&[]));
         examined.says("path-black-hole", &["path-slow"]);
         for direction in ["up", "down"] {
-            assert_eq!(edge(&examined, direction), (passed, Some(passed + 1)), "{direction} at {delay} ms");
+            assert_eq!(examined.edge(direction), (passed, Some(passed + 1)), "{direction} at {delay} ms");
         }
         assert_eq!(examined.report["facts"]["relay"]["throttle"]["lost"], 0, "the burst had its time");
     }
@@ -103,80 +89,6 @@ fn a_small_hop_that_says_so_is_no_black_hole_and_one_that_keeps_silent_filters_i
     street.home.ip("route flush cache").unwrap();
     let examined = took(|| street.examine(&[]));
     examined.says("icmp-filtered", &["path-black-hole"]);
-}
-
-#[test]
-fn over_ipv6_a_way_is_healthy_has_a_hole_or_a_router_that_says_so() {
-    if !ready() {
-        return;
-    }
-    let street = Street::new("ipv6", GOOD).with_ipv6();
-    let _relay = street.relay(&["--listen", "[::]:8443"]);
-    let certificate = street.programs.certificate().display().to_string();
-    let relay = ["--relay", RELAY_IPV6, "--server-name", "lanparty-relay.local", "--relay-ca-cert", &certificate];
-    let examined = took(|| street.examine_relay(&relay, &[]));
-    examined.is_healthy();
-    assert_eq!((edge(&examined, "up"), edge(&examined, "down")), ((1452, Some(1453)), (1452, Some(1453))));
-    assert_eq!(examined.report["facts"]["relay"]["up"]["fragments_pass"], true);
-    street.wire.set_both(&"delay=2ms mtu=1440".parse().unwrap()).unwrap();
-    let examined = took(|| street.examine_relay(&relay, &[]));
-    examined.says("path-black-hole", &[]);
-    assert_eq!((edge(&examined, "up"), edge(&examined, "down")), ((1392, Some(1393)), (1392, Some(1393))));
-    street.wire.set_both(&GOOD.parse().unwrap()).unwrap();
-    street.router_mtu(1440);
-    let examined = took(|| street.examine_relay(&relay, &[]));
-    examined.is_healthy();
-    assert_eq!(examined.report["facts"]["relay"]["up"]["icmp_too_big_heard"], true, "{:#}", examined.report["facts"]["relay"]["up"]);
-    assert_eq!(edge(&examined, "up"), (1392, Some(1393)));
-    // No router of IPv6 fragments, so that nothing tells a filter from a hole.
-    street.nft_ipv6("icmp", "type filter hook output priority 0", &["icmpv6 type packet-too-big drop"]);
-    street.home.ip("-6 route flush cache").unwrap();
-    took(|| street.examine_relay(&relay, &[])).says("path-black-hole", &[]);
-}
-
-#[test]
-fn a_dead_address_beside_one_that_answers_is_named() {
-    if !ready() {
-        return;
-    }
-    let street = Street::new("dead", GOOD).with_ipv6();
-    let starter = street.name_of(&["2001:db8:99::1", "10.99.0.1"]);
-    let starter: Vec<&str> = starter.iter().map(String::as_str).collect();
-    let certificate = street.programs.certificate().display().to_string();
-    let relay = ["--relay", "relay.example.net:8443", "--server-name", "lanparty-relay.local", "--relay-ca-cert", &certificate];
-    let examine = || took(|| street.examine_host(&starter, &relay));
-    let on_both = street.relay(&["--listen", "[::]:8443"]);
-    examine().is_healthy();
-    street.nft_ipv6("dead", "type filter hook forward priority 0", &["meta l4proto udp drop"]);
-    let examined = examine();
-    examined.says("relay-address-dead", &[]);
-    let title = "[2001:db8:99::1]:8443 of the relay does not answer, and 10.99.0.1:8443 does: every join waits for the dead one first";
-    assert_eq!(examined.title("relay-address-dead"), title);
-    assert_eq!(edge(&examined, "up"), (1472, Some(1473)), "the other one is measured");
-    drop(on_both);
-    // A host without IPv6 waits for nothing.
-    street.home.ip("-6 route del default").unwrap();
-    let _relay = street.relay(&[]);
-    examine().is_healthy();
-}
-
-#[test]
-fn a_relay_with_two_addresses_answers_probes_from_the_one_that_was_asked() {
-    if !ready() {
-        return;
-    }
-    let street = Street::new("two", GOOD);
-    street.relay.ip("addr add 10.99.0.7/24 dev wan").unwrap();
-    let certificate = street.programs.certificate().display().to_string();
-    for listen in ["0.0.0.0:8443", "[::]:8443"] {
-        let _relay = street.relay(&["--listen", listen]);
-        for address in ["10.99.0.1:8443", "10.99.0.7:8443"] {
-            let relay = ["--relay", address, "--server-name", "lanparty-relay.local", "--relay-ca-cert", &certificate];
-            let examined = took(|| street.examine_relay(&relay, &[]));
-            examined.is_healthy();
-            assert_eq!(examined.report["facts"]["relay"]["nat"]["observed"].as_array().unwrap().len(), 2, "{listen} at {address}");
-        }
-    }
 }
 
 #[test]
@@ -274,7 +186,7 @@ fn loss_a_long_way_a_slow_line_and_a_rate_that_is_held_down_are_four_findings() 
     let slow = took(|| street.examine(&[]));
     slow.says("bandwidth-low", &[]);
     assert_eq!(slow.report["facts"]["relay"]["throttle"]["lost"], 0, "late is not lost");
-    assert_eq!((edge(&slow, "up"), edge(&slow, "down")), ((1472, Some(1473)), (1472, Some(1473))));
+    assert_eq!((slow.edge("up"), slow.edge("down")), ((1472, Some(1473)), (1472, Some(1473))));
     street.wire.set_both(&GOOD.parse().unwrap()).unwrap();
     street.nft("limit", "type filter hook forward priority 0", &["iifname in udp length 500-520 limit rate over 200/second drop"]);
     took(|| street.examine(&[])).says("udp-throttled", &[]);
@@ -463,5 +375,5 @@ fn wsl2_is_known_its_interface_is_named_and_repaired_with_consent() {
     repaired.says("fragments-dropped", &[]);
     assert!(repaired.report["repaired"].as_str().unwrap().contains("ip link set dev eth0 mtu 1280"), "{}", repaired.report["repaired"]);
     assert_eq!(mtu(), "1500");
-    assert_eq!(edge(&repaired, "up"), (1472, Some(1473)));
+    assert_eq!(repaired.edge("up"), (1472, Some(1473)));
 }

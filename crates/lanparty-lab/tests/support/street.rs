@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
 use std::path::Path;
+use std::time::Instant;
 
 use lanparty_lab::{End, Lab, LabWire, Namespace, Offloads, Output, Proc, address, veth};
 use serde_json::Value;
@@ -132,6 +133,14 @@ impl Street {
     }
 }
 
+/// Says how long an examination took, for whoever reads the log.
+pub(crate) fn took<T>(what: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let outcome = what();
+    println!("  … after {:.1} s", started.elapsed().as_secs_f64());
+    outcome
+}
+
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
@@ -164,6 +173,12 @@ impl Examined {
     pub(crate) fn says(&self, code: &str, beside: &[&str]) {
         let others: Vec<_> = self.codes().into_iter().filter(|found| *found != code && !beside.contains(found)).collect();
         assert!(self.codes().contains(&code) && others.is_empty(), "wanted {code}: {:?}\n{:#}", self.codes(), self.report);
+    }
+
+    /// The largest payload that passed, and the smallest that did not, with DF.
+    pub(crate) fn edge(&self, direction: &str) -> (u64, Option<u64>) {
+        let probe = &self.report["facts"]["relay"][direction]["with_df"];
+        (probe["passed"].as_u64().unwrap(), probe["failed"].as_u64())
     }
 
     /// Nothing is wrong.
