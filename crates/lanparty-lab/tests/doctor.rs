@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "in a test a panic is the report, and what was found is printed")]
 
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lanparty_lab::{Program, Requirements, Tool};
+use lanparty_lab::{Program, Requirements, Tool, ping};
 use lanparty_proto::{PROBE_LEN_MIN, ProbeAnswer, ProbeQuestion};
 
 #[path = "support/programs.rs"]
@@ -71,6 +72,21 @@ fn a_black_hole_far_away_is_found_as_well() {
         }
         assert_eq!(examined.report["facts"]["relay"]["throttle"]["lost"], 0, "the burst had its time");
     }
+}
+
+#[test]
+fn so_far_away_that_time_runs_out_what_was_not_measured_is_named() {
+    if !ready() {
+        return;
+    }
+    let street = Street::new("moon", "delay=900ms mtu=1400");
+    let _relay = street.relay(&[]);
+    // Router and relay are neighbours, and finding each other takes a round trip as well: not on a real way.
+    ping(&street.home, Ipv4Addr::new(10, 99, 0, 1), 25).unwrap();
+    let examined = took(|| street.examine(&[]));
+    examined.says("measurement-incomplete", &["path-slow"]);
+    assert!(examined.title("measurement-incomplete").contains("sizes toward the relay, sizes from the relay"), "{:#}", examined.report);
+    assert!(examined.report["facts"]["relay"]["rtt"]["median_ms"].as_f64().unwrap() >= 1800.0, "what was measured stays");
 }
 
 #[test]

@@ -27,8 +27,6 @@ const BURST_RESERVE: Duration = Duration::from_millis(1500);
 /// Shortest time for an answer, and what is added to the longest round trip: a phone's radio sleeps that long.
 const PATIENCE_MIN: Duration = Duration::from_millis(150);
 const PATIENCE_EXTRA: Duration = Duration::from_millis(100);
-/// One straggler among forty round trips must not make every silence cost its time.
-const PATIENCE_MAX: Duration = Duration::from_millis(1500);
 /// IP packets up to one byte more than an ordinary wire carries.
 const WIRE_MTU_TRIED: usize = 1501;
 /// Leaves any ordinary interface in fragments, and arrives only when all of them do.
@@ -59,9 +57,17 @@ pub(super) const fn len_max(is_ipv6: bool) -> usize {
     WIRE_MTU_TRIED - if is_ipv6 { 48 } else { 28 }
 }
 
-/// How long an answer may take where the longest so far has taken `longest`.
+/// How long an answer may take where others have taken up to `longest`.
 pub(super) fn patience_of(longest: Duration) -> Duration {
-    (longest + PATIENCE_EXTRA).clamp(PATIENCE_MIN, PATIENCE_MAX)
+    PATIENCE_MIN.max(longest + PATIENCE_EXTRA)
+}
+
+/// The same after many: as long as the longest, when that is no exception.
+fn patience_after(trips: &[Fate]) -> Option<Duration> {
+    let mut times: Vec<_> = answered(trips).map(|heard| heard.rtt).collect();
+    times.sort();
+    let (longest, median) = (times.last()?, times.get(times.len() / 2)?);
+    Some(patience_of(*longest).min(patience_of(*median * 2)))
 }
 
 /// Fills what it learns until `by` into `facts`. `asker` does without fragments, and has heard `first`.
@@ -79,8 +85,7 @@ pub(super) async fn measure<P: Path>(
     let (trips, nat) = tokio::join!(in_time(by, trips), in_time(by, path.nat(patience)));
     facts.rtt = trips.as_deref().map(round_trips);
     facts.nat = nat;
-    let longest = trips.iter().flat_map(|fates| answered(fates)).map(|heard| heard.rtt).max();
-    let patience = patience_of(longest.unwrap_or(first.rtt * 2));
+    let patience = patience_after(trips.as_deref().unwrap_or_default()).unwrap_or(patience);
     tell("measuring which sizes pass, up and down, with and without fragments");
     let search = Search { path, cookie: asker.cookie(), by: by - BURST_RESERVE, patience };
     (facts.up, facts.down) = tokio::join!(search.direction(Way::Up), search.direction(Way::Down));
