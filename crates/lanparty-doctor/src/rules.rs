@@ -14,6 +14,7 @@ mod underlay;
 
 use crate::{Facts, Finding};
 
+pub(crate) use size_room::path_lan_mtu;
 pub use size_room::{mtu_flag_finding, room_findings};
 
 /// Every finding, consequences of others included.

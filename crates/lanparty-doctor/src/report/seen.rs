@@ -1,6 +1,6 @@
 //! What was seen, one line for each subject: the facts that people ask for even when nothing is wrong.
 
-use crate::sizes::lan_mtu_of_budget;
+use crate::rules::path_lan_mtu;
 use crate::words::{count, day, list, span};
 use crate::{DirectionFacts, Discovery, DiscoveryKind, Facts, HostFacts, RelayFacts, RoomFacts, SizeFailure, SizeProbe};
 
@@ -89,7 +89,7 @@ fn others(r: &RelayFacts) -> Option<String> {
 }
 
 fn room_over(r: &RelayFacts) -> Option<String> {
-    let mtu = [r.budget_up, r.budget_down].into_iter().flatten().map(lan_mtu_of_budget).min()?;
+    let mtu = path_lan_mtu(r)?;
     Some(format!("a room over this path has a LAN MTU of up to {mtu}"))
 }
 

@@ -3,7 +3,7 @@
 use lanparty_proto::{IPV6_LAN_MTU_MIN, Role};
 
 use crate::sizes::{lan_mtu_of_budget, lan_mtu_of_payload, payload_for, wire_for_ipv6};
-use crate::{Code, Facts, Finding, MemberFacts, RelayFacts};
+use crate::{Code, DirectionFacts, Facts, Finding, MemberFacts, RelayFacts};
 
 /// What the IPv6 header of the underlay costs more than IPv4's, in bytes.
 const IPV6_UNDERLAY_COST: u16 = 20;
@@ -21,12 +21,14 @@ pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
     found.extend(asked.and_then(|(asked, carries)| mtu_flag_finding(asked, carries, facts.host.pmtu_discovery_off.unwrap_or(false))));
 }
 
-/// The LAN MTU that the path allows: as QUIC found, else as the probes found.
-fn path_lan_mtu(relay: &RelayFacts) -> Option<u16> {
-    let budgets = [relay.budget_up, relay.budget_down].into_iter().flatten().map(lan_mtu_of_budget);
-    let directions = [&relay.up, &relay.down].into_iter().flatten();
-    let probed = directions.filter_map(|d| d.with_df.as_ref()?.passed).map(lan_mtu_of_payload);
-    budgets.min().or_else(|| probed.min())
+/// The LAN MTU that the path allows: the smaller of the two directions, as a room has one size for both. QUIC finds the size
+/// up; down only the relay knows it, so there the probes tell, and up where QUIC did not.
+pub(crate) fn path_lan_mtu(relay: &RelayFacts) -> Option<u16> {
+    let direction = |budget: Option<u16>, probed: &Option<DirectionFacts>| {
+        let probed = || Some(lan_mtu_of_payload(probed.as_ref()?.with_df.as_ref()?.passed?));
+        budget.map(lan_mtu_of_budget).or_else(probed)
+    };
+    [direction(relay.budget_up, &relay.up), direction(relay.budget_down, &relay.down)].into_iter().flatten().min()
 }
 
 fn path_too_small(carries: u16, relay: Option<&RelayFacts>) -> Option<Finding> {

@@ -6,7 +6,7 @@ mod healthy;
 mod pages;
 mod scenarios;
 
-use lanparty_doctor::{Code, DirectionFacts, Facts, RelayFacts, Report, RoomFacts, Severity, ThrottleFacts, examine};
+use lanparty_doctor::{Code, DirectionFacts, Facts, RelayFacts, Report, RoomFacts, Severity, SizeFailure, ThrottleFacts, examine};
 
 use healthy::healthy;
 use scenarios::scenario;
@@ -76,6 +76,19 @@ fn a_report_reads_verdict_first_and_shows_evidence_when_asked() {
     assert!(short.contains("the path to the relay carries 1252 bytes up and 1472 down; safe size 1252, 1253 vanishes without a word"));
     assert!(!short.contains("what to do:") && long.contains("what to do:") && long.contains("docs/findings/path-black-hole.md"));
     assert!(long.contains("an IP packet of 1281"));
+}
+
+/// A room has one size for both directions. QUIC finds only the one up; the probes find both.
+#[test]
+fn the_smaller_direction_decides_what_a_room_over_the_path_carries() {
+    let mut facts = Facts { room: None, ..healthy() };
+    let relay = facts.relay.as_mut().unwrap();
+    (relay.budget_up, relay.budget_down) = (Some(1434), None);
+    relay.down = Some(healthy::direction(1230, 1231, SizeFailure::Silent));
+    let report = examine(facts);
+    let expected = [Code::PathBlackHole, Code::MtuFlagTooLarge, Code::Ipv6NeedsLargerPath];
+    assert_eq!(codes(&report), expected, "{report}");
+    assert!(report.to_string().contains("a room over this path has a LAN MTU of up to 1175"), "{report}");
 }
 
 #[test]
