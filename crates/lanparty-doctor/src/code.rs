@@ -23,6 +23,12 @@ macro_rules! codes {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
+
+            /// Its page, whole (Markdown).
+            #[must_use]
+            pub const fn explanation(self) -> &'static str {
+                match self { $(Self::$variant => include_str!(concat!("../../../docs/findings/", $name, ".md")),)* }
+            }
         }
     };
 }
@@ -96,6 +102,8 @@ codes! {
     ProbeServiceMissing = "probe-service-missing",
     /// There was no time for all measurements.
     MeasurementIncomplete = "measurement-incomplete",
+    /// A program of ours on this machine runs and says nothing.
+    ProgramNotAnswering = "program-not-answering",
     /// Nobody bridges a LAN into the room.
     NoGatewayInRoom = "no-gateway-in-room",
     /// Two members bridge the same LAN.
@@ -179,6 +187,26 @@ impl Code {
         format!("docs/findings/{self}.md")
     }
 }
+
+/// This is the name of no finding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnknownCode;
+
+impl std::str::FromStr for Code {
+    type Err = UnknownCode;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCode> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text).ok_or(UnknownCode)
+    }
+}
+
+impl fmt::Display for UnknownCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is no finding of this name")
+    }
+}
+
+impl std::error::Error for UnknownCode {}
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

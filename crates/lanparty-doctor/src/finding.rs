@@ -15,6 +15,7 @@ pub enum Severity {
     /// Something works badly, or will not work in some rooms.
     Warning,
     /// Worth knowing; no problem.
+    #[serde(rename = "note")]
     Info,
 }
 
@@ -44,6 +45,8 @@ pub struct Finding {
     pub advice: String,
     /// What follows from this, and is not said as well.
     pub hides: Vec<Code>,
+    /// Its page, from the root of the documentation.
+    pub page: String,
 }
 
 impl Finding {
@@ -60,7 +63,7 @@ impl Finding {
     }
 
     fn new(code: Code, severity: Severity, title: String) -> Self {
-        Self { code, severity, title, evidence: vec![], advice: String::new(), hides: vec![] }
+        Self { code, severity, title, evidence: vec![], advice: String::new(), hides: vec![], page: code.page() }
     }
 
     pub(crate) fn seen_by(mut self, evidence: impl IntoIterator<Item = String>) -> Self {
@@ -76,12 +79,6 @@ impl Finding {
     pub(crate) fn hiding(mut self, consequences: &[Code]) -> Self {
         self.hides.extend_from_slice(consequences);
         self
-    }
-
-    /// Its page, from the root of the documentation.
-    #[must_use]
-    pub fn page(&self) -> String {
-        self.code.page()
     }
 }
 

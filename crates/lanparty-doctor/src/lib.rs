@@ -14,7 +14,7 @@ mod rules;
 mod sizes;
 mod words;
 
-pub use code::Code;
+pub use code::{Code, UnknownCode};
 pub use facts::{
     AddressFacts, CertificateFacts, DefaultRoute, DhcpTrace, DirectionFacts, Discovery, DiscoveryKind, Duplicate, Facts, HostFacts,
     Interface, Measurement, MemberFacts, NatFacts, ObservedAddress, QuicHandshake, RelayFacts, RoomFacts, RttFacts, Sighting, SizeFailure,
@@ -22,5 +22,5 @@ pub use facts::{
 };
 pub use finding::{Finding, Severity};
 pub use ports::discovery_kind;
-pub use report::{Hidden, Report, examine};
+pub use report::{Hidden, NotExamined, Report, examine};
 pub use rules::{mtu_flag_finding, room_findings};

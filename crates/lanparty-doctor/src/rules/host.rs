@@ -6,6 +6,7 @@ pub(super) fn findings(host: &HostFacts, relay: Option<&RelayFacts>, found: &mut
     found.extend(no_tun_device(host));
     found.extend(missing_permission(host));
     found.extend(no_default_route(host, relay));
+    found.extend(program_not_answering(host));
 }
 
 fn no_tun_device(host: &HostFacts) -> Option<Finding> {
@@ -25,22 +26,41 @@ fn no_tun_device(host: &HostFacts) -> Option<Finding> {
     Some(Finding::error(Code::NoTunDevice, title).seen_by([evidence]).advise(advice))
 }
 
+/// Only who asks about a gateway has shown that this user is to start it; else it is worth knowing.
 fn missing_permission(host: &HostFacts) -> Option<Finding> {
-    if host.can_net_admin? {
-        return None;
-    }
-    let raw = match host.can_net_raw {
-        Some(false) => " and CAP_NET_RAW",
-        _ => "",
+    let lacks = |right: Option<bool>, name: &'static str| right.is_some_and(|has| !has).then_some(name);
+    let (admin, raw) = (lacks(host.can_net_admin, "CAP_NET_ADMIN"), lacks(host.can_net_raw, "CAP_NET_RAW"));
+    let gateway_title = "this user may not read a LAN's frames, so a gateway started this way fails";
+    let finding = match (&host.lan_interface, admin, raw) {
+        (Some(_), _, Some(_)) => Finding::warning(Code::MissingPermission, gateway_title),
+        (_, Some(_), _) => {
+            Finding::info(Code::MissingPermission, "this user may not create a TAP interface, so a client started this way fails")
+        }
+        (None, None, Some(_)) => Finding::info(Code::MissingPermission, gateway_title),
+        _ => return None,
     };
-    let finding = Finding::warning(Code::MissingPermission, "this user may not create a TAP interface, so a client started this way fails")
-        .seen_by([format!("this process has no CAP_NET_ADMIN{raw}")])
+    let lacking: Vec<_> = [admin, raw].into_iter().flatten().collect();
+    let finding = finding
+        .seen_by([format!("this process has no {}", lacking.join(" and no "))])
         .advise("start client and gateway as root, for example with sudo");
     // A device that only root may open is the same thing once more.
     Some(match host.tun_device {
-        Some(TunDevice::Unusable(_)) => finding.hiding(&[Code::NoTunDevice]),
+        Some(TunDevice::Unusable(_)) if admin.is_some() => finding.hiding(&[Code::NoTunDevice]),
         _ => finding,
     })
+}
+
+fn program_not_answering(host: &HostFacts) -> Option<Finding> {
+    let silent = host.silent_programs.as_ref().filter(|all| !all.is_empty())?;
+    let title = match silent.as_slice() {
+        [one] => format!("{one} runs on this machine and does not answer"),
+        all => format!("{} lanparty programs on this machine run and do not answer", all.len()),
+    };
+    Some(
+        Finding::warning(Code::ProgramNotAnswering, title)
+            .seen_by(silent.iter().map(|program| format!("{program} was asked about its room and was silent")))
+            .advise("look at its log; `kill -CONT` wakes a process that was stopped (state T in `ps`), and one that hangs must be started again"),
+    )
 }
 
 fn no_default_route(host: &HostFacts, relay: Option<&RelayFacts>) -> Option<Finding> {

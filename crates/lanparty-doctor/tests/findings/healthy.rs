@@ -32,6 +32,7 @@ fn host() -> HostFacts {
         lan_interface: Some("eth0".into()),
         asked_lan_mtu: Some(1400),
         pmtu_discovery_off: Some(false),
+        silent_programs: Some(vec![]),
     }
 }
 

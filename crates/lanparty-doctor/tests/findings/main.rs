@@ -6,7 +6,7 @@ mod healthy;
 mod pages;
 mod scenarios;
 
-use lanparty_doctor::{Code, DirectionFacts, Facts, RelayFacts, Report, RoomFacts, Severity, SizeFailure, ThrottleFacts, examine};
+use lanparty_doctor::{Code, DirectionFacts, Facts, HostFacts, NotExamined, RelayFacts, Report, RoomFacts, Severity, SizeFailure, ThrottleFacts, UnknownCode, examine};
 
 use healthy::healthy;
 use scenarios::scenario;
@@ -74,7 +74,7 @@ fn a_report_reads_verdict_first_and_shows_evidence_when_asked() {
     let first = short.lines().next().unwrap();
     assert_eq!(first, "1 problem: large packets vanish toward the relay: safe size 1252, 1253 vanishes without a word.");
     assert!(short.contains("the path to the relay carries 1252 bytes up and 1472 down; safe size 1252, 1253 vanishes without a word"));
-    assert!(!short.contains("what to do:") && long.contains("what to do:") && long.contains("docs/findings/path-black-hole.md"));
+    assert!(!short.contains("what to do:") && long.contains("what to do:") && long.contains("lanparty doctor --explain path-black-hole"));
     assert!(long.contains("an IP packet of 1281"));
 }
 
@@ -112,6 +112,51 @@ fn a_cause_hides_its_consequences_and_json_still_has_them() {
     assert_eq!(json["hidden"][0]["finding"]["code"], "path-black-hole");
     assert_eq!(json["hidden"][0]["because_of"], "udp-blocked");
     assert_eq!((&json["findings"][0]["severity"], &json["exit_code"]), (&"error".into(), &1.into()));
+    assert_eq!((&json["format"], &json["findings"][0]["page"]), (&1.into(), &"docs/findings/udp-blocked.md".into()));
+}
+
+#[test]
+fn a_severity_has_one_word_in_text_and_json() {
+    for code in Code::ALL {
+        for finding in examine(scenario(*code)).findings {
+            assert_eq!(serde_json::to_value(finding.severity).unwrap(), finding.severity.to_string());
+        }
+    }
+}
+
+#[test]
+fn what_could_not_be_examined_is_said_beside_what_was() {
+    let missing = NotExamined { what: "room".into(), cause: "no program runs".into(), advice: "start one".into() };
+    for code in [Code::PathSlow, Code::NatMappingVaries] {
+        let whole = examine(scenario(code));
+        let report = whole.clone().without(missing.clone());
+        assert_eq!((report.exit_code, &report.findings), (2, &whole.findings));
+        assert!(report.to_string().contains("  room not examined: no program runs\n          what to do: start one\n"), "{report}");
+    }
+}
+
+/// Nobody who only looks is told that something is wrong; who asks about a gateway is.
+#[test]
+fn a_missing_permission_is_a_problem_only_for_what_was_asked_for() {
+    let severity = |lan_interface: Option<&str>, admin: bool, raw: bool| {
+        let lan_interface = lan_interface.map(str::to_owned);
+        let host = HostFacts { lan_interface, can_net_admin: Some(admin), can_net_raw: Some(raw), ..healthy().host };
+        examine(Facts { host, ..Facts::default() }).findings.first().map(|f| (f.severity, f.title.contains("gateway")))
+    };
+    assert_eq!(severity(None, false, false), Some((Severity::Info, false)));
+    assert_eq!(severity(None, true, false), Some((Severity::Info, true)));
+    assert_eq!(severity(Some("eth0"), true, false), Some((Severity::Warning, true)));
+    assert_eq!(severity(Some("eth0"), false, false), Some((Severity::Warning, true)));
+    assert_eq!(severity(Some("eth0"), true, true), None);
+}
+
+#[test]
+fn a_name_leads_to_its_page() {
+    for code in Code::ALL {
+        assert_eq!(code.as_str().parse(), Ok(*code));
+        assert!(code.explanation().starts_with(&format!("# {code}\n")), "{code}");
+    }
+    assert_eq!("nat-is-fine".parse::<Code>(), Err(UnknownCode));
 }
 
 #[test]

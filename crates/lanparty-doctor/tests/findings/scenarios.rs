@@ -29,6 +29,7 @@ fn host(code: Code, host: &mut HostFacts) {
         Code::MissingPermission => {
             (host.can_net_admin, host.tun_device) = (Some(false), Some(TunDevice::Unusable("Operation not permitted".into())));
         }
+        Code::ProgramNotAnswering => host.silent_programs = Some(vec!["the client with process number 7".into()]),
         Code::NoTunDevice => host.tun_device = Some(TunDevice::Missing),
         Code::LanInterfaceMissing => host.lan_interface = Some("eth9".into()),
         Code::LanInterfaceDown => host.interfaces = only(Interface { carrier: Some(false), ..interface("eth0") }),
