@@ -46,7 +46,7 @@ pub use session::{Session, SessionEvent};
 pub use shutdown::shutdown_requested;
 pub use sizing::{PmtuDiscovery, Sizing, parse_lan_mtu};
 pub use state::{StateDir, StateError, StateFile, runtime_dir};
-pub use status::{Answers, Ask, Conversation, PingAsk, StatusRequest, StatusSocket, member_sockets, query_all};
+pub use status::{Answers, Ask, Conversation, PingAsk, StatusRequest, StatusSocket, member_sockets, program_at, query_all};
 pub use tls::{CertificateFiles, CertificateSource, ServerTls};
 pub use trust::RelayTrust;
 pub use uplink::ipv4_addresses;

@@ -20,6 +20,10 @@ use crate::runtime_dir;
 
 /// Time for a program to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// More time for what a program has to ask others first: they have 1.5 s to answer it.
+const OTHERS_WAIT: Duration = Duration::from_secs(2);
+/// More time between two answers of a ping: a size that vanishes is tried several times, a second each.
+const TRIES_WAIT: Duration = Duration::from_secs(10);
 /// Time for a request line. Who wants only the status may keep its writing side open, and waits this long.
 const LINE_TIMEOUT: Duration = Duration::from_millis(250);
 /// Longest request line, in bytes: many times what any request needs.
@@ -55,6 +59,17 @@ pub struct PingAsk {
     pub size: usize,
     /// Find which sizes pass instead.
     pub sweep: bool,
+}
+
+impl Ask {
+    /// Time for the first answer, and from one to the next.
+    fn patience(&self) -> (Duration, Duration) {
+        match self {
+            Self::Status => (ANSWER_TIMEOUT, ANSWER_TIMEOUT),
+            Self::Room => (ANSWER_TIMEOUT + OTHERS_WAIT, ANSWER_TIMEOUT),
+            Self::Ping(ask) => (ANSWER_TIMEOUT, ANSWER_TIMEOUT + Duration::from_millis(ask.interval_ms) + TRIES_WAIT),
+        }
+    }
 }
 
 /// Somebody asks. Dropping it ends the answers.
@@ -261,33 +276,54 @@ fn parse(text: &str) -> io::Result<Value> {
     serde_json::from_str(text).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
 }
 
-/// A conversation with one running program.
+/// A conversation with one running program, which may have stopped: no wait is without end.
 pub struct Conversation {
     lines: tokio::io::Lines<BufReader<UnixStream>>,
+    patience: Duration,
+    later_patience: Duration,
 }
 
 impl Conversation {
     /// Asks the program at `path`.
     ///
     /// # Errors
-    /// When nobody listens there.
+    /// When nobody listens there, or takes the question in time.
     pub async fn open(path: &Path, ask: &Ask) -> io::Result<Self> {
-        let mut stream = UnixStream::connect(path).await?;
         let line = serde_json::to_string(ask).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-        stream.write_all(format!("{line}\n").as_bytes()).await?;
-        stream.shutdown().await?;
-        Ok(Self { lines: BufReader::new(stream).lines() })
+        let asking = async {
+            let mut stream = UnixStream::connect(path).await?;
+            stream.write_all(format!("{line}\n").as_bytes()).await?;
+            stream.shutdown().await?;
+            Ok(stream)
+        };
+        let stream = in_time(ANSWER_TIMEOUT, asking).await?;
+        let (patience, later_patience) = ask.patience();
+        Ok(Self { lines: BufReader::new(stream).lines(), patience, later_patience })
     }
 
     /// The next answer; nothing after the last. Cancel-safe.
     ///
     /// # Errors
-    /// When the program went away amid an answer.
+    /// When the program went away amid an answer, or gives none in time ([`io::ErrorKind::TimedOut`]).
     pub async fn next(&mut self) -> io::Result<Option<Value>> {
-        match self.lines.next_line().await? {
-            Some(line) => parse(&line).map(Some),
-            None => Ok(None),
-        }
+        let line = in_time(self.patience, self.lines.next_line()).await?;
+        self.patience = self.later_patience;
+        line.map(|line| parse(&line)).transpose()
+    }
+}
+
+async fn in_time<T>(patience: Duration, what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", patience.as_secs()));
+    tokio::time::timeout(patience, what).await.map_err(late)?
+}
+
+/// The program of a socket in words, by the name that [`StatusSocket::open`] gives it.
+#[must_use]
+pub fn program_at(socket: &Path) -> String {
+    let name = socket.file_stem().unwrap_or_default().to_string_lossy();
+    match name.rsplit_once('-') {
+        Some((role, process)) => format!("the {role} with process number {process}"),
+        None => format!("the program at {}", socket.display()),
     }
 }
 
@@ -366,6 +402,20 @@ mod tests {
         let silent: Vec<_> = (0..3 * ASKERS_MAX).map(|_| UnixStream::connect(&path)).collect();
         let _held = futures_in_order(silent).await;
         assert_eq!(query(&path).await.unwrap(), json!({ "ask": "status" }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_has_stopped_is_waited_for_no_longer_than_its_answer_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client-1.sock");
+        let _stopped = UnixListener::bind(&path).unwrap();
+        for (ask, patience) in [(Ask::Status, 2), (Ask::Room, 4), (ping(), 2)] {
+            let asked = tokio::time::Instant::now();
+            let mut talk = Conversation::open(&path, &ask).await.unwrap();
+            assert_eq!(talk.next().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            assert_eq!(asked.elapsed().as_secs(), patience, "{ask:?}");
+        }
+        assert_eq!(program_at(&path), "the client with process number 1");
     }
 
     async fn futures_in_order<T>(all: Vec<impl Future<Output = io::Result<T>>>) -> Vec<T> {
