@@ -472,7 +472,7 @@ fn the_command_line_explains_itself() {
     let run = |words: &[&str]| desk.run(&desk.home, words);
     let member = ["--relay", "--server-name", "--relay-ca-cert", "--room", "--connect-timeout", "--log-format"];
     let relay = ["--listen", "--dev-cert-der-out", "--cert", "--key", "--state-dir", "--member-rate", "--log-format"];
-    let helps: [(&[&str], Vec<&str>); 9] = [
+    let helps: [(&[&str], Vec<&str>); 11] = [
         (&["lanparty", "--help"], vec!["client", "gateway", "relay", "status", "completions", "manual", "Exit codes", "Examples"]),
         (
             &["lanparty", "client", "--help"],
@@ -483,6 +483,11 @@ fn the_command_line_explains_itself() {
         (&["lanparty", "relay", "--help"], relay.to_vec()),
         (&["lanparty-relay", "--help"], [&relay[..], &["Exit codes", "Example"]].concat()),
         (&["lanparty", "status", "--help"], vec!["--json"]),
+        (
+            &["lanparty", "doctor", "--help"],
+            vec!["--relay", "--room", "--interface", "--mtu", "--fix", "--explain", "--json", "--verbose", "Exit codes", "Examples"],
+        ),
+        (&["lanparty", "ping", "--help"], vec!["--count", "--interval", "--size", "--sweep", "--json", "Exit codes"]),
         (&["lanparty", "completions", "bash"], vec!["complete", "--relay-ca-cert"]),
         (&["lanparty", "--version"], vec!["lanparty "]),
     ];
@@ -494,7 +499,15 @@ fn the_command_line_explains_itself() {
     }
     let manual = desk.lab.dir().join("man1");
     run(&["lanparty", "manual", manual.to_str().unwrap()]).success().unwrap();
-    for page in ["lanparty.1", "lanparty-client.1", "lanparty-gateway.1", "lanparty-relay.1", "lanparty-status.1"] {
+    for page in [
+        "lanparty.1",
+        "lanparty-client.1",
+        "lanparty-gateway.1",
+        "lanparty-relay.1",
+        "lanparty-status.1",
+        "lanparty-doctor.1",
+        "lanparty-ping.1",
+    ] {
         assert!(fs::read_to_string(manual.join(page)).unwrap().contains(".TH"), "{page}");
     }
     fails(&run(&["lanparty", "manual", "/proc/nowhere"]), 2, &["/proc/nowhere"]);

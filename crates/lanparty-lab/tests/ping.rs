@@ -68,6 +68,7 @@ fn a_sweep_finds_every_size_of_the_lan_mtu_and_follows_a_path_that_shrinks() {
     // Nobody sends anything large but the sweep itself: what it asks is what shows that the path has shrunk.
     let amid = ping(&evening, &["gateway", "--sweep"]);
     println!("amid the change:\n{}", amid.stdout);
+    assert_eq!(amid.status.code(), Some(1), "some sizes vanish");
     support::eventually("the room follows", || evening.status(&evening.party.home)["lan_mtu"].as_u64() < Some(1300));
     let sweep = json(&evening, &["gateway", "--sweep"]);
     let (lan_mtu, largest) = (sweep["start"]["lan_mtu"].as_u64().unwrap(), sweep["done"]["largest"].as_u64().unwrap());
@@ -92,4 +93,41 @@ fn a_gateway_that_is_gone_does_not_answer() {
     all.client.exit_code(SOON).unwrap();
     let nobody = ping(&evening, &["1"]);
     assert!(nobody.stderr.contains("no lanparty client or gateway runs on this machine"), "{}", nobody.stderr);
+    assert_eq!(nobody.status.code(), Some(2), "nobody was asked");
+    let nobody = ping(&evening, &["1", "--json"]);
+    let json: Value = serde_json::from_str(&nobody.stdout).unwrap_or_else(|e| panic!("{e}: {}", nobody.stdout));
+    assert_eq!((nobody.status.code(), &json["format"], &json["exit_code"]), (Some(2), &1.into(), &2.into()));
+    assert!(json["error"]["cause"].as_str().unwrap().contains("no lanparty client or gateway runs"), "{json}");
+}
+
+#[test]
+fn a_program_here_that_has_stopped_is_named_and_holds_nobody_up() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("stopped");
+    let all = evening.all();
+    all.client.pause();
+    let stopped = ping(&evening, &["gateway", "--count", "1"]);
+    let report = evening.lanparty(&evening.party.home, &["doctor", "--room", "--json"]);
+    // A second client beside it is asked instead.
+    let options = [&evening.join_options(&evening.party.home)[..], &["--tap-name".into(), "lan1".into()]].concat();
+    let second = evening.program(&evening.party.home, "lanparty").named("second").arg("client").args(options);
+    let state = evening.dir(&evening.party.home).join("state2");
+    let second = evening.party.home.spawn(second.env("LANPARTY_STATE_DIR", state)).unwrap();
+    second.wait_for("TAP is up", SOON).unwrap();
+    let beside = evening.lanparty(&evening.party.home, &["doctor", "--room"]);
+    all.client.resume();
+    let silent = format!("the client with process number {} ", all.client.pid());
+    assert_eq!(stopped.status.code(), Some(2), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains(&format!("{silent}runs on this machine and does not answer")), "{}", stopped.stderr);
+    assert_eq!(report.status.code(), Some(2), "{}", report.stdout);
+    let json: Value = serde_json::from_str(&report.stdout).unwrap_or_else(|e| panic!("{e}: {}", report.stdout));
+    assert_eq!((&json["findings"][0]["code"], &json["not_examined"][0]["what"]), (&"program-not-answering".into(), &"room".into()));
+    assert!(json["not_examined"][0]["cause"].as_str().unwrap().starts_with(&format!("{silent}did not answer")), "{json:#}");
+    println!("{}", beside.stdout);
+    assert_eq!(beside.status.code(), Some(1), "{}", beside.stdout);
+    assert!(beside.stdout.contains(&silent) && beside.stdout.contains("- room ROOM1, LAN MTU"), "{}", beside.stdout);
+    let awake = evening.lanparty(&evening.party.home, &["doctor", "--room", "--json"]);
+    assert!(!awake.stdout.contains("program-not-answering"), "{}", awake.stdout);
 }

@@ -1,14 +1,18 @@
 //! `lanparty doctor`: what is wrong with this host, with the way to a relay, and in a room; in words, or as JSON.
 
+mod room;
+
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use lanparty_doctor::{Facts, HostFacts, Report, RoomFacts, examine};
-use lanparty_node::{
-    Ask, Conversation, ExitCode, Fault, ProbePorts, RelayAddress, RelayExamination, RelayTrust, UnderlayFix, examine_host, member_sockets,
-};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use lanparty_doctor::{Code, Facts, HostFacts, NotExamined, Report, examine};
+use lanparty_node::{Fault, PmtuDiscovery, ProbePorts, RelayAddress, RelayExamination, RelayTrust, UnderlayFix, examine_host};
 use lanparty_proto::{LanMtu, RoomCode};
+use serde_json::json;
+
+use crate::fault;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,8 +20,13 @@ Examples:
   lanparty doctor --relay relay.example.net
   lanparty doctor --room ROOM1
   lanparty doctor --relay relay.example.net --server-name lanparty-relay.local --relay-ca-cert relay-cert.der -v
+  lanparty doctor --explain path-black-hole
 
-Exit codes: 0 no problem, 1 problems found, 2 the command line or a file is wrong.";
+Exit codes: 0 no problem, 1 problems found, 2 the command line or a file is wrong, or not all could be examined.";
+/// Problems were found, or could not be repaired.
+const PROBLEMS: u8 = 1;
+/// The command line or a file is wrong.
+const NOT_EXAMINED: u8 = 2;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -50,6 +59,10 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "BYTES", value_parser = lanparty_node::parse_lan_mtu, requires = "relay")]
     mtu: Option<LanMtu>,
 
+    /// As it is given to the member with --mtu: off means that nothing corrects a size that is too large
+    #[arg(long, value_name = "WHEN", default_value = "on", requires = "mtu")]
+    pmtu_discovery: PmtuDiscovery,
+
     /// Repair what can be repaired safely: the MTU of WSL2's interface. Says what it changed and how to undo it
     #[arg(long)]
     fix: bool,
@@ -61,28 +74,60 @@ pub(crate) struct DoctorArgs {
     /// Show what each finding was seen by, and what to do about it
     #[arg(long, short)]
     verbose: bool,
+
+    /// Print the page of a finding: what causes it, and what to do
+    #[arg(long, value_name = "CODE", exclusive = true, hide_possible_values = true, value_parser = code_parser())]
+    explain: Option<Code>,
+}
+
+fn code_parser() -> impl TypedValueParser<Value = Code> {
+    PossibleValuesParser::new(Code::ALL.iter().map(|code| code.as_str())).try_map(|name| name.parse())
 }
 
 /// What the program ends with.
 ///
 /// # Errors
 /// When a file cannot be used.
-pub(crate) async fn run(args: DoctorArgs) -> Result<u8, Fault> {
+async fn run(args: &DoctorArgs) -> Result<u8, Fault> {
+    if let Some(code) = args.explain {
+        print(code.explanation());
+        return Ok(0);
+    }
     let relay = args.relay_examination()?;
-    let progress = Progress { is_shown: !args.json && std::io::stderr().is_terminal() };
+    let progress = Progress::of(args);
     let mut facts = Facts { host: args.host().await, ..Facts::default() };
-    let repaired = if args.fix { repair(&mut facts, &args, relay.as_ref()).await? } else { None };
+    let repair = if args.fix { Some(repair(&mut facts, args, relay.as_ref()).await) } else { None };
+    // The room first: whatever comes of it, the way to the relay is examined.
+    let missing = if let Some(room) = &args.room {
+        progress.show("asking the room");
+        look_into_room(room.as_ref(), &mut facts).await
+    } else {
+        None
+    };
     if let Some(relay) = relay {
         facts.relay = Some(relay.run(&|what| progress.show(what)).await);
     }
-    if let Some(room) = &args.room {
-        progress.show("asking the room");
-        facts.room = Some(look_into(room.as_ref()).await.inspect_err(|_| progress.clear())?);
-    }
     progress.clear();
-    let report = examine(facts);
-    print(&args, &report, repaired.as_deref());
+    let mut report = examine(facts);
+    if let Some(Repair::Failed(_)) = repair {
+        report.exit_code = report.exit_code.max(PROBLEMS);
+    }
+    let report = missing.into_iter().fold(report, Report::without);
+    print(&args.text(&report, repair.as_ref()));
     Ok(report.exit_code)
+}
+
+/// Fills the facts of the room; or why they are not there.
+async fn look_into_room(wanted: Option<&RoomCode>, facts: &mut Facts) -> Option<NotExamined> {
+    match room::look_into(wanted).await {
+        Ok(look) => {
+            let missing = look.facts.is_none().then(|| look.missing(wanted));
+            facts.host.silent_programs = Some(look.silent);
+            facts.room = look.facts;
+            missing
+        }
+        Err(e) => Some(room::unreadable(&e)),
+    }
 }
 
 impl DoctorArgs {
@@ -95,102 +140,122 @@ impl DoctorArgs {
 
     async fn host(&self) -> HostFacts {
         let lan_interface = self.interface.clone();
-        HostFacts { lan_interface, asked_lan_mtu: self.mtu.map(LanMtu::bytes), ..examine_host().await }
+        let pmtu_discovery_off = self.mtu.map(|_| self.pmtu_discovery == PmtuDiscovery::Off);
+        HostFacts { lan_interface, asked_lan_mtu: self.mtu.map(LanMtu::bytes), pmtu_discovery_off, ..examine_host().await }
+    }
+
+    /// The report as it was asked for.
+    fn text(&self, report: &Report, repair: Option<&Repair>) -> String {
+        if self.json {
+            let mut value = serde_json::to_value(report).expect("INVARIANT: a report is plain data with names for keys");
+            value["repaired"] = json!(repair.and_then(Repair::done));
+            value["not_repaired"] = json!(repair.and_then(Repair::why_not));
+            return format!("{value:#}\n");
+        }
+        let repair = match repair {
+            Some(Repair::Done(words)) => format!("{words}\n"),
+            Some(Repair::Failed(words)) => format!("not repaired: {words}\n"),
+            Some(Repair::Nothing) => format!("{NOTHING_TO_REPAIR}\n"),
+            None => String::new(),
+        };
+        if self.verbose { format!("{repair}{report:#}") } else { format!("{repair}{report}") }
     }
 }
 
-/// What the client or gateway that runs here knows of its room.
-async fn look_into(room: Option<&RoomCode>) -> Result<RoomFacts, Fault> {
-    let unreadable = |e: std::io::Error| {
-        let advice = "ask as the user who started the program, often root";
-        Fault::new(ExitCode::Permission, format!("cannot look for running programs: {e}"), advice)
-    };
-    let mut elsewhere = vec![];
-    for socket in member_sockets().map_err(unreadable)? {
-        // A socket that nobody listens on is a dead program's.
-        let Ok(mut talk) = Conversation::open(&socket, &Ask::Room).await else { continue };
-        let Ok(Some(answer)) = talk.next().await else { continue };
-        let Ok(facts) = serde_json::from_value::<RoomFacts>(answer) else { continue };
-        match (&facts.room, room) {
-            (Some(found), Some(wanted)) if *found != wanted.to_string() => elsewhere.push(found.clone()),
-            (Some(_), _) => return Ok(facts),
-            (None, _) => {}
+/// What was said where `--fix` finds nothing for it.
+const NOTHING_TO_REPAIR: &str = "nothing here that can be repaired safely";
+
+/// What came of `--fix`, in words.
+enum Repair {
+    Done(String),
+    Nothing,
+    Failed(String),
+}
+
+impl Repair {
+    fn done(&self) -> Option<&str> {
+        if let Self::Done(words) = self { Some(words) } else { None }
+    }
+
+    fn why_not(&self) -> Option<&str> {
+        match self {
+            Self::Done(_) => None,
+            Self::Nothing => Some(NOTHING_TO_REPAIR),
+            Self::Failed(words) => Some(words),
         }
     }
-    let cause = match room {
-        Some(room) => format!("no lanparty client or gateway on this machine is in room {room}"),
-        None => "no lanparty client or gateway on this machine is in a room".to_owned(),
-    };
-    let advice = if elsewhere.is_empty() {
-        "start one first, and ask as the user who started it, often root".to_owned()
-    } else {
-        format!("those that run here are in {}", elsewhere.join(", "))
-    };
-    Err(Fault::new(ExitCode::Configuration, cause, advice))
 }
 
-/// Raises the MTU of WSL2's uplink for good; what was done, in words.
-async fn repair(facts: &mut Facts, args: &DoctorArgs, relay: Option<&RelayExamination>) -> Result<Option<String>, Fault> {
-    let toward_relay = match relay {
-        Some(relay) => UnderlayFix::apply_toward(&relay.relay.resolve().await.unwrap_or_default())?,
-        None => None,
+/// Raises the MTU of WSL2's uplink for good.
+async fn repair(facts: &mut Facts, args: &DoctorArgs, relay: Option<&RelayExamination>) -> Repair {
+    let fix = match raise_mtu(facts, relay).await {
+        Ok(Some(fix)) => fix,
+        Ok(None) => return Repair::Nothing,
+        Err(Fault { cause, advice, .. }) => return Repair::Failed(format!("{cause}; {advice}")),
     };
-    let uplink = facts.host.default_routes.as_ref().and_then(|routes| routes.first()).map(|route| route.interface.clone());
-    let fix = match (toward_relay, uplink) {
-        (Some(fix), _) => Some(fix),
-        (None, Some(uplink)) => UnderlayFix::apply(&uplink)?,
-        (None, None) => None,
-    };
-    let Some(fix) = fix else { return Ok(None) };
     let (interface, before, now) = fix.change();
     let words =
         format!("raised the MTU of `{interface}` from {before} to {now}; to undo it: sudo ip link set dev {interface} mtu {before}");
     fix.keep();
     facts.host = args.host().await;
-    Ok(Some(words))
+    Repair::Done(words)
 }
 
-fn print(args: &DoctorArgs, report: &Report, repaired: Option<&str>) {
-    let text = if args.json {
-        let mut value = serde_json::to_value(report).unwrap_or_default();
-        value["repaired"] = repaired.into();
-        format!("{value:#}\n")
-    } else {
-        let repaired = match repaired {
-            Some(words) => format!("{words}\n"),
-            None if args.fix => "nothing here that can be repaired safely\n".to_owned(),
-            None => String::new(),
-        };
-        if args.verbose { format!("{repaired}{report:#}") } else { format!("{repaired}{report}") }
-    };
+async fn raise_mtu(facts: &Facts, relay: Option<&RelayExamination>) -> Result<Option<UnderlayFix>, Fault> {
+    if let Some(relay) = relay
+        && let Some(fix) = UnderlayFix::apply_toward(&relay.relay.resolve().await.unwrap_or_default())?
+    {
+        return Ok(Some(fix));
+    }
+    let uplink = facts.host.default_routes.as_ref().and_then(|routes| routes.first());
+    uplink.map_or(Ok(None), |route| UnderlayFix::apply(&route.interface))
+}
+
+fn print(text: &str) {
     // A closed pipe is no fault.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// One line that changes, for a person who waits.
-struct Progress {
-    is_shown: bool,
+/// What is being done, for who waits: one line that changes on a terminal, a line for each stage in a log, nothing beside
+/// JSON.
+enum Progress {
+    Line,
+    Lines,
+    Silent,
 }
 
 impl Progress {
-    fn show(&self, what: &str) {
-        if self.is_shown {
-            let _ = write!(std::io::stderr(), "\r\x1b[K  {what} …");
+    fn of(args: &DoctorArgs) -> Self {
+        match (args.json, std::io::stderr().is_terminal()) {
+            (true, _) => Self::Silent,
+            (false, true) => Self::Line,
+            (false, false) => Self::Lines,
         }
     }
 
+    fn show(&self, what: &str) {
+        let _ = match self {
+            Self::Line => write!(std::io::stderr(), "\r\x1b[K  {what} …"),
+            Self::Lines => writeln!(std::io::stderr(), "{what} …"),
+            Self::Silent => Ok(()),
+        };
+    }
+
     fn clear(&self) {
-        if self.is_shown {
+        if matches!(self, Self::Line) {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
 }
 
 /// For `main`: the program's exit code.
-pub(crate) fn end(args: DoctorArgs) -> std::process::ExitCode {
-    let mut code = ExitCode::Unexpected as u8;
+pub(crate) fn end(args: &DoctorArgs) -> std::process::ExitCode {
+    let mut code = NOT_EXAMINED;
     let ended = lanparty_node::block_on(async {
-        code = run(args).await?;
+        code = run(args).await.unwrap_or_else(|fault| {
+            fault::say(&fault, NOT_EXAMINED, args.json);
+            NOT_EXAMINED
+        });
         Ok(())
     });
     if ended == std::process::ExitCode::SUCCESS { code.into() } else { ended }

@@ -1,6 +1,7 @@
 //! `lanparty`: the one tool. Every role is a library; this file only chooses.
 
 mod doctor;
+mod fault;
 mod manual;
 mod ping;
 mod status;
@@ -61,8 +62,8 @@ fn main() -> ExitCode {
         Role::Gateway(args) => block_on(lanparty_gateway::run(args)),
         Role::Relay(args) => block_on(lanparty_relay::run(args)),
         Role::Status(args) => block_on(status::run(args)),
-        Role::Doctor(args) => doctor::end(args),
-        Role::Ping(args) => block_on(ping::run(args)),
+        Role::Doctor(args) => doctor::end(&args),
+        Role::Ping(args) => ping::end(&args),
         Role::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lanparty", &mut std::io::stdout());
             ExitCode::SUCCESS

@@ -4,14 +4,17 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use clap::Args;
-use lanparty_node::{Ask, Conversation, ExitCode, Fault, PingAsk, member_sockets};
+use lanparty_node::{Ask, Conversation, ExitCode, Fault, PingAsk, member_sockets, program_at};
 use serde_json::{Value, json};
+
+use crate::fault;
 
 /// Shortest and longest frame that can be asked for, in bytes: Ethernet's own limits.
 const SIZE_RANGE: std::ops::RangeInclusive<i64> = 60..=1514;
 
 #[derive(Args)]
-#[command(after_help = "Exit codes: 0 answered, 1 not answered, 2 no such member.")]
+#[command(after_help = "\
+Exit codes: 0 answered (with --sweep: at every size), 1 not answered, 2 no such member, or no program here to ask.")]
 pub(crate) struct PingArgs {
     /// The member: its peer number, its MAC address, or `gateway`
     member: String,
@@ -37,7 +40,29 @@ pub(crate) struct PingArgs {
     json: bool,
 }
 
-pub(crate) async fn run(args: PingArgs) -> Result<(), Fault> {
+/// The member does not answer, or not at every size.
+const NOT_ANSWERED: u8 = 1;
+/// There is nobody to ask, or by whom.
+const NOBODY: u8 = 2;
+
+/// For `main`: the program's exit code.
+pub(crate) fn end(args: &PingArgs) -> std::process::ExitCode {
+    let mut code = NOBODY;
+    let ended = lanparty_node::block_on(async {
+        code = run(args).await.unwrap_or_else(|fault| {
+            fault::say(&fault, NOBODY, args.json);
+            NOBODY
+        });
+        Ok(())
+    });
+    if ended == std::process::ExitCode::SUCCESS { code.into() } else { ended }
+}
+
+/// What the program ends with.
+///
+/// # Errors
+/// When nobody could be asked.
+async fn run(args: &PingArgs) -> Result<u8, Fault> {
     let ask = Ask::Ping(PingAsk {
         member: args.member.clone(),
         count: args.count,
@@ -49,17 +74,24 @@ pub(crate) async fn run(args: PingArgs) -> Result<(), Fault> {
         let advice = "ask as the user who started the program, often root";
         Fault::new(ExitCode::Permission, format!("cannot look for running programs: {e}"), advice)
     })?;
-    let mut refusal = None;
+    let (mut refusal, mut silent) = (None, vec![]);
     // Several members of different rooms may run here: the first one that knows the member is asked.
     for socket in &sockets {
-        match converse(socket, &ask, &args).await {
-            Ok(Outcome::Answered) => return Ok(()),
-            Ok(Outcome::Silent) => return Err(Fault::new(ExitCode::Unexpected, format!("{} does not answer", args.member), advice(&args))),
+        match converse(socket, &ask, args).await {
+            Ok(Outcome::Answered) => return Ok(0),
+            Ok(Outcome::Vanishes) => return Ok(NOT_ANSWERED),
+            Ok(Outcome::Silent) => {
+                let fault = Fault::new(ExitCode::Unexpected, format!("{} does not answer", args.member), advice(args));
+                // Its JSON is out already.
+                fault::say(&fault, NOT_ANSWERED, false);
+                return Ok(NOT_ANSWERED);
+            }
             Ok(Outcome::Refused(answer)) => refusal = refusal.or(Some(answer)),
+            Err(e) if e.kind() == std::io::ErrorKind::TimedOut => silent.push(program_at(socket)),
             Err(_) => {}
         }
     }
-    Err(refused(refusal))
+    Err(refused(refusal, &silent))
 }
 
 fn advice(args: &PingArgs) -> &'static str {
@@ -68,6 +100,8 @@ fn advice(args: &PingArgs) -> &'static str {
 
 enum Outcome {
     Answered,
+    /// Some sizes do not pass.
+    Vanishes,
     Silent,
     Refused(Value),
 }
@@ -87,10 +121,14 @@ async fn converse(socket: &Path, ask: &Ask, args: &PingArgs) -> std::io::Result<
                 clear_progress(args);
                 say(args, &if args.sweep { sweep_summary(&answer, &start) } else { ping_summary(&answer) });
                 if args.json {
-                    print(&format!("{:#}\n", json!({ "start": start, "events": events, "done": answer })));
+                    print(&format!("{:#}\n", json!({ "format": fault::FORMAT, "start": start, "events": events, "done": answer })));
                 }
                 let answered = answer["answered"].as_u64().is_some_and(|n| n > 0);
-                return Ok(if answered { Outcome::Answered } else { Outcome::Silent });
+                return Ok(match answered {
+                    false => Outcome::Silent,
+                    true if args.sweep && answer["whole"] != Value::Bool(true) => Outcome::Vanishes,
+                    true => Outcome::Answered,
+                });
             }
             Some(_) => {
                 if args.sweep {
@@ -105,8 +143,12 @@ async fn converse(socket: &Path, ask: &Ask, args: &PingArgs) -> std::io::Result<
     Ok(Outcome::Refused(json!({ "error": "gone", "message": "the program ended amid the ping" })))
 }
 
-fn refused(refusal: Option<Value>) -> Fault {
+fn refused(refusal: Option<Value>, silent: &[String]) -> Fault {
     let Some(refusal) = refusal else {
+        if !silent.is_empty() {
+            let cause = format!("{} runs on this machine and does not answer", silent.join(", "));
+            return Fault::new(ExitCode::Unexpected, cause, "look at its log, or start it again");
+        }
         let cause = "no lanparty client or gateway runs on this machine, or it belongs to another user";
         return Fault::new(ExitCode::Unexpected, cause, "start one, or ask as the user who started it, often root");
     };
