@@ -1,3 +1,4 @@
 //! The fuzz targets' common part.
 
 pub mod bodies;
+pub mod ladder;

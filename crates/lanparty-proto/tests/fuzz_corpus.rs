@@ -3,6 +3,9 @@
 #[expect(unreachable_pub, reason = "public in the fuzz crate, where the targets live")]
 #[path = "../../../fuzz/src/bodies.rs"]
 mod bodies;
+#[expect(unreachable_pub, reason = "public in the fuzz crate, where the targets live")]
+#[path = "../../../fuzz/src/ladder.rs"]
+mod ladder;
 
 use std::path::Path;
 
@@ -30,6 +33,28 @@ fn the_frame_corpus_replays() {
 #[test]
 fn the_datagram_header_corpus_replays() {
     replay("datagram_header", bodies::datagram_header);
+}
+
+#[test]
+fn the_ladder_corpus_replays() {
+    replay("ladder", ladder::ladder);
+}
+
+/// Recipes from a seed, without a fuzzer's eye for new paths: what a change breaks first.
+#[test]
+fn the_ladder_keeps_its_promises_on_seeded_recipes() {
+    const RECIPES: usize = 30_000;
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for _ in 0..RECIPES {
+        let input: Vec<u8> = (0..16 + next() % 48).flat_map(|_| next().to_le_bytes()).collect();
+        ladder::ladder(&input);
+    }
 }
 
 #[test]

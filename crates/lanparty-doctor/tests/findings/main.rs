@@ -6,7 +6,10 @@ mod healthy;
 mod pages;
 mod scenarios;
 
-use lanparty_doctor::{Code, DirectionFacts, Facts, HostFacts, NotExamined, RelayFacts, Report, RoomFacts, Severity, SizeFailure, ThrottleFacts, UnknownCode, examine};
+use lanparty_doctor::{
+    Code, DirectionFacts, Facts, HostFacts, NotExamined, RelayFacts, Report, RoomFacts, Severity, SizeFailure, ThrottleFacts, UnknownCode,
+    examine,
+};
 
 use healthy::healthy;
 use scenarios::scenario;

@@ -31,8 +31,8 @@ const TTL: u8 = 64;
 /// A whole frame to the sender of the one in `frame`: packets to that destination may be `limit` bytes long. It is never
 /// longer than what it answers.
 ///
-/// Nothing when it would be no news, because the packet is no longer than that; and when nobody may be answered: an ICMP error, a packet to or from a group, a later IPv4 fragment, an impossible
-/// sender (RFC 1122 §3.2.2, RFC 1812 §4.3.2.7, RFC 4443 §2.4 (e)); IPv6 with a limit that its hosts would ignore (RFC 8201 §4).
+/// Nothing when it would be no news, because the packet is no longer than that; and when nobody may be answered: an ICMP error, a
+/// packet to or from a group, a later IPv4 fragment, an impossible sender (RFC 1122 §3.2.2, RFC 1812 §4.3.2.7, RFC 4443 §2.4 (e)); IPv6 with a limit that its hosts would ignore (RFC 8201 §4).
 #[must_use]
 pub fn packet_too_big(frame: &Frame<'_>, limit: LanMtu) -> Option<Vec<u8>> {
     let fits = packet_len(frame).is_none_or(|len| len <= usize::from(limit.bytes()));
