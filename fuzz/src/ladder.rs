@@ -34,10 +34,10 @@ fn judge(bytes: &[u8], limit: LanMtu) {
     }
     if let Some(trimmed) = trim(&frame, limit) {
         assert!(trimmed.len() <= limit.frame_len_max() && bytes.starts_with(trimmed));
-    } else if !forbids_fragments(&frame) {
-        if let Ok(pieces) = fragment_ipv4(&frame, limit) {
-            pieces_make_the_packet(bytes, &pieces, limit);
-        }
+    } else if !forbids_fragments(&frame)
+        && let Ok(pieces) = fragment_ipv4(&frame, limit)
+    {
+        pieces_make_the_packet(bytes, &pieces, limit);
     }
     if let Some(answer) = packet_too_big(&frame, limit) {
         assert!(!is_icmp_error(bytes), "an answer to an ICMP error");
