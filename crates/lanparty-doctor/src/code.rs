@@ -48,6 +48,8 @@ codes! {
     LanInterfaceWifi = "lan-interface-wifi",
     /// The gateway's interface is a port of a bridge.
     LanInterfaceBridgePort = "lan-interface-bridge-port",
+    /// The gateway's interface is no LAN's: loopback, a tunnel's end, a bond's part, no Ethernet.
+    LanInterfaceUnfit = "lan-interface-unfit",
     /// The gateway's interface is a port that a hypervisor made.
     LanInterfaceVmPort = "lan-interface-vm-port",
     /// The relay's name has no address.

@@ -6,7 +6,7 @@ mod room;
 
 use serde::{Deserialize, Serialize};
 
-pub use host::{DefaultRoute, HostFacts, Interface, TunDevice};
+pub use host::{DefaultRoute, HostFacts, Interface, TunDevice, Unfit};
 pub use relay::{
     AddressFacts, CertificateFacts, DirectionFacts, Measurement, NatFacts, ObservedAddress, QuicHandshake, RelayFacts, RttFacts,
     SizeFailure, SizeProbe, ThrottleFacts, Uplink, Way,

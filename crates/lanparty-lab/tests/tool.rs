@@ -103,6 +103,37 @@ fn a_user_without_rights_whose_machine_is_healthy_is_told_of_no_problem() {
     assert_eq!(report["findings"][0]["evidence"][0], "this process has no CAP_NET_RAW", "{report:#}");
 }
 
+/// One rule decides for both.
+#[test]
+fn what_the_gateway_refuses_the_doctor_names() {
+    if !ready() {
+        return;
+    }
+    let street = Street::new("unfit", "delay=2ms");
+    for words in ["tuntap add tap0 mode tap", "link set tap0 up"] {
+        street.home.ip(words).unwrap();
+    }
+    // This kernel may have no bonds and no modems: the program is shown an interface that says so of itself.
+    let shown = |change: &str| {
+        format!(
+            "d=$(mktemp -d) && cp -rL --no-preserve=all /sys/class/net/{WAN} $d/ 2>/dev/null; cd $d/{WAN} && {change}; mount --bind $d /sys/class/net && exec \"$@\""
+        )
+    };
+    let (bond, modem) = (shown("ln -s ../bond0 master"), shown("echo 512 > type"));
+    for (name, change) in [("lo", "true"), ("tap0", "true"), (WAN, bond.as_str()), (WAN, modem.as_str())] {
+        let starter: &[&str] = if change == "true" { &[] } else { &["unshare", "-m", "sh", "-c", change, "-"] };
+        let report = json(&doctor(&street, starter, &["--interface", name, "--json"]));
+        assert_eq!((&report["findings"][0]["code"], &report["exit_code"]), (&"lan-interface-unfit".into(), &1.into()), "{name} {change}");
+        let words = ["lanparty-gateway", "--relay", RELAY, "--room", "ROOM1", "--interface", name];
+        let refused = street.programs.run_through(&street.home, starter, &words);
+        assert_eq!(refused.status.code(), Some(2), "{name} {change}");
+        assert!(refused.stderr.contains(&format!("error: `{name}` is ")), "{}", refused.stderr);
+    }
+    let unchanged = shown("true");
+    let starter = ["unshare", "-m", "sh", "-c", &unchanged, "-"];
+    assert_eq!(json(&doctor(&street, &starter, &["--interface", WAN, "--json"]))["exit_code"], 0);
+}
+
 #[test]
 fn stages_are_told_in_a_log_and_details_when_asked() {
     if !ready() {

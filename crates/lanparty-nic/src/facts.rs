@@ -13,7 +13,7 @@ use lanparty_proto::MacAddr;
 
 use crate::sys::interface::{self, Interfaces};
 
-pub use fitness::{UnfitInterface, check_lan_interface};
+pub use fitness::{UnfitInterface, check_lan_interface, lan_candidates};
 
 const SYSFS_ROOT: &str = "/sys/class/net";
 

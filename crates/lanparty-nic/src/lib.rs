@@ -18,8 +18,8 @@ mod udp;
 
 pub use device::{Device, DeviceFault, DeviceStats};
 pub use facts::{
-    FactsError, InterfaceFacts, UnfitInterface, check_lan_interface, interface_facts, interface_facts_in, interface_name, list_interfaces,
-    list_interfaces_in, set_interface_mtu,
+    FactsError, InterfaceFacts, UnfitInterface, check_lan_interface, interface_facts, interface_facts_in, interface_name, lan_candidates,
+    list_interfaces, list_interfaces_in, set_interface_mtu,
 };
 pub use memory::{MemoryDevice, memory_pair};
 pub use packet::{LinkState, PacketError, PacketSocket};

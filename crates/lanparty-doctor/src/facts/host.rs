@@ -73,6 +73,10 @@ pub struct Interface {
     pub is_tun_tap: bool,
     /// A tunnel that the kernel ends itself: `wireguard`, `ipip`, `gre`, …
     pub tunnel_kind: Option<String>,
+    /// Why a gateway refuses it as its LAN side; nothing when it takes it.
+    pub unfit: Option<Unfit>,
+    /// Whether it is what a gateway is to be offered: fit, and behind hardware.
+    pub is_candidate: bool,
     /// The driver of a port that a hypervisor made, such as `virtio_net`, `hv_netvsc`, `vmxnet3`.
     pub vm_driver: Option<String>,
     /// The interface it is a VLAN of.
@@ -81,6 +85,28 @@ pub struct Interface {
     pub vlan_parent_mtu: Option<u32>,
     /// The smallest IP MTU among the ports of this bridge, in bytes.
     pub smallest_port_mtu: Option<u32>,
+}
+
+/// Why an interface cannot be the LAN side of a gateway: the most fundamental reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unfit {
+    /// It leads nowhere but to this host.
+    Loopback,
+    /// It leads to a process.
+    TunTap,
+    /// This bridge takes its frames first.
+    BridgePort(String),
+    /// This bond, or what else it is a part of, speaks for it.
+    PartOf(String),
+    /// 802.11 carries no frames of foreign addresses.
+    Wireless,
+    /// Its frames are not Ethernet's.
+    NotEthernet,
+    /// Switched off.
+    Down,
+    /// No cable is connected.
+    NoCarrier,
 }
 
 /// A route to everywhere.

@@ -1,6 +1,7 @@
-//! The interface that a gateway bridges: can it carry the frames of other machines?
+//! The interface that a gateway bridges: can it carry the frames of other machines? The verdict is the gateway's own
+//! (`nic::check_lan_interface`), so both say the same of an interface.
 
-use crate::{Code, Finding, HostFacts, Interface};
+use crate::{Code, Finding, HostFacts, Interface, Unfit};
 
 pub(super) fn findings(host: &HostFacts, found: &mut Vec<Finding>) {
     let Some(all) = &host.interfaces else { return };
@@ -12,27 +13,19 @@ pub(super) fn findings(host: &HostFacts, found: &mut Vec<Finding>) {
         found.push(missing(name, all));
         return;
     };
-    found.extend(wifi(interface, all));
-    found.extend(bridge_port(interface));
+    found.extend(interface.unfit.as_ref().map(|why| unfit(interface, why, all)));
     found.extend(vm_port(interface));
-    found.extend(down(interface, all));
-}
-
-/// Wired, connected, and nobody else's: what a gateway may bridge.
-fn is_fit(i: &Interface) -> bool {
-    let is_wired = i.is_ethernet && !i.is_wireless && !i.is_loopback && !i.is_tun_tap;
-    is_wired && i.bridge.is_none() && i.part_of.is_none() && i.is_up && i.carrier != Some(false)
 }
 
 fn candidates(all: &[Interface]) -> String {
-    let fit: Vec<_> = all.iter().filter(|i| is_fit(i)).map(|i| format!("`{}`", i.name)).collect();
+    let fit: Vec<_> = all.iter().filter(|i| i.is_candidate).map(|i| format!("`{}`", i.name)).collect();
     if fit.is_empty() { "no other interface here is up, wired and connected".to_owned() } else { format!("use {}", fit.join(" or ")) }
 }
 
 /// Not asked about a gateway: said only where this machine could not be one.
 fn only_wifi(all: &[Interface]) -> Option<Finding> {
     let wifi = all.iter().find(|i| i.is_wireless && i.is_up)?;
-    if all.iter().any(is_fit) {
+    if all.iter().any(|i| i.is_candidate) {
         return None;
     }
     let title = format!("this machine has only Wi-Fi (`{}`): it can be a client, not a gateway", wifi.name);
@@ -53,30 +46,40 @@ fn missing(name: &str, all: &[Interface]) -> Finding {
         .advise(candidates(all))
 }
 
-fn down(i: &Interface, all: &[Interface]) -> Option<Finding> {
-    let (what, advice) = match (i.is_up, i.carrier) {
-        (false, _) => ("is switched off", format!("switch it on with `ip link set {} up`, or {}", i.name, candidates(all))),
-        (true, Some(false)) => ("has no cable connected", format!("plug the cable in, or {}", candidates(all))),
-        _ => return None,
+fn unfit(i: &Interface, why: &Unfit, all: &[Interface]) -> Finding {
+    let name = &i.name;
+    let no_lan = |what: &str| {
+        let title = format!("`{name}` {what}, so it cannot be the LAN side of a gateway");
+        Finding::error(Code::LanInterfaceUnfit, title).advise(candidates(all)).hiding(&[Code::LanInterfaceVmPort])
     };
-    Some(Finding::error(Code::LanInterfaceDown, format!("`{}` {what}, so no LAN is behind it", i.name)).advise(advice))
+    match why {
+        Unfit::Loopback => no_lan("is the loopback interface, which leads to no other machine"),
+        Unfit::TunTap => no_lan("is the end of a tunnel of some program on this machine"),
+        Unfit::NotEthernet => no_lan("carries no Ethernet frames"),
+        Unfit::PartOf(master) => no_lan(&format!("is a part of `{master}`, which speaks for it")).advise(format!("use `{master}`")),
+        Unfit::BridgePort(bridge) => bridge_port(name, bridge),
+        Unfit::Wireless => wifi(name, all),
+        Unfit::Down => down(name, "is switched off", &format!("switch it on with `ip link set {name} up`"), all),
+        Unfit::NoCarrier => down(name, "has no cable connected", "plug the cable in", all),
+    }
 }
 
-fn wifi(i: &Interface, all: &[Interface]) -> Option<Finding> {
-    let title = format!("`{}` is Wi-Fi and cannot be the LAN side of a gateway: the LAN would never hear the members", i.name);
+fn down(name: &str, what: &str, first: &str, all: &[Interface]) -> Finding {
+    Finding::error(Code::LanInterfaceDown, format!("`{name}` {what}, so no LAN is behind it"))
+        .advise(format!("{first}, or {}", candidates(all)))
+}
+
+fn wifi(name: &str, all: &[Interface]) -> Finding {
+    let title = format!("`{name}` is Wi-Fi and cannot be the LAN side of a gateway: the LAN would never hear the members");
     let advice = format!("connect the gateway by cable; {}", candidates(all));
-    i.is_wireless.then(|| Finding::error(Code::LanInterfaceWifi, title).seen_by([wifi_is_why(&i.name)]).advise(advice))
+    Finding::error(Code::LanInterfaceWifi, title).seen_by([wifi_is_why(name)]).advise(advice)
 }
 
-fn bridge_port(i: &Interface) -> Option<Finding> {
-    let bridge = i.bridge.as_ref()?;
-    let title = format!("`{}` is a port of the bridge `{bridge}`, which takes its frames first", i.name);
-    Some(
-        Finding::error(Code::LanInterfaceBridgePort, title)
-            .seen_by([format!("/sys/class/net/{}/brport exists", i.name)])
-            .advise(format!("use `{bridge}`"))
-            .hiding(&[Code::LanInterfaceVmPort]),
-    )
+fn bridge_port(name: &str, bridge: &str) -> Finding {
+    Finding::error(Code::LanInterfaceBridgePort, format!("`{name}` is a port of the bridge `{bridge}`, which takes its frames first"))
+        .seen_by([format!("/sys/class/net/{name}/brport exists")])
+        .advise(format!("use `{bridge}`"))
+        .hiding(&[Code::LanInterfaceVmPort])
 }
 
 fn vm_port(i: &Interface) -> Option<Finding> {

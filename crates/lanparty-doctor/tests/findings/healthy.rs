@@ -8,7 +8,15 @@ pub(crate) fn healthy() -> Facts {
 }
 
 pub(crate) fn interface(name: &str) -> Interface {
-    Interface { name: name.into(), mtu: 1500, is_up: true, carrier: Some(true), is_ethernet: true, ..Interface::default() }
+    Interface {
+        name: name.into(),
+        mtu: 1500,
+        is_up: true,
+        carrier: Some(true),
+        is_ethernet: true,
+        is_candidate: true,
+        ..Interface::default()
+    }
 }
 
 fn host() -> HostFacts {

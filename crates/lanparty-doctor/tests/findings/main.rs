@@ -7,8 +7,8 @@ mod pages;
 mod scenarios;
 
 use lanparty_doctor::{
-    Code, DirectionFacts, Facts, HostFacts, NotExamined, RelayFacts, Report, RoomFacts, Severity, SizeFailure, ThrottleFacts, UnknownCode,
-    examine,
+    Code, DirectionFacts, Facts, HostFacts, Interface, NotExamined, RelayFacts, Report, RoomFacts, Severity, SizeFailure, ThrottleFacts,
+    Unfit, UnknownCode, examine,
 };
 
 use healthy::healthy;
@@ -151,6 +151,36 @@ fn a_missing_permission_is_a_problem_only_for_what_was_asked_for() {
     assert_eq!(severity(Some("eth0"), true, false), Some((Severity::Warning, true)));
     assert_eq!(severity(Some("eth0"), false, false), Some((Severity::Warning, true)));
     assert_eq!(severity(Some("eth0"), true, true), None);
+}
+
+/// What the gateway refuses, the doctor names.
+#[test]
+fn every_reason_against_an_interface_is_an_error() {
+    let all =
+        [Unfit::Loopback, Unfit::TunTap, Unfit::NotEthernet, Unfit::PartOf("bond0".into()), Unfit::Down, Unfit::NoCarrier, Unfit::Wireless];
+    for why in all {
+        let mut host = healthy().host;
+        let other = Interface { name: "eth1".into(), ..healthy::interface("eth1") };
+        host.interfaces.as_mut().unwrap()[0].unfit = Some(why.clone());
+        host.interfaces.as_mut().unwrap()[0].is_candidate = false;
+        host.interfaces.as_mut().unwrap().push(other);
+        let finding = examine(Facts { host, ..Facts::default() }).findings.remove(0);
+        assert_eq!(finding.severity, Severity::Error, "{why:?}");
+        assert!(finding.advice.contains("`eth1`") || finding.advice == "use `bond0`", "{finding:?}");
+    }
+}
+
+/// A laptop with containers is no gateway: what they are wired with does not count.
+#[test]
+fn only_wifi_is_said_where_nothing_else_is_offered() {
+    let wifi = Interface { is_wireless: true, unfit: Some(Unfit::Wireless), is_candidate: false, ..healthy::interface("wlan0") };
+    let docker = Interface { is_bridge: true, is_candidate: false, ..healthy::interface("docker0") };
+    let said = |more: Interface| {
+        let host = HostFacts { interfaces: Some(vec![wifi.clone(), docker.clone(), more]), lan_interface: None, ..healthy().host };
+        codes(&examine(Facts { host, ..Facts::default() }))
+    };
+    assert_eq!(said(Interface { is_candidate: false, ..healthy::interface("veth1") }), [Code::LanInterfaceWifi]);
+    assert_eq!(said(healthy::interface("eth0")), []);
 }
 
 #[test]

@@ -32,11 +32,12 @@ fn host(code: Code, host: &mut HostFacts) {
         Code::ProgramNotAnswering => host.silent_programs = Some(vec!["the client with process number 7".into()]),
         Code::NoTunDevice => host.tun_device = Some(TunDevice::Missing),
         Code::LanInterfaceMissing => host.lan_interface = Some("eth9".into()),
-        Code::LanInterfaceDown => host.interfaces = only(Interface { carrier: Some(false), ..interface("eth0") }),
-        Code::LanInterfaceWifi => host.interfaces = only(Interface { is_wireless: true, ..interface("eth0") }),
+        Code::LanInterfaceDown => host.interfaces = only(Interface { carrier: Some(false), ..unfit(Unfit::NoCarrier) }),
+        Code::LanInterfaceWifi => host.interfaces = only(Interface { is_wireless: true, ..unfit(Unfit::Wireless) }),
         Code::LanInterfaceBridgePort => {
-            host.interfaces = only(Interface { bridge: Some("br0".into()), vm_driver: Some("virtio_net".into()), ..interface("eth0") });
+            host.interfaces = only(Interface { vm_driver: Some("virtio_net".into()), ..unfit(Unfit::BridgePort("br0".into())) });
         }
+        Code::LanInterfaceUnfit => host.interfaces = only(unfit(Unfit::PartOf("bond0".into()))),
         Code::LanInterfaceVmPort => host.interfaces = only(Interface { vm_driver: Some("virtio_net".into()), ..interface("eth0") }),
         Code::WslEth0Mtu => (host.is_wsl2, host.interfaces) = (Some(true), only(Interface { mtu: 1280, ..interface("eth0") })),
         Code::UplinkMtuSmall => host.interfaces = only(Interface { mtu: 1280, ..interface("eth0") }),
@@ -44,6 +45,10 @@ fn host(code: Code, host: &mut HostFacts) {
         Code::MtuFlagTooLarge => host.asked_lan_mtu = Some(1450),
         _ => {}
     }
+}
+
+fn unfit(why: Unfit) -> Interface {
+    Interface { unfit: Some(why), is_candidate: false, ..interface("eth0") }
 }
 
 fn relay(code: Code, relay: &mut RelayFacts) {

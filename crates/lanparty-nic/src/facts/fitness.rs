@@ -90,8 +90,22 @@ pub enum UnfitInterface {
 /// # Errors
 /// An [`UnfitInterface`] with the first reason that applies, the most fundamental first.
 pub fn check_lan_interface(facts: &InterfaceFacts, all: &[InterfaceFacts]) -> Result<(), UnfitInterface> {
-    unfit(facts, || all.iter().filter(|other| unfit(other, Vec::new).is_none()).map(|other| other.name.clone()).collect())
-        .map_or(Ok(()), Err)
+    unfit(facts, || lan_candidates(all)).map_or(Ok(()), Err)
+}
+
+/// The names of those that would do and are behind some hardware: a container's bridge (`docker0`) or an end of a veth is
+/// wired and leads to no cable. Where nothing here has hardware, in a container or a lab, all that would do.
+#[must_use]
+pub fn lan_candidates(all: &[InterfaceFacts]) -> Vec<String> {
+    let is_without_hardware = all.iter().all(|one| one.driver.is_none());
+    let is_candidate = |one: &&InterfaceFacts| unfit(one, Vec::new).is_none() && (is_without_hardware || has_hardware(one, all));
+    all.iter().filter(is_candidate).map(|one| one.name.clone()).collect()
+}
+
+/// A driver of its own, or of a port of this bridge, a part of this bond, the parent of this VLAN.
+fn has_hardware(facts: &InterfaceFacts, all: &[InterfaceFacts]) -> bool {
+    let mut beneath = facts.ports.iter().chain(&facts.lower).filter_map(|name| all.iter().find(|one| one.name == *name));
+    facts.driver.is_some() || beneath.any(|one| one.driver.is_some())
 }
 
 fn unfit(facts: &InterfaceFacts, candidates: impl Fn() -> Vec<String>) -> Option<UnfitInterface> {

@@ -127,6 +127,29 @@ fn every_unfit_interface_is_refused_with_its_cause_and_what_to_use() {
     }
 }
 
+/// A laptop with containers: what they are wired with leads to no LAN.
+#[test]
+fn only_what_has_hardware_behind_it_is_offered_where_there_is_any() {
+    let laptop = || {
+        FakeSysfs::new()
+            .interface("wlan0", 1, UP, "1", &["phy80211", "device"])
+            .link("wlan0", "device/driver", "/x/iwlwifi")
+            .interface("docker0", 1, UP, "1", &["bridge", "brif/veth1"])
+            .interface("veth1", 1, UP, "1", &["brport"])
+            .link("veth1", "brport/bridge", "../../docker0")
+            .interface("veth2", 1, UP, "1", &[])
+    };
+    assert!(laptop().verdict("wlan0").unwrap_err().ends_with("no other interface here is up, wired and connected"));
+    let with_cable = laptop()
+        .interface("eth0", 1, UP, "1", &["device"])
+        .link("eth0", "device/driver", "/x/e1000e")
+        .interface("eth1", 1, UP, "1", &["device", "brport"])
+        .link("eth1", "device/driver", "/x/e1000e")
+        .link("eth1", "brport/bridge", "../../br0")
+        .interface("br0", 1, UP, "1", &["bridge", "brif/eth1"]);
+    assert!(with_cable.verdict("wlan0").unwrap_err().ends_with("candidates: `br0`, `eth0`"));
+}
+
 #[test]
 fn where_nothing_would_do_that_is_said() {
     let machine = FakeSysfs::new().interface("lo", 772, libc::IFF_UP | libc::IFF_LOOPBACK, "1", &[]);

@@ -3,14 +3,14 @@
 use std::fs;
 use std::net::IpAddr;
 
-use lanparty_doctor::{DefaultRoute, HostFacts, Interface, TunDevice};
-use lanparty_nic::InterfaceFacts;
+use lanparty_doctor::{DefaultRoute, HostFacts, Interface, TunDevice, Unfit};
+use lanparty_nic::{InterfaceFacts, UnfitInterface, check_lan_interface, lan_candidates};
 use rustix::thread::CapabilitySet;
 
 use super::routes;
 
-/// What a hypervisor's virtual cards are driven by.
-const VM_DRIVERS: [&str; 6] = ["virtio_net", "hv_netvsc", "vmxnet3", "xen-netfront", "ena", "e1000"];
+/// What a hypervisor's virtual cards are driven by; `vif` is Xen's.
+const VM_DRIVERS: [&str; 6] = ["virtio_net", "hv_netvsc", "vmxnet3", "vif", "ena", "e1000"];
 /// Kernels of WSL2 name themselves so in /proc/version.
 const WSL_MARK: &str = "microsoft";
 
@@ -78,6 +78,7 @@ fn rp_filter(routes: &[DefaultRoute]) -> Option<u8> {
 
 fn interfaces(all: &[InterfaceFacts], routes: &[DefaultRoute]) -> Vec<Interface> {
     let mtu_of = |name: &str| all.iter().find(|f| f.name == name).map(|f| f.mtu);
+    let candidates = lan_candidates(all);
     let one = |f: &InterfaceFacts| Interface {
         name: f.name.clone(),
         mac: f.mac,
@@ -93,12 +94,30 @@ fn interfaces(all: &[InterfaceFacts], routes: &[DefaultRoute]) -> Vec<Interface>
         part_of: f.other_master.clone(),
         is_tun_tap: f.is_tun_tap,
         tunnel_kind: f.tunnel_kind().map(str::to_owned),
+        unfit: unfit(f),
+        is_candidate: candidates.contains(&f.name),
         vm_driver: f.driver.clone().filter(|driver| VM_DRIVERS.contains(&driver.as_str())),
         vlan_parent: f.lower.first().filter(|_| f.is_vlan).cloned(),
         vlan_parent_mtu: f.lower.first().filter(|_| f.is_vlan).and_then(|parent| mtu_of(parent)),
         smallest_port_mtu: f.ports.iter().filter_map(|port| mtu_of(port)).min(),
     };
     all.iter().map(one).collect()
+}
+
+/// Why the gateway refuses it: its own rule, told in facts.
+fn unfit(f: &InterfaceFacts) -> Option<Unfit> {
+    Some(match check_lan_interface(f, &[]).err()? {
+        UnfitInterface::Loopback { .. } => Unfit::Loopback,
+        UnfitInterface::TunTap { .. } => Unfit::TunTap,
+        UnfitInterface::BridgePort { bridge, .. } => Unfit::BridgePort(bridge),
+        UnfitInterface::PartOf { master, .. } => Unfit::PartOf(master),
+        UnfitInterface::Wireless { .. } => Unfit::Wireless,
+        UnfitInterface::NotEthernet { .. } => Unfit::NotEthernet,
+        UnfitInterface::Down { .. } => Unfit::Down,
+        UnfitInterface::NoCarrier { .. } => Unfit::NoCarrier,
+        // It is among those that were listed.
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
