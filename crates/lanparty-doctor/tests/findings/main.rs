@@ -260,7 +260,7 @@ fn what_could_not_be_measured_is_in_the_verdict() {
 }
 
 /// A hole toward the relay, with another interface.
-fn hole_evidence(change: impl FnOnce(&mut lanparty_doctor::Interface)) -> String {
+fn hole_evidence(change: impl FnOnce(&mut Interface)) -> String {
     let mut facts = scenario(Code::PathBlackHole);
     change(&mut facts.host.interfaces.as_mut().unwrap()[0]);
     let report = examine(facts);
