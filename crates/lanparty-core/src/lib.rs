@@ -40,7 +40,7 @@ pub use lan_mtu::{GROW_HOLD, LanMtuAgreement, SHRINK_HOLD, WAY_HOLD, WayThere};
 pub use limiter::{BumLimits, Limits, MemberLimiter, Rate, TokenBucket};
 pub use neighbours::{Neighbours, SIGN_INTERVAL};
 pub use outbound::{Outbound, OutboundWork};
-pub use path_sense::{Padding, PathFacts, PathSense, Sensed};
+pub use path_sense::{FALLEN_REST, Padding, PathFacts, PathSense, Sensed};
 pub use path_size::PathSize;
 pub use relay::{Delivery, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport};
 pub use roster::Roster;

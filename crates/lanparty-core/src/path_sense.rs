@@ -26,6 +26,8 @@ const REST: Duration = Duration::from_secs(1);
 const SEARCH_MAX: Duration = Duration::from_secs(3);
 /// A budget that has not moved for this long, or for four round trips, is what the path takes.
 const SETTLED_AFTER: Duration = Duration::from_millis(300);
+/// How long a path that fell to its smallest size rests there before its search begins.
+pub const FALLEN_REST: Duration = Duration::from_secs(1);
 
 /// What the stack knows of a path.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +71,8 @@ pub struct PathSense {
     rest_until: Instant,
     budget: DatagramBudget,
     moved: Instant,
+    /// What it rests at this budget before its search goes on.
+    rest: Duration,
     search_until: Instant,
 }
 
@@ -76,21 +80,22 @@ impl PathSense {
     /// A path that was joined over just now.
     #[must_use]
     pub const fn new(budget: DatagramBudget, now: Instant) -> Self {
-        Self { sent_seen: 0, lost_seen: None, rounds_left: 0, rest_until: now, budget, moved: now, search_until: now }
+        Self { sent_seen: 0, lost_seen: None, rounds_left: 0, rest_until: now, budget, moved: now, rest: Duration::ZERO, search_until: now }
     }
 
     /// Looks at the path.
     pub fn look(&mut self, facts: PathFacts, now: Instant) -> Sensed {
         if facts.budget < self.budget {
-            self.search_until = now + SEARCH_MAX;
+            self.search_until = now + FALLEN_REST + SEARCH_MAX;
             self.rounds_left = 0;
         }
         if facts.budget != self.budget {
+            self.rest = if facts.budget < self.budget { FALLEN_REST } else { Duration::ZERO };
             self.budget = facts.budget;
             self.moved = now;
         }
         let lost = self.lost_seen.replace(facts.lost_packets).is_some_and(|before| facts.lost_packets > before);
-        let settled = now.saturating_duration_since(self.moved) >= SETTLED_AFTER.max(4 * facts.rtt);
+        let settled = now.saturating_duration_since(self.moved) >= self.rest + SETTLED_AFTER.max(4 * facts.rtt);
         if lost && self.rounds_left == 0 && now >= self.rest_until && now >= self.search_until {
             self.rounds_left = ROUNDS;
             self.rest_until = now + REST;

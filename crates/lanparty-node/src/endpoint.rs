@@ -11,6 +11,7 @@ use noq_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use lanparty_core::FALLEN_REST;
 use lanparty_proto::IdentityId;
 
 use crate::link::{DATAGRAM_BUFFER_LEN, LINK_DEAD_AFTER};
@@ -24,9 +25,9 @@ const SOCKET_BUFFER_LEN: usize = 8 << 20;
 pub(crate) const UDP_PAYLOAD_MAX: u16 = 1472;
 /// How long the search for a larger path rests after it ended.
 const MTU_SEARCH_INTERVAL: Duration = Duration::from_secs(60);
-/// After a black hole the search for what passes starts again this soon: a size lost for good is missed until it ends, and
-/// one lost by congestion is found again at once.
-const BLACK_HOLE_COOLDOWN: Duration = Duration::from_millis(100);
+/// After a black hole the search for what passes starts this late: a search amid what is over in a moment would end too low, and
+/// the next one is a minute away.
+const BLACK_HOLE_COOLDOWN: Duration = FALLEN_REST;
 /// The search stops when it knows the path to this many bytes.
 const MTU_SEARCH_STEP: u16 = 8;
 /// Received datagrams that the stack keeps for us: we read at once, so this bounds a stall of ours.
