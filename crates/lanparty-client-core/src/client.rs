@@ -220,13 +220,14 @@ impl Client {
         let roster = self.session.roster();
         let members: Vec<_> = roster.map(|r| r.members().cloned().collect()).unwrap_or_default();
         let (peer, link) = (roster.map(|r| r.own().id), self.session.driver.link());
+        let limited_by = roster.and_then(|r| r.limited_by());
         let (sent, lost) = link.map_or((0, 0), lanparty_node::Link::packets);
         let mut report = json!({
             "program": "lanparty-client",
             "version": env!("CARGO_PKG_VERSION"),
             "room": self.args.member.room, "relay": self.args.member.relay.to_string(), "relay_reachable": facts.relay_reachable,
             "peer": peer, "members": members, "gateway_connected": facts.gateway_connected, "lan_up": facts.lan_up,
-            "interface": self.args.tap_name, "mac": self.mac, "lan_mtu": self.lan_mtu, "addresses": facts.addresses,
+            "interface": self.args.tap_name, "mac": self.mac, "lan_mtu": self.lan_mtu, "lan_mtu_limited_by": limited_by, "addresses": facts.addresses,
             "rtt_ms": facts.rtt.map(|r| r.as_secs_f64() * 1e3), "packets_sent": sent, "packets_lost": lost,
             "frames": self.session.driver.report(), "findings": self.session.driver.findings(),
         });

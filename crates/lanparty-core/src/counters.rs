@@ -115,6 +115,48 @@ pub struct CountersSnapshot {
     pub dropped: std::collections::BTreeMap<&'static str, u64>,
 }
 
+/// Frames that went no further, by reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drops([u64; DropReason::ALL.len()]);
+
+impl Default for Drops {
+    fn default() -> Self {
+        Self([0; DropReason::ALL.len()])
+    }
+}
+
+impl Drops {
+    /// `frames` of them, for this reason.
+    #[must_use]
+    pub fn of(reason: DropReason, frames: u64) -> Self {
+        let mut drops = Self::default();
+        drops.add(reason, frames);
+        drops
+    }
+
+    /// `frames` more, for this reason.
+    pub const fn add(&mut self, reason: DropReason, frames: u64) {
+        self.0[reason as usize] += frames;
+    }
+
+    /// Those of `other` as well.
+    pub fn add_all(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(mine, more)| *mine += more);
+    }
+
+    /// For any reason.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// The reasons that there were.
+    #[must_use]
+    pub fn snapshot(&self) -> std::collections::BTreeMap<&'static str, u64> {
+        DropReason::ALL.iter().map(|r| (r.as_str(), self.0[*r as usize])).filter(|(_, frames)| *frames > 0).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,7 +29,7 @@ mod words;
 
 pub use announce::{ANNOUNCE_INTERVAL, AnnounceReason, Announcement, Announcer};
 pub use backoff::Backoff;
-pub use counters::{Counters, CountersSnapshot};
+pub use counters::{Counters, CountersSnapshot, Drops};
 pub use diagnostics::{ClientFacts, Diagnostics};
 pub use echo::{EchoEvent, EchoOutput, Heard, Ping, PingPlan, PingReport, Sweep, SweepReport};
 pub use egress::{EGRESS_AGE_MAX, EGRESS_FRAMES_MAX, Egress};

@@ -256,6 +256,7 @@ impl Gateway {
         let roster = self.session.roster();
         let members: Vec<_> = roster.map(|r| r.members().cloned().collect()).unwrap_or_default();
         let (peer, lan_mtu) = (roster.map(|r| r.own().id), roster.map(Roster::lan_mtu));
+        let limited_by = roster.and_then(Roster::limited_by);
         let link = self.session.driver.link();
         let (sent, lost) = link.map_or((0, 0), lanparty_node::Link::packets);
         let rtt = link.and_then(lanparty_node::Link::rtt);
@@ -264,7 +265,7 @@ impl Gateway {
             "version": env!("CARGO_PKG_VERSION"),
             "room": self.args.member.room, "relay": self.args.member.relay.to_string(), "relay_reachable": peer.is_some(),
             "peer": peer, "members": members, "interface": self.args.interface, "mac": self.mac,
-            "lan": self.lan.in_words(), "lan_up": self.lan.is_up(), "lan_mtu": lan_mtu,
+            "lan": self.lan.in_words(), "lan_up": self.lan.is_up(), "lan_mtu": lan_mtu, "lan_mtu_limited_by": limited_by,
             "rtt_ms": rtt.map(|r| r.as_secs_f64() * 1e3), "packets_sent": sent, "packets_lost": lost,
             "frames": self.session.driver.report(), "findings": self.session.driver.findings(),
         });

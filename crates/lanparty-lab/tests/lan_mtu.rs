@@ -1,13 +1,21 @@
-//! A LAN that carries less than the way to it: the gateway's own interface is a part of the path.
+//! The LAN MTU as its owners see it: a LAN that carries less than the way to it, a member that asks for less or for more, a path that is
+//! small for a moment.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "in a test a panic is the report, and what was measured is printed")]
 
 mod support;
 
-use lanparty_lab::{LAN, Party, ping_with};
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
+
+use lanparty_lab::{LAN, Namespace, Narrow, Party, Probe, Requirements, Routers, Tool, ping_with};
 use support::conservation::{Books, assert_conserved};
 use support::flow::transfer;
-use support::{Evening, Members, eventually, promised, ready};
+use support::{Evening, Members, SOON, TAP, eventually, leased_address, promised, ready};
+
+/// Longer than it takes to notice that a path has become smaller, and shorter than its search waits.
+const DIP: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_lan_interface_of_1400_bytes_limits_the_room_and_nothing_vanishes() {
@@ -46,4 +54,93 @@ fn what_a_lan_interface_refuses_is_counted_and_said() {
         inbound.dropped.get("DeviceError").is_some_and(|n| *n >= 3)
     });
     assert_conserved(&evening, true);
+}
+
+/// The MTU of a host's interface, as its kernel has it.
+fn mtu_of(host: &Namespace, interface: &str) -> u64 {
+    let links = host.ip(&format!("-j link show dev {interface}")).unwrap().stdout;
+    let links: serde_json::Value = serde_json::from_str(&links).unwrap();
+    links[0]["mtu"].as_u64().unwrap()
+}
+
+#[test]
+fn a_member_that_asks_for_less_gets_a_room_of_that_size() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("mtu-cap");
+    let (_relay, _gateway) = (evening.relay(), evening.gateway());
+    let client = evening.client(&["--dhcp", "--mtu", "1300"]);
+    let address = leased_address(&client, 0);
+    let (home, pc) = (&evening.party.home, evening.party.pc(1));
+    let sizes = [home, &evening.party.gateway].map(|host| evening.status(host)["lan_mtu"].as_u64());
+    assert_eq!((sizes, mtu_of(home, TAP)), ([Some(1300); 2], 1300));
+    let text = |host| evening.lanparty(host, &["status"]).success().unwrap().stdout;
+    assert!(text(home).contains("LAN MTU 1300, as this one takes no more"), "{}", text(home));
+    assert!(text(&evening.party.gateway).contains("LAN MTU 1300, as peer 2 takes no more"), "{}", text(&evening.party.gateway));
+    transfer(pc, home, address, 2_000_000);
+    transfer(home, pc, Party::pc_address(1), 2_000_000);
+    assert!(!client.lines().iter().any(|line| line.contains("--mtu 1300")), "nothing to warn of: the path carries more");
+    assert_conserved(&evening, true);
+}
+
+#[test]
+fn a_member_that_asks_for_more_than_its_path_carries_is_told_the_numbers() {
+    if !Requirements::party().and(&[Tool::Nft]).ready_or_skip() {
+        return;
+    }
+    let evening = Evening::new("mtu-more");
+    let party = &evening.party;
+    let narrow = Narrow::put_before(&party.lab, &party.internet, &party.home, Party::HOME.octets()[3]).unwrap();
+    narrow.set_routers(Routers::Silent).unwrap();
+    narrow.set_mtu(1400).unwrap();
+    let (_relay, _gateway) = (evening.relay(), evening.gateway());
+    let searched = evening.client(&["--mtu", "1417"]);
+    promised(&searched, "--mtu 1417 asks for more than the path to the relay carries: 13 ... bytes up, 13 ... down; the LAN MTU is 13");
+    searched.sigterm();
+    searched.exit_code(SOON).unwrap();
+    // Without a search nothing but the warning would tell: the member's own side takes the size as it is said.
+    let fixed = evening.client(&["--mtu", "1417", "--pmtu-discovery", "off"]);
+    promised(&fixed, "--mtu 1417 with --pmtu-discovery off needs UDP payloads of 1472 bytes, and they do not reach the relay");
+    fixed.sigterm();
+    fixed.exit_code(SOON).unwrap();
+    // What fits is used without a word.
+    let fits = evening.client(&["--dhcp", "--mtu", "1280", "--pmtu-discovery", "off"]);
+    let address = leased_address(&fits, 0);
+    assert_eq!(evening.status(&party.home)["lan_mtu"], 1280);
+    transfer(party.pc(1), &party.home, address, 2_000_000);
+    assert!(!fits.lines().iter().any(|line| line.contains("--mtu 1280")));
+}
+
+#[test]
+fn a_path_that_is_small_for_a_moment_changes_no_tap() {
+    if !Requirements::party().and(&[Tool::Nft]).ready_or_skip() {
+        return;
+    }
+    let evening = Evening::new("mtu-dip");
+    let party = &evening.party;
+    let narrow = Narrow::put_before(&party.lab, &party.internet, &party.home, Party::HOME.octets()[3]).unwrap();
+    narrow.set_routers(Routers::DropFragments).unwrap();
+    let Members { address, relay: _relay, gateway: _gateway, client: _client } = evening.all();
+    let (home, pc) = (&party.home, party.pc(1));
+    let before = mtu_of(home, TAP);
+    let probe = Probe { payload: 1300, duration: Duration::from_secs(9), ..Probe::default() };
+    let (report, seen) = probe
+        .run_while(pc, home, address, || {
+            thread::sleep(Duration::from_millis(500));
+            narrow.set_mtu(1280).unwrap();
+            thread::sleep(DIP);
+            narrow.set_mtu(1500).unwrap();
+            // Longer than a room waits before it follows.
+            let look = |_| {
+                thread::sleep(Duration::from_millis(100));
+                mtu_of(home, TAP)
+            };
+            (0..60).map(look).collect::<BTreeSet<_>>()
+        })
+        .unwrap();
+    println!("{} of {} large packets came, {} refused; the TAP had an MTU of {seen:?}", report.received(), report.sent, report.refused);
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [before]);
+    assert!(report.received() < report.sent, "the wire was small");
+    assert_conserved(&evening, false);
 }

@@ -67,7 +67,7 @@ drop_reasons! {
     RateLimit,
     /// A frame came back from the LAN that a remote member had sent into it.
     HairpinLoop,
-    /// The queue toward this member or device was full; the oldest frame made room.
+    /// The queue toward this member or device was full and the oldest frame made room, or the frame waited there for too long.
     QueueFull,
     /// There is no connection to the relay, or no LAN behind the gateway, at this moment.
     LinkDown,

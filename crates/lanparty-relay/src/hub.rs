@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Delivery, FrameRecord, LinkId, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport};
+use lanparty_core::{Delivery, Drops, FrameRecord, LinkId, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport};
 use lanparty_proto::{Control, Refusal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -87,15 +87,15 @@ impl Hub {
             }
             if let Some(way) = ways.get(&to) {
                 let dropped = way.outbox.offer(&run, now);
-                relay.count_copies_dropped(to, dropped);
+                relay.count_copies_dropped(to, &dropped);
             }
             run.clear();
         }
     }
 
     /// Frames toward a member were dropped behind the switch.
-    pub(crate) fn count_dropped(&self, link: LinkId, copies: u64) {
-        self.lock().relay.count_copies_dropped(link, copies);
+    pub(crate) fn count_dropped(&self, link: LinkId, dropped: &Drops) {
+        self.lock().relay.count_copies_dropped(link, dropped);
     }
 
     /// How long until the next tick, at most `longest`.

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use lanparty_core::Egress;
+use lanparty_core::{Drops, Egress};
 use lanparty_node::{Link, LinkEnded};
+use lanparty_proto::DropReason;
 use tokio::sync::Notify;
 
 /// Datagrams moved from the queue to the path in one turn. Out of the queue they age unseen, so they are few.
@@ -28,19 +29,19 @@ impl Outbox {
         &self.link
     }
 
-    /// Station 7, queue, in front of station 8, send. Returns how many datagrams were dropped: to make room, or because the path shrank.
-    pub(crate) fn offer(&self, datagrams: &[Bytes], now: Instant) -> u64 {
+    /// Station 7, queue, in front of station 8, send. Returns what was dropped: to make room, or because the path shrank.
+    pub(crate) fn offer(&self, datagrams: &[Bytes], now: Instant) -> Drops {
         let mut queue = self.queue();
-        let (mut dropped, mut taken) = (0, 0);
+        let (mut dropped, mut taken) = (Drops::default(), 0);
         if queue.is_empty()
             && let Ok(sent) = self.link.send_now(datagrams)
         {
-            dropped += sent.refused.len() as u64;
+            dropped.add(DropReason::DatagramBudget, sent.refused.len() as u64);
             taken = sent.taken;
         }
         for datagram in datagrams.iter().skip(taken) {
             // A copy, because a datagram is a slice of the up to 64 KiB that it arrived in: a queue of slices would keep them all.
-            dropped += queue.push(Bytes::copy_from_slice(datagram), now);
+            dropped.add(DropReason::QueueFull, queue.push(Bytes::copy_from_slice(datagram), now));
         }
         if !queue.is_empty() {
             self.waiting.notify_one();
@@ -48,22 +49,23 @@ impl Outbox {
         dropped
     }
 
-    /// Waits until something is queued and the path takes some of it. Returns how many datagrams were dropped as stale.
+    /// Waits until something is queued and the path takes some of it. Returns what was dropped: stale, or too large since.
     /// Cancel-safe: what is not sent goes back to the front of the queue.
-    pub(crate) async fn flush(&self, backlog: &mut VecDeque<Bytes>) -> Result<u64, LinkEnded> {
-        let mut dropped = 0;
+    pub(crate) async fn flush(&self, backlog: &mut VecDeque<Bytes>) -> Result<Drops, LinkEnded> {
+        let mut dropped = Drops::default();
         loop {
-            dropped += self.refill(backlog);
+            dropped.add(DropReason::QueueFull, self.refill(backlog));
             if !backlog.is_empty() {
                 break;
             }
-            if dropped > 0 {
+            if dropped.total() > 0 {
                 return Ok(dropped);
             }
             self.waiting.notified().await;
         }
         let sent = self.link.send_some(backlog).await?;
-        Ok(dropped + sent.refused.len() as u64)
+        dropped.add(DropReason::DatagramBudget, sent.refused.len() as u64);
+        Ok(dropped)
     }
 
     fn refill(&self, backlog: &mut VecDeque<Bytes>) -> u64 {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lanparty_core::{LinkId, RelayInput};
+use lanparty_core::{Drops, LinkId, RelayInput};
 use lanparty_node::{ControlReader, ControlWriter, Incoming, Link, LinkEnded, PathWatch};
-use lanparty_proto::{Control, DatagramBudget, IdentityId};
+use lanparty_proto::{Control, DatagramBudget, DropReason, IdentityId};
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -70,7 +70,7 @@ impl Peer {
         loop {
             let step = tokio::select! {
                 count = self.link.recv(&mut received) => count.map(|n| self.hub.forward(self.id, received.iter_mut().take(n).map(std::mem::take))),
-                dropped = self.outbox.flush(&mut backlog) => dropped.map(|n| if n > 0 { self.hub.count_dropped(self.id, n) }),
+                dropped = self.outbox.flush(&mut backlog) => dropped.map(|dropped| if dropped.total() > 0 { self.hub.count_dropped(self.id, &dropped) }),
                 message = control_in.next() => match message {
                     Ok(message) => { self.message(message).await; Ok(()) }
                     Err(e) => Err(e),
@@ -109,7 +109,7 @@ impl Peer {
     fn look_at_path(&self, watch: &mut PathWatch, known: &mut DatagramBudget) -> Result<(), LinkEnded> {
         let discarded = self.link.take_discarded();
         if discarded > 0 {
-            self.hub.count_dropped(self.id, discarded);
+            self.hub.count_dropped(self.id, &Drops::of(DropReason::DatagramBudget, discarded));
         }
         let budget = watch.look(&self.link)?;
         if budget != *known {

@@ -44,8 +44,7 @@ fn in_words(program: &Value) -> String {
 fn relay(program: &Value, out: &mut String) {
     out.push_str(&format!("  listening on {}, {} connections\n", text(&program["listen"]), program["connections"]));
     for room in array(&program["rooms"]) {
-        let limited = room["lan_mtu_limited_by"].as_u64().map_or_else(String::new, |id| format!(", as peer {id}'s path takes no more"));
-        out.push_str(&format!("  room {}, LAN MTU {}{limited}\n", text(&room["room"]), room["lan_mtu"]));
+        out.push_str(&format!("  room {}, LAN MTU {}{}\n", text(&room["room"]), room["lan_mtu"], limited_by(room)));
         for m in array(&room["members"]) {
             out.push_str(&format!(
                 "    {} peer {} {} from {} for {} s, datagrams up {} down {}{}\n",
@@ -59,8 +58,23 @@ fn relay(program: &Value, out: &mut String) {
                 if m["lan_up"] == Value::Bool(false) { ", its LAN has no carrier" } else { "" },
             ));
             frames("from it", &m["from_member"], out);
-            out.push_str(&format!("      toward it: {} sent, {} dropped\n", m["copies_out"], m["copies_dropped"]));
+            let why = m["copies_dropped_by"].as_object().into_iter().flatten().map(|(reason, n)| format!(" {reason} {n}"));
+            out.push_str(&format!(
+                "      toward it: {} sent, {} dropped{}\n",
+                m["copies_out"],
+                m["copies_dropped"],
+                why.collect::<String>()
+            ));
         }
+    }
+}
+
+/// Who keeps the LAN MTU as small as it is: `told` is a room, or a member that is in one.
+fn limited_by(told: &Value) -> String {
+    match told["lan_mtu_limited_by"].as_u64() {
+        None => String::new(),
+        Some(id) if told["peer"] == id => ", as this one takes no more (its path or its --mtu)".to_owned(),
+        Some(id) => format!(", as peer {id} takes no more (its path or its --mtu)"),
     }
 }
 
@@ -70,7 +84,8 @@ fn member(program: &Value, out: &mut String) {
     if let Some(rtt) = program["rtt_ms"].as_f64() {
         out.push_str(&format!(", RTT {rtt:.1} ms"));
     }
-    out.push_str(&format!("\n  interface {} MAC {} LAN MTU {}", text(&program["interface"]), text(&program["mac"]), program["lan_mtu"]));
+    let (interface, mac) = (text(&program["interface"]), text(&program["mac"]));
+    out.push_str(&format!("\n  interface {interface} MAC {mac} LAN MTU {}{}", program["lan_mtu"], limited_by(program)));
     let addresses: Vec<String> = array(&program["addresses"]).iter().map(text).collect();
     if !addresses.is_empty() {
         out.push_str(&format!(" address {}", addresses.join(", ")));

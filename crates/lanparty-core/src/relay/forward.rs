@@ -8,7 +8,7 @@ use lanparty_proto::{AdmissionPolicy, DatagramHeader, DropReason, Frame, MemberI
 use super::room::{Member, Room};
 use super::{LinkId, Relay};
 use crate::roster::source_of;
-use crate::{FrameRecord, Point};
+use crate::{Drops, FrameRecord, Point};
 
 /// Where a connection stands: looked up once per batch.
 #[derive(Clone, Debug)]
@@ -65,13 +65,13 @@ impl Relay {
         }
     }
 
-    /// `copies` deliveries to `link` were dropped behind the switch: its queue was full or stale.
-    pub fn count_copies_dropped(&mut self, link: LinkId, copies: u64) {
+    /// These deliveries to `link` were dropped behind the switch.
+    pub fn count_copies_dropped(&mut self, link: LinkId, dropped: &Drops) {
         if let Some((room, id)) = self.room_of(link)
             && let Some(member) = room.member_mut(id)
         {
-            member.copies_out = member.copies_out.saturating_sub(copies);
-            member.copies_dropped += copies;
+            member.copies_out = member.copies_out.saturating_sub(dropped.total());
+            member.copies_dropped.add_all(dropped);
         }
     }
 }
@@ -172,7 +172,7 @@ fn deliver(
     out: &mut Vec<Delivery>,
 ) -> Result<(), DropReason> {
     if let Err(reason) = frame_fits(len, lan_mtu, Some(to.budget_down)) {
-        to.copies_dropped += 1;
+        to.copies_dropped.add(reason, 1);
         return Err(reason);
     }
     to.copies_out += 1;

@@ -9,7 +9,7 @@ use super::sightings::ASK_RATE;
 use super::{LinkId, Relay, RelayConfig, RelayEvent, RelayOutput};
 use crate::limiter::{Rate, TokenBucket};
 use crate::words::one_line;
-use crate::{Counters, FrameLog, MemberLimiter, WayThere};
+use crate::{Counters, Drops, FrameLog, MemberLimiter, WayThere};
 
 /// Joins of one identity: a machine that reconnects after every outage needs a few at once, a flood is another thing
 /// (THREATS A17).
@@ -210,7 +210,7 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         limiter: MemberLimiter::new(config.limits.for_role(hello.role), now),
         counters: Counters::default(),
         copies_out: 0,
-        copies_dropped: 0,
+        copies_dropped: Drops::default(),
         log: FrameLog::new(config.log_every_frame),
         asks: TokenBucket::new(ASK_RATE, now),
     }

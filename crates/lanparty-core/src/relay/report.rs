@@ -17,7 +17,7 @@ pub struct RoomReport {
     pub members: Vec<MemberReport>,
 }
 
-/// A member of a room. Budgets in bytes of datagram; `copies_out` were sent toward it, `copies_dropped` were not.
+/// A member of a room. Budgets in bytes of datagram; `copies_out` were sent toward it, `copies_dropped` were not, and why.
 #[derive(Clone, Debug, Serialize)]
 #[expect(missing_docs, reason = "the fields are what their names say")]
 pub struct MemberReport {
@@ -34,6 +34,7 @@ pub struct MemberReport {
     pub path_mtu: Option<u16>,
     pub copies_out: u64,
     pub copies_dropped: u64,
+    pub copies_dropped_by: std::collections::BTreeMap<&'static str, u64>,
     pub from_member: CountersSnapshot,
 }
 
@@ -67,7 +68,8 @@ fn member_report(m: &super::room::Member, now: Instant) -> MemberReport {
         budget_down: m.budget_down.0,
         path_mtu: m.way.announced().map(lanparty_proto::LanMtu::bytes),
         copies_out: m.copies_out,
-        copies_dropped: m.copies_dropped,
+        copies_dropped: m.copies_dropped.total(),
+        copies_dropped_by: m.copies_dropped.snapshot(),
         from_member: m.counters.snapshot(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lanparty_proto::{DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, Role, RoomCode};
 
 use super::LinkId;
-use crate::{Counters, FrameLog, LanMtuAgreement, MemberLimiter, TokenBucket, Watch, WayThere};
+use crate::{Counters, Drops, FrameLog, LanMtuAgreement, MemberLimiter, TokenBucket, Watch, WayThere};
 
 /// A member as its relay keeps it.
 pub(super) struct Member {
@@ -31,7 +31,7 @@ pub(super) struct Member {
     pub(super) limiter: MemberLimiter,
     pub(super) counters: Counters,
     pub(super) copies_out: u64,
-    pub(super) copies_dropped: u64,
+    pub(super) copies_dropped: Drops,
     pub(super) log: FrameLog,
     /// Its questions about its DHCP.
     pub(super) asks: TokenBucket,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::support::{Desk, budget_for, datagram, frame, gateway_hello, hello, mac, udp_frame};
 use bytes::Bytes;
-use lanparty_core::{BumLimits, Limits, LinkId, Rate, RelayConfig};
-use lanparty_proto::{Control, Hello, MacAddr, MemberId};
+use lanparty_core::{BumLimits, Drops, Limits, LinkId, Rate, RelayConfig};
+use lanparty_proto::{Control, DropReason, Hello, MacAddr, MemberId};
 
 /// A host of the LAN behind the gateway.
 const HOST: MacAddr = MacAddr([0, 0x1b, 0x21, 0, 0, 0x10]);
@@ -132,6 +132,7 @@ fn a_path_that_shrank_costs_its_own_copies_only() {
     assert_eq!(desk.send(2, &frame(MacAddr::BROADCAST, mac(2), 1400)), [1, 4]);
     assert!(desk.send(2, &frame(mac(3), mac(2), 1400)).is_empty());
     assert_eq!((desk.dropped(2, "DatagramBudget"), desk.member(3).copies_dropped), (1, 2));
+    assert_eq!(desk.member(3).copies_dropped_by.into_iter().collect::<Vec<_>>(), [("DatagramBudget", 2)]);
     assert_eq!(desk.send(2, &frame(mac(3), mac(2), 1200)), [3]);
 }
 
@@ -141,9 +142,10 @@ fn copies_dropped_behind_the_switch_move_from_one_account_to_the_other() {
     for _ in 0..10 {
         desk.send(2, &frame(mac(3), mac(2), 100));
     }
-    desk.relay.count_copies_dropped(LinkId(3), 4);
+    desk.relay.count_copies_dropped(LinkId(3), &Drops::of(DropReason::QueueFull, 4));
     assert_eq!((desk.member(3).copies_out, desk.member(3).copies_dropped), (6, 4));
-    desk.relay.count_copies_dropped(LinkId(77), 4);
+    assert_eq!(desk.member(3).copies_dropped_by["QueueFull"], 4);
+    desk.relay.count_copies_dropped(LinkId(77), &Drops::of(DropReason::QueueFull, 4));
 }
 
 #[test]

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lanparty_core::{Delivery, EGRESS_FRAMES_MAX, Egress, FrameRecord, LinkId, Relay, RelayConfig, RelayInput, RelayOutput};
-use lanparty_proto::{Control, ControlDecoder, DATAGRAM_HEADER_LEN, DatagramHeader, Frame, Hello, IdentityId, Refusal, encode_control};
+use lanparty_core::{Delivery, Drops, EGRESS_FRAMES_MAX, Egress, FrameRecord, LinkId, Relay, RelayConfig, RelayInput, RelayOutput};
+use lanparty_proto::{
+    Control, ControlDecoder, DATAGRAM_HEADER_LEN, DatagramHeader, DropReason, Frame, Hello, IdentityId, Refusal, encode_control,
+};
 
 use super::lane::Item;
 use super::model::{Model, Present};
@@ -376,7 +378,7 @@ impl World {
     fn count_dropped(&mut self, link: u64, copies: u64) {
         if let (Some(c), Some(relay)) = (self.node.connections.get_mut(&link), &mut self.node.relay) {
             c.book.dropped += copies;
-            relay.count_copies_dropped(LinkId(link), copies);
+            relay.count_copies_dropped(LinkId(link), &Drops::of(DropReason::QueueFull, copies));
         }
     }
 }
