@@ -10,7 +10,7 @@ use lanparty_node::{
     Ask, AsyncDevice, Dialer, ExitCode, Fault, Identity, JoinRequest, MemberDriver, Session, SessionEvent, StateDir, StateFile,
     StatusRequest, StatusSocket, shutdown_requested, software, start_logging,
 };
-use lanparty_proto::{Control, GatewaySign, LanMtu, MacAddr, MemberInfo, Role};
+use lanparty_proto::{Control, GatewaySign, LAN_MTU_MAX, MacAddr, MemberInfo, Role};
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
@@ -25,12 +25,12 @@ const IDENTITY_FILE: &str = "lanparty-gateway-identity.json";
 ///
 /// # Errors
 /// A [`Fault`] in words for the operator.
-pub async fn run(mut args: GatewayArgs) -> Result<(), Fault> {
+pub async fn run(args: GatewayArgs) -> Result<(), Fault> {
     start_logging(args.member.log_format);
-    let Lan { mac, mtu_max } = lan::check(&args.interface)?;
-    args.member.mtu = ask_no_more_than(mtu_max, &args);
+    let Lan { mac, mtu } = lan::check(&args.interface)?;
+    say_what_it_carries(&args.interface, mtu);
     let _underlay = args.member.ready_underlay().await?;
-    let dialer = args.member.dialer()?;
+    let dialer = args.member.dialer()?.sized(args.member.sizing().on_device(mtu));
     let (identity, identity_file) = load_identity(&args)?;
     info!("lanparty-gateway opening interface {} and connecting to relay {}", args.interface, args.member.relay);
     let socket = lan::open(&args.interface)?;
@@ -42,12 +42,11 @@ pub async fn run(mut args: GatewayArgs) -> Result<(), Fault> {
     outcome
 }
 
-/// What a LAN does not carry, no member should send into it: the interface's MTU caps the room as `--mtu` does.
-fn ask_no_more_than(mtu_max: Option<LanMtu>, args: &GatewayArgs) -> Option<LanMtu> {
-    let Some(max) = mtu_max.filter(|max| args.member.mtu.is_none_or(|asked| asked > *max)) else { return args.member.mtu };
-    let interface = &args.interface;
-    warn!(%interface, "{interface} carries packets of {max} bytes only (its MTU), so the room is asked to carry no larger ones; those of the LAN's own hosts that are larger may not reach it");
-    Some(max)
+/// What a LAN does not carry, no member should send into it.
+fn say_what_it_carries(interface: &str, mtu: u32) {
+    if mtu < u32::from(LAN_MTU_MAX) {
+        warn!(%interface, "{interface} carries packets of {mtu} bytes only (its MTU), so the room is asked to carry no larger ones; those of the LAN's own hosts that are larger may not reach it");
+    }
 }
 
 fn load_identity(args: &GatewayArgs) -> Result<(Identity, StateFile), Fault> {

@@ -2,7 +2,7 @@
 
 use lanparty_nic::{FactsError, LinkState, PacketError, PacketSocket, check_lan_interface, interface_facts, list_interfaces};
 use lanparty_node::{AsyncDevice, ExitCode, Fault};
-use lanparty_proto::{LAN_MTU_MAX, LAN_MTU_MIN, LanMtu, MacAddr};
+use lanparty_proto::{LAN_MTU_MIN, MacAddr};
 
 /// What is known of the LAN's cable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,8 +28,8 @@ impl LanState {
 /// What the interface's own settings say of the LAN.
 pub(crate) struct Lan {
     pub(crate) mac: MacAddr,
-    /// The largest IP packet that the interface carries, when that is less than an ordinary LAN's.
-    pub(crate) mtu_max: Option<LanMtu>,
+    /// The largest IP packet that the interface carries, in bytes.
+    pub(crate) mtu: u32,
 }
 
 /// Looks at the interface, or says why it cannot be the LAN's.
@@ -40,14 +40,11 @@ pub(crate) fn check(interface: &str) -> Result<Lan, Fault> {
     check_lan_interface(&facts, &all).map_err(|unfit| Fault::new(ExitCode::Configuration, unfit.to_string(), ""))?;
     let unusable = |cause, advice| Fault::new(ExitCode::Configuration, cause, advice);
     let mac = facts.mac.ok_or_else(|| unusable(format!("{interface} has no MAC address"), "choose a wired Ethernet interface"))?;
-    let mtu_max = match facts.mtu {
-        mtu if mtu >= u32::from(LAN_MTU_MAX) => None,
-        mtu => Some(u16::try_from(mtu).ok().and_then(LanMtu::new).ok_or_else(|| {
-            let cause = format!("{interface} carries packets of {mtu} bytes only (its MTU); a LAN needs {LAN_MTU_MIN}");
-            unusable(cause, "raise it: ip link set dev INTERFACE mtu 1500")
-        })?),
-    };
-    Ok(Lan { mac, mtu_max })
+    if facts.mtu < u32::from(LAN_MTU_MIN) {
+        let cause = format!("{interface} carries packets of {} bytes only (its MTU); a LAN needs {LAN_MTU_MIN}", facts.mtu);
+        return Err(unusable(cause, "raise it: ip link set dev INTERFACE mtu 1500"));
+    }
+    Ok(Lan { mac, mtu: facts.mtu })
 }
 
 /// The largest IP packet that the interface carries now.

@@ -60,8 +60,13 @@ impl MemberFlags {
     /// When the certificate file cannot be used.
     pub fn dialer(&self) -> Result<Dialer, Fault> {
         let trust = RelayTrust::load(self.relay_ca_cert.as_deref())?;
-        let sizing = Sizing::new(self.mtu, self.pmtu_discovery);
-        Ok(Dialer::new(self.relay.clone(), self.server_name.clone(), trust).sized(sizing))
+        Ok(Dialer::new(self.relay.clone(), self.server_name.clone(), trust).sized(self.sizing()))
+    }
+
+    /// The sizes that the flags ask for.
+    #[must_use]
+    pub fn sizing(&self) -> Sizing {
+        Sizing::new(self.mtu, self.pmtu_discovery)
     }
 
     /// Repairs the way to the relay, when the user agreed to that; else says what is wrong with it.

@@ -206,7 +206,7 @@ impl Dialer {
             Ok(connection) => {
                 // The next outage may have another cause.
                 self.probed = None;
-                Ok(Link::new(connection).limited_to(self.sizing.budget_max))
+                Ok(Link::new(connection).limited_to(self.sizing.largest()))
             }
             Err(ConnectionError::TimedOut) => {
                 if self.probed.is_none() {

@@ -36,8 +36,10 @@ pub enum PmtuDiscovery {
 /// The sizes a member uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sizing {
-    /// Datagrams are never larger.
+    /// Datagrams are never larger, as the owner wants it.
     pub budget_max: Option<DatagramBudget>,
+    /// Nor larger than this, because the member's own device takes no longer frames.
+    pub device_max: Option<DatagramBudget>,
     /// Whether the path is searched.
     pub discovery: PmtuDiscovery,
 }
@@ -46,7 +48,20 @@ impl Sizing {
     /// For a LAN MTU of at most `mtu`.
     #[must_use]
     pub fn new(mtu: Option<LanMtu>, discovery: PmtuDiscovery) -> Self {
-        Self { budget_max: mtu.map(DatagramBudget::for_lan_mtu), discovery }
+        Self { budget_max: mtu.map(DatagramBudget::for_lan_mtu), device_max: None, discovery }
+    }
+
+    /// For a member whose device has an interface MTU of `bytes`: what it refuses must not be sent to it.
+    #[must_use]
+    pub fn on_device(mut self, bytes: u32) -> Self {
+        let mtu = u16::try_from(bytes).unwrap_or(u16::MAX).max(LAN_MTU_MIN);
+        self.device_max = LanMtu::new(mtu).map(DatagramBudget::for_lan_mtu);
+        self
+    }
+
+    /// The largest datagram to use, whatever the path takes.
+    pub(crate) fn largest(self) -> Option<DatagramBudget> {
+        [self.budget_max, self.device_max].into_iter().flatten().min()
     }
 
     /// The UDP payload to use without a search; nothing when there is one.
@@ -125,6 +140,19 @@ mod tests {
         assert_eq!((payload(Some(1417)), payload(Some(576)), payload(None)), (Some(1472), Some(1200), Some(1200)));
         assert_eq!(Sizing::new(LanMtu::new(1417), PmtuDiscovery::On).fixed_payload(), None);
         assert_eq!(Sizing::new(LanMtu::new(1417), PmtuDiscovery::On).budget_max.and_then(DatagramBudget::lan_mtu), LanMtu::new(1417));
+    }
+
+    #[test]
+    fn a_device_caps_what_its_member_asks_for_and_raises_nothing() {
+        let largest = |mtu: Option<u16>, device: u32| {
+            let sizing = Sizing::new(mtu.and_then(LanMtu::new), PmtuDiscovery::On).on_device(device);
+            sizing.largest().and_then(DatagramBudget::lan_mtu).map(LanMtu::bytes)
+        };
+        assert_eq!((largest(None, 1400), largest(Some(1300), 1400), largest(Some(1417), 1400)), (Some(1400), Some(1300), Some(1400)));
+        assert_eq!((largest(None, 9000), largest(Some(1417), 9000)), (None, Some(1417)), "jumbo frames limit nothing");
+        assert_eq!(largest(None, 296), Some(LAN_MTU_MIN), "no room is smaller");
+        let unsearched = Sizing::new(None, PmtuDiscovery::Off);
+        assert_eq!(unsearched.on_device(1400).fixed_payload(), unsearched.fixed_payload());
     }
 
     #[test]
