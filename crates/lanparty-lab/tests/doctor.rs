@@ -199,7 +199,9 @@ fn loss_a_long_way_a_slow_line_and_a_rate_that_is_held_down_are_four_findings() 
     took(|| street.examine(&[])).says("path-slow", &[]);
     street.wire.set_both(&GOOD.parse().unwrap()).unwrap();
     street.wire.set_both(&"delay=2ms rate=500k queue=200000".parse().unwrap()).unwrap();
-    let slow = took(|| street.examine(&[]));
+    // A busy machine does not keep the pace that fills the line; then there is nothing to see.
+    let slow = (0..3).map(|_| took(|| street.examine(&[]))).find(|e| e.codes().contains(&"bandwidth-low"));
+    let slow = slow.expect("a line of a quarter of the rate is seen in three looks");
     slow.says("bandwidth-low", &[]);
     assert_eq!(slow.report["facts"]["relay"]["throttle"]["lost"], 0, "late is not lost");
     assert_eq!((slow.edge("up"), slow.edge("down")), ((1472, Some(1473)), (1472, Some(1473))));
