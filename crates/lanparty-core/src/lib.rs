@@ -44,4 +44,4 @@ pub use path_sense::{FALLEN_REST, Padding, PathFacts, PathSense, Sensed};
 pub use path_size::PathSize;
 pub use relay::{Delivery, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport};
 pub use roster::Roster;
-pub use watch::{Point, SeenSearch, Watch};
+pub use watch::{DhcpOutcome, Point, SeenSearch, Watch};

@@ -3,10 +3,20 @@
 //! Looks closely at frames to many; at frames to one only while an answer is awaited. So ordinary traffic costs it one
 //! comparison a frame. Remembers a bounded number of askers.
 
+mod search;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lanparty_proto::{DhcpSights, Frame, MacAddr, Sight};
+use lanparty_proto::{DhcpAnswer, DhcpSights, Frame, MacAddr, Ports, Sight};
+
+pub use search::SeenSearch;
+use search::{ANSWER_WAIT, Key, Search};
+
+/// The port of mDNS, where an answer goes to all (RFC 6762 §6).
+const MDNS: u16 = 5353;
+/// A client whose last answer is older than this begins anew.
+const EXCHANGE_GAP: Duration = Duration::from_secs(60);
 
 /// DHCP clients that are remembered: more than a room has members.
 const CLIENTS_MAX: usize = 1024;
@@ -16,9 +26,6 @@ const SEARCHES_MAX: usize = 256;
 const KEPT: Duration = Duration::from_secs(10);
 /// Between two times of forgetting, so that a flood of newcomers costs nothing.
 const FORGET_INTERVAL: Duration = Duration::from_secs(1);
-/// How long an answer is awaited after a question. DHCP clients ask again after 4 s at first (RFC 2131 §4.1).
-const ANSWER_WAIT: Duration = Duration::from_secs(5);
-
 /// Where a frame is seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Point {
@@ -38,29 +45,13 @@ impl Point {
     }
 }
 
-/// Somebody who looks for something.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SeenSearch {
-    /// Who.
-    pub from: MacAddr,
-    /// Destination port of UDP; nothing for other broadcast.
-    pub port: Option<u16>,
-    /// How often.
-    pub count: u64,
-    /// How long ago the last time was.
-    pub age: Duration,
-    /// Whether it came from this node's device.
-    pub from_device: bool,
-    /// Whether somebody answered, from that port and to that address.
-    pub answered: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Search {
-    count: u64,
-    at: Instant,
-    from_device: bool,
-    answered: bool,
+/// What came of a client's questions at this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DhcpOutcome {
+    /// How long ago a server refused the client its address, when none has been given since.
+    pub refused: Option<Duration>,
+    /// For how long servers have been answering in this exchange.
+    pub answered_for: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -71,9 +62,29 @@ struct Exchange {
     answer_out: Option<Instant>,
     /// The first question since the last answer went on.
     asking_since: Option<Instant>,
+    /// The first answer of this exchange that went on, and the last refusal.
+    answered_since: Option<Instant>,
+    refused_at: Option<Instant>,
 }
 
 impl Exchange {
+    /// What was answered long ago is not of this exchange.
+    fn begin_anew(&mut self, now: Instant) {
+        if self.answer_out.is_some_and(|at| now.saturating_duration_since(at) > EXCHANGE_GAP) {
+            (self.answered_since, self.refused_at) = (None, None);
+        }
+    }
+
+    fn note_answer(&mut self, kind: DhcpAnswer, now: Instant) {
+        self.asking_since = None;
+        self.answered_since.get_or_insert(now);
+        match kind {
+            DhcpAnswer::Offer => {}
+            DhcpAnswer::Ack => self.refused_at = None,
+            DhcpAnswer::Nak => self.refused_at = Some(now),
+        }
+    }
+
     fn latest(&self) -> Option<Instant> {
         [self.question_in, self.question_out, self.answer_in, self.answer_out].into_iter().flatten().max()
     }
@@ -83,7 +94,7 @@ impl Exchange {
 #[derive(Default)]
 pub struct Watch {
     dhcp: BTreeMap<MacAddr, Exchange>,
-    searches: BTreeMap<(MacAddr, Option<u16>), Search>,
+    searches: BTreeMap<Key, Search>,
     attentive_until: Option<Instant>,
     forgot_at: Option<Instant>,
 }
@@ -98,11 +109,14 @@ impl Watch {
         }
         let Ok(frame) = Frame::parse(frame) else { return };
         match Sight::of(&frame) {
-            Some(Sight::DhcpQuestion(client)) => self.note_dhcp(client, true, point, now),
-            Some(Sight::DhcpAnswer(client)) => self.note_dhcp(client, false, point, now),
-            Some(Sight::Search(port)) => self.note_search(frame.src(), Some(port), point, now),
+            Some(Sight::DhcpQuestion(client)) => self.note_dhcp(client, None, point, now),
+            Some(Sight::DhcpAnswer(client, kind)) => self.note_dhcp(client, Some(kind), point, now),
+            // Counted where it comes in, so that passing on does not count it again.
+            Some(_) if !point.comes_in() => {}
+            Some(Sight::Search(ports)) => self.note_search(frame.src(), Some(ports), point, now),
+            Some(Sight::Announcement(port)) => self.note_announcement(frame.src(), port, point, now),
             Some(Sight::OtherBroadcast) => self.note_search(frame.src(), None, point, now),
-            Some(Sight::Reply(port)) => self.note_reply(frame.dst(), port, point),
+            Some(Sight::Reply(ports)) => self.note_reply(frame.dst(), ports, point, now),
             None => {}
         }
     }
@@ -126,57 +140,78 @@ impl Watch {
         self.dhcp.get(&client)?.asking_since.map(|since| now.saturating_duration_since(since))
     }
 
-    /// Who looked for something, the latest last.
+    /// What came of the questions of `client`.
+    #[must_use]
+    pub fn dhcp_outcome(&self, client: MacAddr, now: Instant) -> DhcpOutcome {
+        let seen = self.dhcp.get(&client).copied().unwrap_or_default();
+        let age = |at: Instant| now.saturating_duration_since(at);
+        DhcpOutcome { refused: seen.refused_at.map(age), answered_for: seen.answered_since.map(age) }
+    }
+
+    /// Who looked for something or told of itself, the latest last.
     #[must_use]
     pub fn searches(&self, now: Instant) -> Vec<SeenSearch> {
-        let one = |(key, s): (&(MacAddr, Option<u16>), &Search)| SeenSearch {
-            from: key.0,
-            port: key.1,
-            count: s.count,
-            age: now.saturating_duration_since(s.at),
-            from_device: s.from_device,
-            answered: s.answered,
-        };
-        let mut all: Vec<_> = self.searches.iter().map(one).collect();
+        let mut all: Vec<_> = self.searches.iter().filter_map(|(key, search)| search.seen(key, now)).collect();
         all.sort_by_key(|search| std::cmp::Reverse(search.age));
         all
     }
 
-    fn note_dhcp(&mut self, client: MacAddr, is_question: bool, point: Point, now: Instant) {
+    /// A question, or an answer of some kind.
+    fn note_dhcp(&mut self, client: MacAddr, answer: Option<DhcpAnswer>, point: Point, now: Instant) {
         if !self.dhcp.contains_key(&client) && self.dhcp.len() >= CLIENTS_MAX && !self.forget(now) {
             return;
         }
         let exchange = self.dhcp.entry(client).or_default();
-        let slot = match (is_question, point.comes_in()) {
-            (true, true) => &mut exchange.question_in,
-            (true, false) => &mut exchange.question_out,
-            (false, true) => &mut exchange.answer_in,
-            (false, false) => &mut exchange.answer_out,
+        let slot = match (answer, point.comes_in()) {
+            (None, true) => &mut exchange.question_in,
+            (None, false) => &mut exchange.question_out,
+            (Some(_), true) => &mut exchange.answer_in,
+            (Some(_), false) => &mut exchange.answer_out,
         };
         *slot = Some(now);
-        if !is_question && !point.comes_in() {
-            exchange.asking_since = None;
+        match answer {
+            None => {
+                exchange.begin_anew(now);
+                exchange.asking_since.get_or_insert(now);
+                self.attentive_until = Some(now + ANSWER_WAIT);
+            }
+            Some(kind) if !point.comes_in() => exchange.note_answer(kind, now),
+            Some(_) => {}
         }
-        if is_question {
-            exchange.asking_since.get_or_insert(now);
+    }
+
+    fn note_search(&mut self, from: MacAddr, ports: Option<Ports>, point: Point, now: Instant) {
+        let key = Key { from, port: ports.map(|ports| ports.to), is_announcement: false };
+        self.count(key, ports.map_or(0, |ports| ports.from), point, now);
+        if ports.is_some() {
             self.attentive_until = Some(now + ANSWER_WAIT);
         }
     }
 
-    /// Counted where it comes in, so that passing on does not count it again.
-    fn note_search(&mut self, from: MacAddr, port: Option<u16>, point: Point, now: Instant) {
-        if !point.comes_in() {
-            return;
+    /// Some announcements are answers: those of mDNS, to whoever asked just now.
+    fn note_announcement(&mut self, from: MacAddr, port: u16, point: Point, now: Instant) {
+        self.count(Key { from, port: Some(port), is_announcement: true }, port, point, now);
+        if port == MDNS {
+            let asked = self.searches.iter_mut().filter(|(key, _)| key.port == Some(port) && !key.is_announcement && key.from != from);
+            asked.for_each(|(_, search)| search.answer(point == Point::FromDevice, now));
         }
-        let key = (from, port);
+    }
+
+    fn count(&mut self, key: Key, source_port: u16, point: Point, now: Instant) {
         if !self.searches.contains_key(&key) && self.searches.len() >= SEARCHES_MAX && !self.forget(now) {
             return;
         }
-        let from_device = point == Point::FromDevice;
-        let search = self.searches.entry(key).or_insert(Search { count: 0, at: now, from_device, answered: false });
-        (search.count, search.at, search.from_device) = (search.count + 1, now, from_device);
-        if port.is_some() {
-            self.attentive_until = Some(now + ANSWER_WAIT);
+        self.searches.entry(key).or_insert_with(|| Search::new(now)).again(source_port, point == Point::FromDevice, now);
+    }
+
+    fn note_reply(&mut self, to: MacAddr, ports: Ports, point: Point, now: Instant) {
+        let of_asker = |port: Option<u16>| Key { from: to, port, is_announcement: false };
+        // The keys of one asker lie together.
+        let all = self.searches.range_mut(of_asker(None)..=Key { is_announcement: true, ..of_asker(Some(u16::MAX)) });
+        for (key, search) in all {
+            if !key.is_announcement && key.port.is_some_and(|asked| search.is_reply(asked, ports)) {
+                search.answer(point == Point::FromDevice, now);
+            }
         }
     }
 
@@ -189,15 +224,6 @@ impl Watch {
             self.searches.retain(|_, search| is_recent(Some(search.at)));
         }
         self.dhcp.len() < CLIENTS_MAX && self.searches.len() < SEARCHES_MAX
-    }
-
-    /// An answer comes from the port that was asked, back to who asked.
-    fn note_reply(&mut self, to: MacAddr, port: u16, point: Point) {
-        if point.comes_in()
-            && let Some(search) = self.searches.get_mut(&(to, Some(port)))
-        {
-            search.answered = true;
-        }
     }
 }
 
@@ -244,18 +270,80 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_holds_until_an_address_is_given_and_the_next_exchange_begins_anew() {
+        let (mut watch, now, client, server) = (Watch::default(), Instant::now(), mac(1), mac(2));
+        let question = udp(client, MacAddr::BROADCAST, 68, 67, &dhcp(1, client));
+        let answer = |kind: u8| udp(server, MacAddr::BROADCAST, 67, 68, &[&dhcp(2, client)[..], &[53, 1, kind, 255]].concat());
+        let at = |seconds: u64| now + Duration::from_secs(seconds);
+        for (seconds, kind) in [(0, 6), (5, 2), (6, 6)] {
+            watch.look(&question, Point::FromDevice, at(seconds));
+            watch.look(&answer(kind), Point::ToDevice, at(seconds));
+        }
+        let outcome = watch.dhcp_outcome(client, at(8));
+        assert_eq!(outcome, DhcpOutcome { refused: Some(Duration::from_secs(2)), answered_for: Some(Duration::from_secs(8)) });
+        watch.look(&answer(5), Point::ToDevice, at(9));
+        assert_eq!(watch.dhcp_outcome(client, at(9)).refused, None);
+        watch.look(&question, Point::FromDevice, at(100));
+        assert_eq!(watch.dhcp_outcome(client, at(100)), DhcpOutcome::default());
+    }
+
+    /// The one search of `from` at `port`.
+    fn the_search(watch: &Watch, from: MacAddr, port: u16, now: Instant) -> SeenSearch {
+        *watch.searches(now).iter().find(|s| s.from == from && s.port == Some(port) && !s.is_announcement).unwrap()
+    }
+
+    #[test]
     fn a_search_is_answered_by_its_port_back_to_who_asked() {
         let (mut watch, now, player, server) = (Watch::default(), Instant::now(), mac(1), mac(2));
         let search = udp(player, MacAddr::BROADCAST, 40_000, 27_960, b"getinfo");
-        for _ in 0..3 {
-            watch.look(&search, Point::FromDevice, now);
-            watch.look(&search, Point::ToRoom, now);
-        }
-        watch.look(&udp(server, player, 27_961, 40_000, b"another port"), Point::FromRoom, now);
-        assert!(!watch.searches(now)[0].answered);
+        let ask = |watch: &mut Watch, at: Instant| {
+            watch.look(&search, Point::FromDevice, at);
+            watch.look(&search, Point::ToRoom, at);
+        };
+        ask(&mut watch, now);
+        assert_eq!(the_search(&watch, player, 27_960, now).answered, None, "it has only just been sent");
+        (0..2).for_each(|_| ask(&mut watch, now));
+        watch.look(&udp(server, player, 27_961, 40_001, b"another's"), Point::FromRoom, now);
+        assert_eq!(the_search(&watch, player, 27_960, now).answered, Some(false));
         watch.look(&udp(server, player, 27_960, 40_000, b"info"), Point::FromRoom, now);
-        let seen = SeenSearch { from: player, port: Some(27_960), count: 3, age: Duration::ZERO, from_device: true, answered: true };
-        assert_eq!(watch.searches(now), [seen]);
+        let expected = SeenSearch {
+            from: player,
+            port: Some(27_960),
+            is_announcement: false,
+            count: 3,
+            unanswered: 0,
+            age: Duration::ZERO,
+            from_device: true,
+            answered: Some(true),
+        };
+        assert_eq!(watch.searches(now), [expected]);
+        // The server goes away: its last answer holds no longer, and some time later nothing of it is told.
+        let later = now + Duration::from_secs(30);
+        (0..2).for_each(|_| ask(&mut watch, later));
+        assert_eq!(the_search(&watch, player, 27_960, later).answered, Some(true), "one or two may be lost");
+        ask(&mut watch, later);
+        assert_eq!(the_search(&watch, player, 27_960, later).answered, Some(false));
+        assert_eq!(watch.searches(later + Duration::from_secs(601)), []);
+        // Services answer from a port of their own, to the port that asked.
+        watch.look(&udp(server, player, 50_000, 40_000, b"info"), Point::FromRoom, later);
+        assert_eq!(the_search(&watch, player, 27_960, later).answered, Some(true));
+    }
+
+    #[test]
+    fn an_answer_to_all_is_an_answer_and_what_is_told_unasked_is_no_search() {
+        let (mut watch, now, here, there, third) = (Watch::default(), Instant::now(), mac(1), mac(2), mac(3));
+        let mdns = MacAddr([1, 0, 0x5e, 0, 0, 0xfb]);
+        let (question, answer) = ([0, 0, 0, 0, 0, 1], [0, 0, 0x84, 0, 0, 0]);
+        watch.look(&udp(there, mdns, 5353, 5353, &question), Point::FromRoom, now);
+        watch.look(&udp(here, mdns, 5353, 5353, &question), Point::FromDevice, now);
+        watch.look(&udp(third, mdns, 5353, 5353, &answer), Point::FromRoom, now + Duration::from_secs(1));
+        let soon = now + Duration::from_secs(1);
+        assert_eq!(the_search(&watch, here, 5353, soon).answered, Some(true));
+        assert_eq!(the_search(&watch, there, 5353, soon).answered, Some(false), "another answered, not this host");
+        watch.look(&udp(here, mdns, 5353, 5353, &answer), Point::FromDevice, soon);
+        assert_eq!(the_search(&watch, there, 5353, soon).answered, Some(true), "this host did");
+        let told: Vec<_> = watch.searches(soon).into_iter().filter(|s| s.is_announcement).map(|s| (s.from, s.count, s.answered)).collect();
+        assert_eq!(told, [(here, 1, None), (third, 1, None)]);
     }
 
     #[test]

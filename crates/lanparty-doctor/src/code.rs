@@ -130,6 +130,10 @@ codes! {
     DhcpOfferStoppedAtRelay = "dhcp-offer-stopped-at-relay",
     /// The answer did not reach this host's TAP.
     DhcpOfferStoppedAtTap = "dhcp-offer-stopped-at-tap",
+    /// A DHCP server refuses this host.
+    DhcpRefused = "dhcp-refused",
+    /// This host does not use the address that it was given.
+    DhcpAnswerUnused = "dhcp-answer-unused",
     /// A search for games got no answer.
     DiscoveryUnanswered = "discovery-unanswered",
 }
@@ -168,10 +172,12 @@ impl Code {
         Self::DhcpOfferStoppedAtGateway,
         Self::DhcpOfferStoppedAtRelay,
         Self::DhcpOfferStoppedAtTap,
+        Self::DhcpRefused,
+        Self::DhcpAnswerUnused,
         Self::DiscoveryUnanswered,
     ];
 
-    /// Every stage at which DHCP can stop.
+    /// Every way in which DHCP can fail.
     pub(crate) const DHCP: &[Self] = &[
         Self::DhcpStoppedAtTap,
         Self::DhcpStoppedAtRelay,
@@ -181,6 +187,8 @@ impl Code {
         Self::DhcpOfferStoppedAtGateway,
         Self::DhcpOfferStoppedAtRelay,
         Self::DhcpOfferStoppedAtTap,
+        Self::DhcpRefused,
+        Self::DhcpAnswerUnused,
     ];
 
     /// Its page, from the root of the documentation.

@@ -32,7 +32,7 @@ pub(crate) fn all(facts: &Facts) -> Vec<Finding> {
     }
     size_room::findings(facts, &mut found);
     if let Some(room) = &facts.room {
-        room::findings(room, &mut found);
+        room::findings(room, &facts.host, &mut found);
         dhcp::findings(room, &mut found);
     }
     found

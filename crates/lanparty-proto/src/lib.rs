@@ -44,4 +44,4 @@ pub use mtu::{DatagramBudget, ETHERNET_HEADER_LEN, IPV6_LAN_MTU_MIN, LAN_MTU_MAX
 pub use mtu_option::lower_told_mtu;
 pub use oversize::{forbids_fragments, fragment_ipv4, is_intact, packet_too_big, trim};
 pub use probe::{PROBE_LEN_MAX, PROBE_LEN_MIN, ProbeAnswer, ProbeCookie, ProbeQuestion};
-pub use sight::{DhcpSights, Sight};
+pub use sight::{DhcpAnswer, DhcpSights, Ports, Sight};

@@ -35,6 +35,8 @@ pub struct HostFacts {
     pub lan_interface: Option<String>,
     /// The LAN MTU that `--mtu` asks for, in bytes.
     pub asked_lan_mtu: Option<u16>,
+    /// UDP ports on which some program of this machine waits for what comes in.
+    pub udp_listeners: Option<Vec<u16>>,
     /// Programs of ours on this machine that were asked and did not answer, in words.
     pub silent_programs: Option<Vec<String>>,
     /// Whether `--pmtu-discovery off` pins the path MTU.

@@ -87,11 +87,15 @@ pub struct DhcpTrace {
     pub offer_at_relay: Option<Sighting>,
     /// The answer reached this host's TAP.
     pub offer_at_tap: Option<Sighting>,
+    /// A server refused this host the address that it asked for, and none gave it one since.
+    pub refused: Option<Sighting>,
+    /// For how long answers have been reaching this host's TAP, in milliseconds.
+    pub answered_for_ms: Option<u64>,
     /// This host has a lease: nothing is wrong, whatever the stages say.
     pub has_lease: Option<bool>,
 }
 
-/// Somebody looked for games, printers or names.
+/// Somebody looked for games, printers or names, or told of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Discovery {
     /// The protocol.
@@ -106,10 +110,17 @@ pub struct Discovery {
     pub from_self: bool,
     /// So long ago, in milliseconds.
     pub age_ms: u64,
+    /// Whether it asks nothing: it tells what is there.
+    #[serde(default)]
+    pub is_announcement: bool,
     /// How many of this kind from this sender.
     #[serde(default)]
     pub count: u64,
-    /// When it came from elsewhere: whether this host answered. When it came from this host: whether anybody did.
+    /// How many of them since the last answer.
+    #[serde(default)]
+    pub unanswered: u64,
+    /// When it came from elsewhere: whether this host, or the LAN of this gateway, answered. When it came from this host:
+    /// whether anybody did. Unknown where an answer would not have come by here.
     #[serde(default)]
     pub answered: Option<bool>,
 }

@@ -1,5 +1,7 @@
 //! What was seen, one line for each subject: the facts that people ask for even when nothing is wrong.
 
+use lanparty_proto::Role;
+
 use crate::rules::path_lan_mtu;
 use crate::words::{count, day, list, span};
 use crate::{DirectionFacts, Discovery, DiscoveryKind, Facts, HostFacts, RelayFacts, RoomFacts, SizeFailure, SizeProbe};
@@ -12,7 +14,9 @@ pub(super) fn lines(facts: &Facts) -> Vec<String> {
     }
     if let Some(r) = &facts.room {
         lines.extend(room(r));
-        lines.extend(r.discovery.iter().flatten().map(discovery));
+        let is_gateway = r.members.iter().flatten().any(|m| m.is_self && m.role == Role::Gateway);
+        let here = if is_gateway { "the LAN of this gateway" } else { "this host" };
+        lines.extend(r.discovery.iter().flatten().map(|d| discovery(d, here)));
     }
     lines
 }
@@ -114,13 +118,14 @@ fn room(r: &RoomFacts) -> Option<String> {
     let name = r.room.as_deref()?;
     let mtu = r.lan_mtu.map_or_else(String::new, |mtu| format!(", LAN MTU {mtu}"));
     let members = r.members.as_ref().map_or_else(String::new, |all| {
-        let gateways = all.iter().filter(|m| m.role == lanparty_proto::Role::Gateway).count();
+        let gateways = all.iter().filter(|m| m.role == Role::Gateway).count();
         format!(", {}, {}", count(all.len() as u64, "member"), count(gateways as u64, "gateway"))
     });
     Some(format!("room {name}{mtu}{members}"))
 }
 
-fn discovery(d: &Discovery) -> String {
+/// What `from` sent to all, and who answered: `here`, when it came from elsewhere.
+fn discovery(d: &Discovery, here: &str) -> String {
     let kind = match &d.kind {
         DiscoveryKind::Mdns => "mDNS",
         DiscoveryKind::Ssdp => "SSDP",
@@ -131,11 +136,14 @@ fn discovery(d: &Discovery) -> String {
     };
     let port = d.port.map_or_else(String::new, |port| format!(" (UDP {port})"));
     let from = if d.from_self { "this host".to_owned() } else { d.from.to_string() };
-    let answered = match d.answered {
-        Some(true) => ", answered",
-        Some(false) => ", not answered",
-        None => "",
+    let what = if d.is_announcement { "announcement" } else { "time" };
+    let answered = match (d.answered, d.from_self) {
+        (Some(true), true) => ", answered".to_owned(),
+        (Some(false), true) => ", answered by nobody".to_owned(),
+        (Some(true), false) => format!(", {here} answered"),
+        (Some(false), false) => format!(", {here} did not answer"),
+        (None, _) => String::new(),
     };
     let ago = span(i64::try_from(d.age_ms / 1_000).unwrap_or(i64::MAX));
-    format!("{kind}{port} from {from}: {}, the last {ago} ago{answered}", count(d.count.max(1), "time"))
+    format!("{kind}{port} from {from}: {}, the last {ago} ago{answered}", count(d.count.max(1), what))
 }

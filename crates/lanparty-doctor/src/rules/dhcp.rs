@@ -3,6 +3,10 @@
 use crate::words::span;
 use crate::{Code, DhcpTrace, Finding, RoomFacts, Sighting};
 
+/// Time for a DHCP client to take an address into use: it looks whether another machine has it, for up to seven seconds
+/// (RFC 5227 §2.1).
+const USE_PATIENCE_MS: u64 = 12_000;
+
 /// One stage: what it is when seen, its finding when missing.
 struct Stage {
     seen: Option<Sighting>,
@@ -13,7 +17,7 @@ struct Stage {
 }
 
 pub(super) fn findings(room: &RoomFacts, found: &mut Vec<Finding>) {
-    found.extend(room.dhcp.as_ref().and_then(stopped));
+    found.extend(room.dhcp.as_ref().and_then(|trace| stopped(trace).or_else(|| refused(trace)).or_else(|| unused(trace))));
 }
 
 fn stopped(trace: &DhcpTrace) -> Option<Finding> {
@@ -31,6 +35,32 @@ fn stopped(trace: &DhcpTrace) -> Option<Finding> {
             .advise(missing.advice)
             .hiding(&[Code::DiscoveryUnanswered]),
     )
+}
+
+/// It came all the way, and was a no.
+fn refused(trace: &DhcpTrace) -> Option<Finding> {
+    let Some(Sighting::Seen { age_ms }) = trace.refused.filter(|_| trace.has_lease != Some(true)) else { return None };
+    let ago = span(i64::try_from(age_ms / 1_000).unwrap_or(i64::MAX));
+    Some(
+        Finding::error(Code::DhcpRefused, "no address from DHCP: a DHCP server refuses the address that this host asks for (NAK)")
+            .seen_by([format!("refusal at this host's TAP: {ago} ago")])
+            .seen_by(stages(trace).iter().filter_map(in_words))
+            .advise("delete the old lease of this host's DHCP client and start it again; look at the DHCP server's log and its reservations, and for a second server on the LAN")
+            .hiding(&[Code::DiscoveryUnanswered]),
+    )
+}
+
+/// It came all the way, and nothing became of it.
+fn unused(trace: &DhcpTrace) -> Option<Finding> {
+    let answered_for = trace.answered_for_ms.filter(|ms| *ms >= USE_PATIENCE_MS)?;
+    (trace.has_lease == Some(false)).then(|| {
+        let since = span(i64::try_from(answered_for / 1_000).unwrap_or(i64::MAX));
+        Finding::error(Code::DhcpAnswerUnused, "no address from DHCP: answers reach this host's TAP, and its DHCP client does not use them")
+            .seen_by([format!("answers have been reaching this host's TAP for {since}")])
+            .seen_by(stages(trace).iter().filter_map(in_words))
+            .advise("look at the log of this host's DHCP client, and at this host's firewall: UDP port 68 must be let in on the TAP")
+            .hiding(&[Code::DiscoveryUnanswered])
+    })
 }
 
 fn in_words(stage: &Stage) -> Option<String> {

@@ -3,17 +3,20 @@
 use lanparty_proto::Role;
 
 use crate::words::{count, list, span};
-use crate::{Code, Discovery, DiscoveryKind, Duplicate, Finding, RoomFacts};
+use crate::{Code, Discovery, DiscoveryKind, Duplicate, Finding, HostFacts, RoomFacts};
 
 /// Searches without an answer before it is said: game browsers repeat theirs, and the first may fall into the join.
 const UNANSWERED_MIN: u64 = 3;
 
-pub(super) fn findings(room: &RoomFacts, found: &mut Vec<Finding>) {
+/// A search that is older says nothing of how it is now, in milliseconds.
+const RECENT_MS: u64 = 120_000;
+
+pub(super) fn findings(room: &RoomFacts, host: &HostFacts, found: &mut Vec<Finding>) {
     found.extend(no_gateway(room));
     found.extend(two_gateways(room));
     found.extend(room.duplicate_macs.iter().flatten().map(duplicate_mac));
     found.extend(room.duplicate_identities.iter().flatten().map(duplicate_identity));
-    found.extend(discovery_unanswered(room));
+    found.extend(discovery_unanswered(room, host));
 }
 
 fn no_gateway(room: &RoomFacts) -> Option<Finding> {
@@ -59,14 +62,19 @@ fn duplicate_identity(duplicate: &Duplicate) -> Finding {
         .hiding(&[Code::DuplicateMac])
 }
 
-/// Games only: everything else is asked all day, and most of it concerns nobody.
-fn discovery_unanswered(room: &RoomFacts) -> Option<Finding> {
-    let is_unanswered = |d: &&Discovery| matches!(d.kind, DiscoveryKind::Game(_)) && d.answered == Some(false) && d.count >= UNANSWERED_MIN;
+/// Games only: everything else is asked all day, and most of it concerns nobody. A search of others concerns this host when
+/// a program here waits for it.
+fn discovery_unanswered(room: &RoomFacts, host: &HostFacts) -> Option<Finding> {
+    let is_hosted = |d: &Discovery| d.port.is_some_and(|port| host.udp_listeners.iter().flatten().any(|here| *here == port));
+    let is_unanswered = |d: &&Discovery| {
+        let is_missed = d.answered == Some(false) && d.unanswered >= UNANSWERED_MIN && d.age_ms <= RECENT_MS;
+        matches!(d.kind, DiscoveryKind::Game(_)) && !d.is_announcement && is_missed && (d.from_self || is_hosted(d))
+    };
     let unanswered: Vec<_> = room.discovery.iter().flatten().filter(is_unanswered).collect();
     let title = match unanswered.as_slice() {
         [] => return None,
         all if all.iter().any(|d| d.from_self) => "this host looked for game servers and nobody answered",
-        _ => "others looked for game servers and this host did not answer",
+        _ => "others looked for a game's server, which waits on this host, and it did not answer",
     };
     Some(
         Finding::info(Code::DiscoveryUnanswered, title)
@@ -80,5 +88,5 @@ fn searched(d: &Discovery) -> String {
     let from = if d.from_self { "this host".to_owned() } else { d.from.to_string() };
     let port = d.port.map_or_else(String::new, |port| format!(" (UDP port {port})"));
     let ago = span(i64::try_from(d.age_ms / 1_000).unwrap_or(i64::MAX));
-    format!("{game}{port}: asked {} by {from}, the last {ago} ago", count(d.count, "time"))
+    format!("{game}{port}: asked {} by {from} without an answer, the last {ago} ago", count(d.unanswered, "time"))
 }

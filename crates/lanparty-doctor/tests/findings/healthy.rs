@@ -40,6 +40,7 @@ fn host() -> HostFacts {
         lan_interface: Some("eth0".into()),
         asked_lan_mtu: Some(1400),
         pmtu_discovery_off: Some(false),
+        udp_listeners: Some(vec![68]),
         silent_programs: Some(vec![]),
     }
 }
@@ -124,6 +125,8 @@ fn room() -> RoomFacts {
             offer_at_gateway: seen,
             offer_at_relay: seen,
             offer_at_tap: seen,
+            refused: None,
+            answered_for_ms: Some(2_500),
             has_lease: Some(true),
         }),
         discovery: Some(vec![Discovery {
@@ -132,7 +135,9 @@ fn room() -> RoomFacts {
             from: MacAddr([2, 0, 0, 0, 0, 2]),
             from_self: true,
             age_ms: 3_000,
+            is_announcement: false,
             count: 4,
+            unanswered: 0,
             answered: Some(true),
         }]),
     }

@@ -138,7 +138,15 @@ fn room(code: Code, room: &mut RoomFacts) {
         }
         Code::DuplicateMac => room.duplicate_macs = duplicate("02:00:00:00:00:02"),
         Code::DuplicateIdentity => room.duplicate_identities = duplicate("a1b2c3"),
-        Code::DiscoveryUnanswered => room.discovery.as_mut().unwrap()[0].answered = Some(false),
+        Code::DhcpRefused | Code::DhcpAnswerUnused => {
+            let trace = room.dhcp.as_mut().unwrap();
+            (trace.has_lease, trace.answered_for_ms) = (Some(false), Some(20_000));
+            trace.refused = (code == Code::DhcpRefused).then_some(Sighting::Seen { age_ms: 2_000 });
+        }
+        Code::DiscoveryUnanswered => {
+            let search = &mut room.discovery.as_mut().unwrap()[0];
+            (search.answered, search.unanswered) = (Some(false), 4);
+        }
         _ => room.dhcp = dhcp(code).or_else(|| room.dhcp.take()),
     }
 }
@@ -167,5 +175,6 @@ fn dhcp(code: Code) -> Option<DhcpTrace> {
         offer_at_relay: stage(6),
         offer_at_tap: stage(7),
         has_lease: Some(false),
+        ..DhcpTrace::default()
     })
 }

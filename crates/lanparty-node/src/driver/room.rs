@@ -8,7 +8,7 @@ use lanparty_doctor::{
     Code, DhcpTrace, Discovery, DiscoveryKind, Duplicate, Finding, MemberFacts, RoomFacts, Sighting, discovery_kind, room_findings,
 };
 use lanparty_nic::Device;
-use lanparty_proto::{Control, DATAGRAM_HEADER_LEN, DhcpSights, MacAddr, MemberId, Role};
+use lanparty_proto::{Control, DATAGRAM_HEADER_LEN, DhcpSights, MacAddr, MemberId, MemberInfo, Role};
 use serde_json::{Value, json};
 use tracing::warn;
 
@@ -27,6 +27,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(4);
 const IN_FLIGHT: Duration = Duration::from_millis(200);
 /// What others saw of a question may seem older than the question itself by as much as clocks are read unevenly.
 const SLACK: Duration = Duration::from_millis(100);
+/// A copied identity that was seen longer ago has been put right, or is seen again.
+const REPLACED_KEPT: Duration = Duration::from_secs(600);
 /// Searches without a name that are listed: the rest of a chatty LAN's broadcast says nothing more.
 const OTHERS_MAX: usize = 20;
 
@@ -38,8 +40,8 @@ pub(super) struct Observed {
     inquiries: Vec<Inquiry>,
     /// The device leads nowhere: what enters it is on no wire.
     is_unplugged: bool,
-    /// Where the machine is that had this identity before.
-    replaced: Option<String>,
+    /// Where the machine is that had this identity before, and when that was seen.
+    replaced: Option<(String, Instant)>,
     /// Findings that were logged and still hold.
     said: Vec<Code>,
 }
@@ -64,7 +66,7 @@ impl Observed {
                 "duplicate-identity: a machine at {elsewhere} was in the room with this identity; start the copied one once with --new-identity"
             );
         }
-        self.replaced = replaced.or_else(|| self.replaced.take());
+        self.replaced = replaced.map(|elsewhere| (elsewhere, Instant::now())).or_else(|| self.replaced.take());
     }
 
     /// Frames at `point`.
@@ -197,9 +199,9 @@ impl<D: Device> MemberDriver<D> {
             members: Some(members(c)),
             gateways_on_one_lan: self.gateways_on_one_lan(inquiry, gateway, now),
             duplicate_macs: Some(self.duplicate_macs(inquiry, own.mac, own.id, now)),
-            duplicate_identities: Some(self.duplicate_identities(own.mac)),
+            duplicate_identities: Some(self.duplicate_identities(own.mac, now)),
             dhcp: is_client.then(|| trace(&self.observed.watch, own.mac, inquiry, now)),
-            discovery: Some(discovery(&self.observed.watch.searches(now), own.mac)),
+            discovery: Some(discovery(&self.observed.watch.searches(now), own)),
         };
         serde_json::to_value(facts).unwrap_or_default()
     }
@@ -215,12 +217,13 @@ impl<D: Device> MemberDriver<D> {
         Some(std::iter::once(first).chain(others.iter().map(|mac| format!("the gateway at {mac}"))).collect())
     }
 
-    fn duplicate_identities(&self, own: MacAddr) -> Vec<Duplicate> {
-        let one = |elsewhere: &String| Duplicate {
+    fn duplicate_identities(&self, own: MacAddr, now: Instant) -> Vec<Duplicate> {
+        let recent = self.observed.replaced.iter().filter(|(_, at)| now.saturating_duration_since(*at) < REPLACED_KEPT);
+        let one = |(elsewhere, _): &(String, Instant)| Duplicate {
             what: format!("of the machine with MAC {own}"),
             holders: vec!["this machine".to_owned(), format!("a machine at {elsewhere}")],
         };
-        self.observed.replaced.iter().map(one).collect()
+        recent.map(one).collect()
     }
 
     fn duplicate_macs(&self, inquiry: &Inquiry, own: MacAddr, id: MemberId, now: Instant) -> Vec<Duplicate> {
@@ -236,7 +239,7 @@ impl<D: Device> MemberDriver<D> {
 }
 
 fn members(c: &Connected) -> Vec<MemberFacts> {
-    let fact = |m: &lanparty_proto::MemberInfo| MemberFacts {
+    let fact = |m: &MemberInfo| MemberFacts {
         id: m.id,
         role: m.role,
         mac: m.mac,
@@ -273,6 +276,7 @@ fn trace(watch: &Watch, own: MacAddr, inquiry: &Inquiry, now: Instant) -> DhcpTr
     };
     let question = |age: Option<u64>| judged(age, began.min(last), QUESTION_PATIENCE);
     let answer = |age: Option<u64>| judged(age, began, ANSWER_PATIENCE);
+    let outcome = watch.dhcp_outcome(own, now);
     let (relay, gateway) = (inquiry.relay.as_ref(), inquiry.gateway.as_ref().map(|(_, dhcp)| dhcp));
     DhcpTrace {
         discover_at_tap: question(tap.question_in),
@@ -283,19 +287,25 @@ fn trace(watch: &Watch, own: MacAddr, inquiry: &Inquiry, now: Instant) -> DhcpTr
         offer_at_gateway: gateway.and_then(|g| answer(g.answer_out)),
         offer_at_relay: relay.and_then(|r| answer(r.answer_out)),
         offer_at_tap: answer(tap.answer_out),
+        refused: outcome.refused.map(|age| Sighting::Seen { age_ms: ms(age) }),
+        answered_for_ms: outcome.answered_for.map(ms),
         has_lease: inquiry.has_lease,
     }
 }
 
-fn discovery(searches: &[SeenSearch], own: MacAddr) -> Vec<Discovery> {
+/// What passed here. Machines of one LAN answer each other without the gateway, so there no answer is unknown.
+fn discovery(searches: &[SeenSearch], own: &MemberInfo) -> Vec<Discovery> {
+    let is_inside = |s: &SeenSearch| own.role == Role::Gateway && s.from_device;
     let one = |s: &SeenSearch| Discovery {
         kind: discovery_kind(s.port),
         port: s.port,
         from: s.from,
-        from_self: s.from == own,
+        from_self: s.from == own.mac,
         age_ms: u64::try_from(s.age.as_millis()).unwrap_or(u64::MAX),
+        is_announcement: s.is_announcement,
         count: s.count,
-        answered: s.port.map(|_| s.answered),
+        unanswered: s.unanswered,
+        answered: s.answered.filter(|answered| *answered || !is_inside(s)),
     };
     let mut all: Vec<_> = searches.iter().map(one).collect();
     let mut others = all.iter().filter(|d| d.kind == DiscoveryKind::Other).count();

@@ -30,6 +30,7 @@ pub async fn examine_host() -> HostFacts {
         tun_device: Some(tun_device()),
         can_net_admin: has(CapabilitySet::NET_ADMIN),
         can_net_raw: has(CapabilitySet::NET_RAW),
+        udp_listeners: udp_listeners(),
         ..HostFacts::default()
     }
 }
@@ -60,6 +61,25 @@ fn tun_device() -> TunDevice {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => TunDevice::Missing,
         Err(e) => TunDevice::Unusable(e.to_string()),
     }
+}
+
+/// Ports of the sockets that are connected to nobody (proc_net_udp(5)), without repetition.
+fn udp_listeners() -> Option<Vec<u16>> {
+    let tables = ["/proc/net/udp", "/proc/net/udp6"].map(|path| fs::read_to_string(path).ok());
+    let mut ports: Vec<_> = tables.iter().flatten().flat_map(|table| unconnected(table)).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    tables.iter().any(Option::is_some).then_some(ports)
+}
+
+/// A line is: slot, local address and port, remote ones, state; all in hexadecimal.
+fn unconnected(table: &str) -> impl Iterator<Item = u16> {
+    table.lines().skip(1).filter_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, remote) = (fields.next()?, fields.next()?);
+        let port = u16::from_str_radix(local.rsplit(':').next()?, 16).ok()?;
+        remote.ends_with(":0000").then_some(port)
+    })
 }
 
 /// resolv.conf(5).
@@ -129,6 +149,14 @@ mod tests {
         assert!(names_wsl2("Linux version 5.15.167.4-microsoft-standard-WSL2 (root@f9c826d3017f) (gcc) #1 SMP"));
         assert!(!names_wsl2("Linux version 4.4.0-19041-Microsoft (Microsoft@Microsoft.com)"), "WSL1 has no TAP");
         assert!(!names_wsl2("Linux version 6.12.9-amd64 (debian-kernel@lists.debian.org)"));
+    }
+
+    #[test]
+    fn who_waits_on_a_udp_port_is_told_from_who_talks_to_one() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue\n\
+            12: 00000000:6D38 00000000:0000 07 00000000:00000000\n\
+            13: 0200080A:C350 0100630A:20FB 01 00000000:00000000\nnonsense\n";
+        assert_eq!(unconnected(table).collect::<Vec<_>>(), [27_960]);
     }
 
     #[test]
