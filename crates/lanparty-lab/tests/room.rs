@@ -90,6 +90,79 @@ fn a_lease_is_seen_at_every_stage_and_searches_are_listed_with_their_answers() {
     assert_eq!((room["room"].as_str(), room["members"].as_array().map(Vec::len)), (Some("ROOM1"), Some(2)));
 }
 
+/// Sends `message` three times from `host` to all.
+fn shout(host: &Namespace, from: Ipv4Addr, to: &str, message: &[u8]) -> UdpSocket {
+    let socket = host.enter(|| UdpSocket::bind((from, 0)).unwrap()).unwrap();
+    socket.set_broadcast(true).unwrap();
+    for _ in 0..3 {
+        socket.send_to(message, to).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    socket
+}
+
+#[test]
+fn every_kind_of_discovery_is_named_with_who_asked_and_whether_this_host_answered() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("kinds");
+    let all = evening.all();
+    let (pc, home) = (evening.party.pc(1), &evening.party.home);
+    let address = Party::pc_address(1);
+    for (host, interface) in [(pc, LAN), (home, "lan0")] {
+        host.ip(&format!("route add 224.0.0.0/4 dev {interface}")).unwrap();
+    }
+    // A game that home serves, and answers; one that a program at home waits for and does not.
+    let server = home.enter(|| UdpSocket::bind(("0.0.0.0", 27_960)).unwrap()).unwrap();
+    let _mute = home.enter(|| UdpSocket::bind(("0.0.0.0", 26_000)).unwrap()).unwrap();
+    server.set_read_timeout(Some(SOON)).unwrap();
+    let asked = shout(pc, address, "10.73.42.255:27960", b"\xff\xff\xff\xffgetinfo");
+    let mut buffer = [0; 100];
+    let (_, from) = server.recv_from(&mut buffer).unwrap();
+    server.send_to(b"info", from).unwrap();
+    asked.set_read_timeout(Some(SOON)).unwrap();
+    asked.recv_from(&mut buffer).unwrap();
+    let dns = |flags: u8| [&[0, 0, flags, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], b"\x04game\x05local\0\0\x01\0\x01"].concat();
+    let heard: [(&str, &[u8]); 9] = [
+        ("224.0.0.251:5353", &dns(0)),
+        ("239.255.255.250:1900", b"M-SEARCH * HTTP/1.1\r\n\r\n"),
+        ("239.255.255.250:1900", b"NOTIFY * HTTP/1.1\r\n\r\n"),
+        ("224.0.0.252:5355", &dns(0)),
+        ("10.73.42.255:137", &dns(1)),
+        ("10.73.42.255:138", b"\x11"),
+        ("224.0.2.60:4445", b"[MOTD]World[/MOTD][AD]25565[/AD]"),
+        ("10.73.42.255:26000", b"\x80\0\0\x0c\x02QUAKE\0\x03"),
+        ("10.73.42.255:40000", b"anything"),
+    ];
+    let sockets: Vec<_> = heard.iter().map(|(to, message)| shout(pc, address, to, message)).collect();
+    let own = shout(home, all.address, "224.0.0.251:5353", &dns(0));
+    let answer = shout(pc, address, "224.0.0.251:5353", &dns(0x84));
+    std::thread::sleep(Duration::from_millis(700));
+    let report = examine(&evening, home);
+    drop((sockets, own, answer));
+    assert_eq!(codes(&report), ["discovery-unanswered"], "{report:#}");
+    assert!(report["findings"][0]["evidence"].to_string().contains("Quake, Xonotic (UDP port 26000): asked 3 times"), "{report:#}");
+    let seen: Vec<_> = report["seen"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    let mac = pc.mac(LAN).unwrap();
+    let said = |start: &str, end: &str| {
+        let line = seen.iter().find(|line| line.starts_with(start) && line.contains("3 ") && line.ends_with(end));
+        println!("{}", line.unwrap_or_else(|| panic!("`{start}…{end}` is not in {seen:#?}")));
+    };
+    for kind in ["mDNS (UDP 5353)", "SSDP (UDP 1900)", "LLMNR (UDP 5355)", "NetBIOS (UDP 137)", "other broadcast (UDP 40000)"] {
+        said(&format!("{kind} from {mac}: 3 times"), ", this host did not answer");
+    }
+    said(&format!("Quake III (UDP 27960) from {mac}: 3 times"), ", this host answered");
+    said("mDNS (UDP 5353) from this host: 3 times", ", answered");
+    for told in ["mDNS (UDP 5353)", "SSDP (UDP 1900)", "NetBIOS (UDP 138)", "Minecraft (announcement) (UDP 4445)"] {
+        said(&format!("{told} from {mac}: 3 announcements"), " ago");
+    }
+    // What the LAN's machines ask each other is answered where the gateway does not see it.
+    let at_gateway = examine(&evening, &evening.party.gateway);
+    let inside = at_gateway["facts"]["room"]["discovery"].as_array().unwrap().iter().find(|d| d["port"] == 26_000).unwrap();
+    assert_eq!(inside["answered"], Value::Null, "{inside}");
+}
+
 #[test]
 fn dhcp_is_followed_to_the_stage_at_which_it_stops() {
     if !Requirements::party().and(&[Tool::Nft]).ready_or_skip() {
