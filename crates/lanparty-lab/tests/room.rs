@@ -206,6 +206,35 @@ fn dhcp_is_followed_to_the_stage_at_which_it_stops() {
     assert_eq!(codes(&examine(&evening, home)), [""; 0]);
 }
 
+/// The server uses another member's address: its answers look like that member's own frames, which go up no second time.
+#[test]
+fn an_offer_that_the_gateway_does_not_send_up_is_told_from_a_silent_server() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("offer");
+    let _all = (evening.relay(), evening.gateway());
+    let party = &evening.party;
+    let friend = party.lab.namespace("friend").unwrap();
+    party.internet.attach(&party.lab, &friend, 31, &Uplink::default()).unwrap();
+    let member = evening.program(&friend, "lanparty").named("friend").arg("client").args(evening.join_options(&friend));
+    let member = friend.spawn(member).unwrap();
+    member.wait_for("TAP is up", SOON).unwrap();
+    let own = party.dhcp.mac(LAN).unwrap();
+    let use_address = |mac: &str| {
+        for words in [format!("link set {LAN} down address {mac}"), format!("link set {LAN} up")] {
+            party.dhcp.ip(&words).unwrap();
+        }
+    };
+    use_address(&friend.mac("lan0").unwrap());
+    let client = evening.client(&["--dhcp"]);
+    let report = eventually_says(&evening, &party.home, "dhcp-offer-stopped-at-gateway");
+    assert_eq!(codes(&report), ["dhcp-offer-stopped-at-gateway"], "{report:#}");
+    use_address(&own);
+    support::leased_address(&client, 0);
+    assert_eq!(codes(&examine(&evening, &party.home)), [""; 0]);
+}
+
 #[test]
 fn two_gateways_on_one_lan_notice_each_other() {
     if !ready() {
