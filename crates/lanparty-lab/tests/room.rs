@@ -87,6 +87,8 @@ fn a_lease_is_seen_at_every_stage_and_searches_are_listed_with_their_answers() {
         (&"Quake III".into(), &false.into(), &true.into())
     );
     assert_eq!((&unanswered["from_self"], &unanswered["answered"], &unanswered["count"]), (&true.into(), &false.into(), &3.into()));
+    let own = room["members"].as_array().unwrap().iter().find(|m| m["is_self"] == true).unwrap();
+    assert_eq!(own["underlay_is_ipv6"], false);
     assert_eq!((room["room"].as_str(), room["members"].as_array().map(Vec::len)), (Some("ROOM1"), Some(2)));
 }
 

@@ -53,6 +53,8 @@ struct Connected {
     roster: Roster,
     budget: DatagramBudget,
     watch: PathWatch,
+    /// Whether the way to the relay is IPv6, whose header is larger.
+    is_over_ipv6: bool,
 }
 
 /// A member's data plane.
@@ -109,10 +111,10 @@ impl<D: Device> MemberDriver<D> {
         let roster = Roster::new(self.role, mac, &joined.welcome);
         // The path may have moved since the hello; the next look tells the relay.
         let budget = joined.told_budget;
-        let Joined { link, control_in, control_out, welcome, .. } = joined;
+        let Joined { link, control_in, control_out, welcome, remote, .. } = joined;
         self.observed.join(welcome.replaced);
         let watch = PathWatch::new(&link);
-        self.connected = Some(Connected { link, control_in, control_out, roster, budget, watch });
+        self.connected = Some(Connected { link, control_in, control_out, roster, budget, watch, is_over_ipv6: remote.is_ipv6() });
         self.say_findings();
     }
 

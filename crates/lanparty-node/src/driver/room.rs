@@ -253,7 +253,7 @@ fn members(c: &Connected) -> Vec<MemberFacts> {
         }
     };
     let own_path = c.link.budget().lan_mtu().map(lanparty_proto::LanMtu::bytes);
-    let own = MemberFacts { is_self: true, path_mtu: own_path, ..fact(c.roster.own()) };
+    let own = MemberFacts { is_self: true, path_mtu: own_path, underlay_is_ipv6: Some(c.is_over_ipv6), ..fact(c.roster.own()) };
     let mut all: Vec<_> = c.roster.members().map(fact).chain([own]).collect();
     all.iter_mut().for_each(limits);
     all.sort_by_key(|m| m.id);
