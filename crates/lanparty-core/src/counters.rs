@@ -56,6 +56,12 @@ impl Counters {
         self.count_dropped(reason);
     }
 
+    /// A frame counted as answered was dropped after all: its answer did not go out.
+    pub const fn recount_answered_as_dropped(&mut self, reason: DropReason) {
+        self.answered = self.answered.saturating_sub(1);
+        self.count_dropped(reason);
+    }
+
     /// Frames dropped for `reason`.
     #[must_use]
     pub const fn dropped(&self, reason: DropReason) -> u64 {

@@ -38,7 +38,7 @@ pub struct LadderCounters {
     pub too_big_v4: u64,
     /// Senders of IPv6 that were told.
     pub too_big_v6: u64,
-    /// Frames that would have been answered, had there not been so many. They are counted as dropped.
+    /// Frames that were not answered, because there were so many or because the answer could not be sent. They are counted as dropped.
     pub answers_withheld: u64,
     /// IPv4 packets that were fragmented.
     pub fragmented: u64,
@@ -101,6 +101,14 @@ impl Ladder {
 
     pub(crate) const fn count_told_mtu(&mut self) {
         self.counters.told_mtu_lowered += 1;
+    }
+
+    /// An answer that was not sent after all: nobody was told.
+    pub(crate) fn take_back(&mut self, answer: &[u8]) {
+        let is_v6 = answer.get(12..14) == Some(&ETHERTYPE_IPV6.to_be_bytes());
+        let told = if is_v6 { &mut self.counters.too_big_v6 } else { &mut self.counters.too_big_v4 };
+        *told = told.saturating_sub(1);
+        self.counters.answers_withheld += 1;
     }
 
     /// Rung 1, on every frame.

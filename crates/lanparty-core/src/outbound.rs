@@ -178,6 +178,12 @@ impl Outbound {
         self.counters.recount_as_dropped(datagram.len().saturating_sub(FrameBatch::HEADROOM), reason);
     }
 
+    /// An answer that [`Self::process`] gave out did not enter the device: what it answered was dropped, and nobody was told.
+    pub fn take_back_answer(&mut self, answer: &[u8], reason: DropReason) {
+        self.counters.recount_answered_as_dropped(reason);
+        self.ladder.take_back(answer);
+    }
+
     /// The stack beneath gave up `frames` that [`Self::process`] gave out: the path shrank under them.
     pub fn count_discarded(&mut self, frames: u64) {
         for _ in 0..frames {

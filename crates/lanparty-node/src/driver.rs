@@ -270,11 +270,20 @@ impl<D: Device> MemberDriver<D> {
 
     /// Tells senders behind the device that their frames were too large. Those who miss it hear it at their next try.
     fn answer(&mut self) {
-        if let (Some(device), false) = (&mut self.device, self.work.answers.is_empty()) {
-            // A device that fails says so when it is read next.
-            let _ = device.send(&self.work.answers);
+        if self.work.answers.is_empty() {
+            return;
         }
-        self.work.answers.clear();
+        let answers = std::mem::take(&mut self.work.answers);
+        let untold = |left: usize, reason| answers.iter().rev().take(left).map(move |answer| (answer.clone(), reason));
+        let not_sent: Vec<_> = match self.device.as_mut().map(|device| device.send(&answers)) {
+            Some(Ok(written)) => untold(written.left, DropReason::QueueFull).chain(written.unsent).collect(),
+            // A device that fails says so when it is read next.
+            Some(Err(_)) => untold(answers.len(), DropReason::DeviceError).collect(),
+            None => untold(answers.len(), DropReason::LinkDown).collect(),
+        };
+        for (answer, reason) in not_sent {
+            self.outbound.take_back_answer(&answer, reason);
+        }
     }
 
     fn outbound_refused(&mut self, refused: &[Bytes]) {

@@ -242,3 +242,20 @@ fn padding_behind_a_packet_that_fits_is_left_behind() {
     let work = desk.sends(&padded, budget(1417));
     assert_eq!(work.datagrams[0].len(), DATAGRAM_HEADER_LEN + 14 + 1000);
 }
+
+#[test]
+fn an_answer_that_was_not_sent_told_nobody() {
+    let mut desk = Desk::new(1400);
+    let answers =
+        [desk.sends(&udp(mac(2), 1500, true), budget(1400)), desk.sends(&udp6(mac(2), 1500), budget(1400))].map(|work| work.answers);
+    let told = |desk: &Desk| {
+        let ladder = desk.outbound.ladder();
+        (ladder.too_big_v4, ladder.too_big_v6, ladder.answers_withheld)
+    };
+    assert_eq!(told(&desk), (1, 1, 0));
+    desk.outbound.take_back_answer(&answers[1][0], DropReason::QueueFull);
+    assert_eq!((told(&desk), desk.dropped(DropReason::QueueFull)), ((1, 0, 1), 1));
+    desk.outbound.take_back_answer(&answers[0][0], DropReason::DeviceError);
+    assert_eq!((told(&desk), desk.dropped(DropReason::DeviceError)), ((0, 0, 2), 1));
+    assert!(desk.outbound.counters().is_conserved(0));
+}
