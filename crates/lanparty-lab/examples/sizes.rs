@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
+use lanparty_lab::Offloads;
 use lanparty_lab::sizes::{Plan, Row, WIRE_MTUS, measure, table};
 
 fn main() -> Result<ExitCode> {
@@ -15,7 +16,7 @@ fn main() -> Result<ExitCode> {
     let mut rows: Vec<Row> = Vec::new();
     for wire_mtu in WIRE_MTUS {
         let start = Instant::now();
-        rows.extend(measure(wire_mtu, &plan)?);
+        rows.extend(measure(wire_mtu, Offloads::Off, &plan)?);
         eprintln!("sizes: wire of {wire_mtu} bytes, {:.0} s", start.elapsed().as_secs_f64());
     }
     let lost: Vec<String> = rows.iter().flat_map(Row::unexplained).collect();

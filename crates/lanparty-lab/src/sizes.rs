@@ -10,6 +10,7 @@ use std::fmt;
 
 use anyhow::Result;
 
+use crate::link::Offloads;
 use crate::topology::{Party, PartyOptions, Routers};
 
 mod probe;
@@ -182,9 +183,10 @@ impl Plan {
     }
 }
 
-/// Sends everything over a wire of this MTU, with its routers in each of their moods: one party, three rows.
-pub fn measure(wire_mtu: u16, plan: &Plan) -> Result<Vec<Row>> {
-    let party = Party::build(&format!("sizes-{wire_mtu}"), &PartyOptions::default())?;
+/// Sends everything over a wire of this MTU, with its routers in each of their moods: one party, three rows. `lan` says whether the
+/// network cards of the LAN merge and split packets.
+pub fn measure(wire_mtu: u16, lan: Offloads, plan: &Plan) -> Result<Vec<Row>> {
+    let party = Party::build(&format!("sizes-{wire_mtu}"), &PartyOptions { lan, ..PartyOptions::default() })?;
     let room = room::Room::open(&party, wire_mtu)?;
     Routers::ALL.into_iter().map(|routers| room.measure(routers, plan)).collect()
 }

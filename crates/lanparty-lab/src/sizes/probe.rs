@@ -16,8 +16,8 @@ use crate::namespace::Namespace;
 
 /// How long a frame, or the answer to it, may take.
 const SILENCE: Duration = Duration::from_millis(700);
-/// How often a frame is sent that nothing came of: on a busy machine one may be lost.
-const ATTEMPTS: u32 = 3;
+/// On a busy machine one frame may be lost: that is forgiven when as many after it agree on something else.
+const AGREEING: usize = 3;
 /// UDP and ICMP echo have headers of the same length.
 const HEADER_LEN: usize = 8;
 /// An echo request; the kernel fills in checksum and identifier (RFC 792).
@@ -61,9 +61,14 @@ impl Probe<'_> {
         self.payload_len(frame_len).is_some_and(|len| len > 0)
     }
 
-    /// Sends a frame of this length until something comes of it, a few times at most.
+    /// Sends a frame of this length. One that nothing came of is sent again, a few times, and each time the same must come of it.
     pub fn send(&self, frame_len: usize) -> Result<Fate> {
-        (0..ATTEMPTS).try_fold(Fate::Silent, |fate, _| if fate == Fate::Silent { self.send_once(frame_len) } else { Ok(fate) })
+        let first = self.send_once(frame_len)?;
+        if first != Fate::Silent {
+            return Ok(first);
+        }
+        let again: Vec<Fate> = (0..AGREEING).map(|_| self.send_once(frame_len)).collect::<Result<_>>()?;
+        Ok(again.first().copied().filter(|fate| again.iter().all(|other| other == fate)).unwrap_or(Fate::Silent))
     }
 
     /// Sends a frame of this length once. The sender has forgotten what it was told before, where its kernel can.

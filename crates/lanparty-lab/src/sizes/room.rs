@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::probe::{Fate, Probe};
 use super::{Cell, ETHERNET_HEADER_LEN, FRAME_LEN_MAX, Plan, Row, Traffic, Verdict, Way};
@@ -31,7 +31,7 @@ const PC_V6: Ipv6Addr = Ipv6Addr::new(0xfd42, 0, 0, 0, 0, 0, 0, 0x11);
 /// The least that IPv6 works with (RFC 8200 §5).
 const IPV6_MTU_MIN: u16 = 1280;
 /// Reasons that have to do with a frame's size.
-const REASONS: [&str; 3] = ["TapMtuExceeded", "DatagramBudget", "Ipv6Fragment"];
+const REASONS: [&str; 2] = ["TapMtuExceeded", "DatagramBudget"];
 
 /// Relay and gateway, running, and the narrow link.
 pub(super) struct Room<'a> {
@@ -110,7 +110,7 @@ impl<'a> Room<'a> {
             return Ok(vec![(FRAME_LEN_MAX, self.transfer(&probe, plan)?)]);
         }
         let frames = plan.frames(lan_mtu).into_iter().filter(|len| probe.can_be(*len));
-        frames.map(|len| Ok((len, self.verdict(&probe, len, lan_mtu)?))).collect()
+        frames.map(|len| Ok((len, self.verdict(&probe, way, len, lan_mtu)?))).collect()
     }
 
     fn probe(&self, traffic: Traffic, way: Way) -> Probe<'_> {
@@ -130,40 +130,35 @@ impl<'a> Room<'a> {
         Ok(outcome.map_or_else(|error| Verdict::Unexplained(format!("{error:#}")), |_| Verdict::Whole))
     }
 
-    fn verdict(&self, probe: &Probe<'_>, frame_len: usize, lan_mtu: u16) -> Result<Verdict> {
+    fn verdict(&self, probe: &Probe<'_>, way: Way, frame_len: usize, lan_mtu: u16) -> Result<Verdict> {
         let fits = frame_len <= usize::from(lan_mtu) + ETHERNET_HEADER_LEN;
         Ok(match probe.send(frame_len)? {
             Fate::Whole => Verdict::Whole,
             Fate::Told(mtu) if !fits && mtu == u32::from(lan_mtu) => Verdict::Told,
             Fate::Told(mtu) => Verdict::Unexplained(format!("its sender was told {mtu} where the LAN MTU is {lan_mtu}")),
             Fate::Silent if fits => Verdict::Unexplained("silence, though it fits".into()),
-            Fate::Silent => self.counted(probe, frame_len)?,
+            Fate::Silent => self.counted(probe, way, frame_len)?,
         })
     }
 
-    /// Sends a frame that vanished once more, and looks which counter moves.
-    fn counted(&self, probe: &Probe<'_>, frame_len: usize) -> Result<Verdict> {
-        let before = self.drops()?;
+    /// Sends a frame that vanished once more, and looks which counter moves where it entered.
+    fn counted(&self, probe: &Probe<'_>, way: Way, frame_len: usize) -> Result<Verdict> {
+        let before = self.drops(way)?;
         probe.send_once(frame_len)?;
-        let after = self.drops()?;
+        let after = self.drops(way)?;
         let moved = REASONS.into_iter().find(|reason| after.get(*reason) > before.get(*reason));
         Ok(moved.map_or_else(|| Verdict::Unexplained("silence, and no counter moved".into()), |reason| Verdict::Counted(reason.into())))
     }
 
-    /// Every drop that client, gateway and relay have counted, by reason.
-    fn drops(&self) -> Result<BTreeMap<String, u64>> {
-        let mut drops = BTreeMap::new();
-        for program in self.programs.status()? {
-            let rooms = program["rooms"].as_array().into_iter().flatten();
-            let members = rooms.flat_map(|room| room["members"].as_array().into_iter().flatten()).map(|member| &member["from_member"]);
-            let books = members.chain([&program["frames"]["outbound"], &program["frames"]["inbound"]]);
-            for (reason, count) in books.filter_map(|books| books["dropped"].as_object()).flatten() {
-                *drops.entry(reason.clone()).or_default() += count.as_u64().context("a counter that is no number")?;
-            }
-        }
-        if drops.is_empty() {
-            bail!("`lanparty status` has no counters");
-        }
-        Ok(drops)
+    /// What the member at which frames of that way enter has dropped, by reason.
+    fn drops(&self, way: Way) -> Result<BTreeMap<String, u64>> {
+        let entrance = match way {
+            Way::ToLan => "lanparty-client",
+            Way::ToClient => "lanparty-gateway",
+        };
+        let all = self.programs.status()?;
+        let one = all.iter().find(|one| one["program"] == entrance).with_context(|| format!("no status of {entrance}"))?;
+        let dropped = one["frames"]["outbound"]["dropped"].as_object().with_context(|| format!("{entrance} has no counters"))?;
+        dropped.iter().map(|(reason, count)| Ok((reason.clone(), count.as_u64().context("a counter that is no number")?))).collect()
     }
 }
