@@ -9,6 +9,7 @@
 
 mod announce;
 mod backoff;
+mod climb;
 mod counters;
 mod diagnostics;
 mod echo;
@@ -29,6 +30,7 @@ mod words;
 
 pub use announce::{ANNOUNCE_INTERVAL, AnnounceReason, Announcement, Announcer};
 pub use backoff::Backoff;
+pub use climb::Climb;
 pub use counters::{Counters, CountersSnapshot, Drops};
 pub use diagnostics::{ClientFacts, Diagnostics};
 pub use echo::{EchoEvent, EchoOutput, Heard, Ping, PingPlan, PingReport, Sweep, SweepReport};

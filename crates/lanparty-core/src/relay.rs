@@ -5,6 +5,7 @@
 
 mod forward;
 mod join;
+mod moves;
 mod report;
 mod room;
 mod sightings;
@@ -104,6 +105,14 @@ pub enum RelayOutput {
         /// In words.
         message: String,
     },
+    /// A member is carried by another connection from now on. What waits for it on the old one goes out there first, and the new
+    /// one is read when the old one is drained.
+    Moved {
+        /// The old connection.
+        from: LinkId,
+        /// The new one, which gets a welcome next.
+        to: LinkId,
+    },
     /// Tell the operator.
     Event(RelayEvent),
     /// Give a [`RelayInput::Tick`] at that time; the text says what for.
@@ -138,6 +147,12 @@ pub enum RelayEvent {
         remote: String,
         code: Refusal,
         message: String,
+    },
+    Moved {
+        room: RoomCode,
+        member: MemberId,
+        remote: String,
+        previous: String,
     },
     LanMtu {
         room: RoomCode,
@@ -179,6 +194,7 @@ impl Relay {
         match input {
             RelayInput::Message { link, identity, remote, budget, message } => match message {
                 Control::Hello(hello) => self.join(link, &join::Newcomer { identity, remote, budget, hello }, now),
+                Control::Move(wanted) => self.move_member(link, &moves::Mover { identity, remote, budget, wanted }, now),
                 message => self.handle_message(link, message, now),
             },
             RelayInput::Budget { link, budget, rtt } => {
@@ -201,6 +217,10 @@ impl Relay {
 
     fn handle_message(&mut self, link: LinkId, message: Control, now: Instant) {
         let Some((room, id)) = self.room_of(link) else {
+            // A member says on its present connection what it has to say.
+            if self.links.contains_key(&link) {
+                return;
+            }
             let message = "the first message must be Hello; is this a lanparty client?".to_owned();
             return self.outputs.push_back(RelayOutput::Refuse { link, code: Refusal::Protocol, message });
         };
@@ -246,7 +266,7 @@ impl Relay {
             }
             for (id, mtu) in room.observe_ways(now) {
                 let message = Control::PathMtu { id, mtu };
-                self.outputs.extend(room.others(id).map(|to| RelayOutput::Send { link: to, message: message.clone() }));
+                self.outputs.extend(room.links().map(|to| RelayOutput::Send { link: to, message: message.clone() }));
                 self.outputs.push_back(RelayOutput::Event(RelayEvent::PathMtu { room: room.code().clone(), member: id, mtu }));
             }
         }
@@ -257,8 +277,9 @@ impl Relay {
         self.next_check = (!self.rooms.is_empty()).then(|| now + SIZE_CHECK_INTERVAL);
     }
 
+    /// The member that this connection carries.
     fn room_of(&mut self, link: LinkId) -> Option<(&mut Room, MemberId)> {
-        let room = self.rooms.get_mut(self.links.get(&link)?)?;
+        let room = self.rooms.get_mut(self.links.get(&link)?).filter(|room| room.is_current(link))?;
         let id = room.id_of(link)?;
         Some((room, id))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lanparty_proto::{AdmissionPolicy, LanMtu, MacAddr, MemberId, MemberInfo, Role, Source, Welcome};
+use lanparty_proto::{AdmissionPolicy, Control, LanMtu, MacAddr, MemberId, MemberInfo, Role, Source, Welcome};
 
 /// The room as one member knows it.
 #[derive(Clone, Debug)]
@@ -57,6 +57,17 @@ impl Roster {
             member.path_mtu = mtu;
         }
         self.find_smallest_path();
+    }
+
+    /// What the relay would have told a member whose roster was `before`, for it to be as it is now.
+    #[must_use]
+    pub fn news_since(&self, before: &Self) -> Vec<Control> {
+        let left = before.members.keys().filter(|id| !self.members.contains_key(id));
+        let left = left.map(|id| Control::MemberLeft { id: *id, reason: "left meanwhile".to_owned() });
+        let joined = self.members.values().filter(|now| before.members.get(&now.id).is_none_or(|known| known.mac != now.mac));
+        let joined = joined.map(|member| Control::MemberJoined { member: member.clone() });
+        let sizes = (self.lan_mtu != before.lan_mtu).then_some(Control::LanMtu { mtu: self.lan_mtu, limited_by: self.limited_by });
+        left.chain(joined).chain(sizes).collect()
     }
 
     fn find_smallest_path(&mut self) {

@@ -14,9 +14,6 @@ use support::conservation::{Books, assert_conserved};
 use support::flow::transfer;
 use support::{Evening, Members, SOON, TAP, eventually, leased_address, promised, ready};
 
-/// Longer than it takes to notice that a path has become smaller, and shorter than its search waits.
-const DIP: Duration = Duration::from_secs(1);
-
 #[test]
 fn a_lan_interface_of_1400_bytes_limits_the_room_and_nothing_vanishes() {
     if !ready() {
@@ -113,30 +110,44 @@ fn a_member_that_asks_for_more_than_its_path_carries_is_told_the_numbers() {
 }
 
 #[test]
-fn a_path_that_is_small_for_a_moment_changes_no_tap() {
+fn a_path_that_is_small_for_a_second_changes_no_tap() {
+    dip_that_changes_no_tap("mtu-dip-1", Duration::from_millis(1000));
+}
+
+#[test]
+fn a_path_that_is_small_while_it_is_searched_changes_no_tap() {
+    dip_that_changes_no_tap("mtu-dip-2", Duration::from_millis(2200));
+}
+
+#[test]
+fn a_path_that_is_small_for_some_seconds_changes_no_tap() {
+    dip_that_changes_no_tap("mtu-dip-3", Duration::from_millis(3300));
+}
+
+fn dip_that_changes_no_tap(name: &str, dip: Duration) {
     if !Requirements::party().and(&[Tool::Nft]).ready_or_skip() {
         return;
     }
-    let evening = Evening::new("mtu-dip");
+    let evening = Evening::new(name);
     let party = &evening.party;
     let narrow = Narrow::put_before(&party.lab, &party.internet, &party.home, Party::HOME.octets()[3]).unwrap();
     narrow.set_routers(Routers::DropFragments).unwrap();
     let Members { address, relay: _relay, gateway: _gateway, client: _client } = evening.all();
     let (home, pc) = (&party.home, party.pc(1));
     let before = mtu_of(home, TAP);
-    let probe = Probe { payload: 1300, duration: Duration::from_secs(9), ..Probe::default() };
+    let probe = Probe { payload: 1300, duration: Duration::from_secs(12), ..Probe::default() };
     let (report, seen) = probe
         .run_while(pc, home, address, || {
             thread::sleep(Duration::from_millis(500));
             narrow.set_mtu(1280).unwrap();
-            thread::sleep(DIP);
+            thread::sleep(dip);
             narrow.set_mtu(1500).unwrap();
             // Longer than a room waits before it follows.
             let look = |_| {
                 thread::sleep(Duration::from_millis(100));
                 mtu_of(home, TAP)
             };
-            (0..60).map(look).collect::<BTreeSet<_>>()
+            (0..70).map(look).collect::<BTreeSet<_>>()
         })
         .unwrap();
     println!("{} of {} large packets came, {} refused; the TAP had an MTU of {seen:?}", report.received(), report.sent, report.refused);

@@ -7,12 +7,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use lanparty_core::{Counters, CountersSnapshot, FrameRecord, Inbound, LadderCounters, Outbound, OutboundWork, PathSize, Point, Roster};
 use lanparty_nic::Device;
-use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, MacAddr, MemberId, Role};
+use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, LanMtu, MacAddr, MemberId, Role};
 use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::device::Written;
-use crate::{AsyncDevice, ControlReader, ControlWriter, Joined, Link, LinkEnded, PathWatch, every_frame_is_logged};
+use crate::{
+    AsyncDevice, ControlReader, ControlWriter, Draining, Joined, LINK_DEAD_AFTER, Link, LinkEnded, PathWatch, every_frame_is_logged,
+};
 
 mod echo;
 mod room;
@@ -29,6 +31,8 @@ pub enum DriverEvent {
     LinkEnded(LinkEnded),
     /// The device is down or gone.
     DeviceFailed(io::Error),
+    /// The path was looked at.
+    Looked,
 }
 
 /// Counters of both directions, for `lanparty status`.
@@ -53,8 +57,16 @@ struct Connected {
     roster: Roster,
     budget: DatagramBudget,
     watch: PathWatch,
+    /// What the way from the relay takes, while that is less than the room's LAN MTU.
+    way_back: Option<LanMtu>,
     /// Whether the way to the relay is IPv6, whose header is larger.
     is_over_ipv6: bool,
+}
+
+impl Connected {
+    fn path_size(&self) -> PathSize {
+        PathSize { budget: self.link.budget(), settled: self.watch.is_settled() }
+    }
 }
 
 /// A member's data plane.
@@ -66,6 +78,8 @@ pub struct MemberDriver<D> {
     outbound: Outbound,
     inbound: Inbound,
     connected: Option<Connected>,
+    /// The link it had before it moved, while frames come from it.
+    draining: Option<Draining>,
     batch: FrameBatch,
     pending: VecDeque<Bytes>,
     received: Vec<Bytes>,
@@ -91,6 +105,7 @@ impl<D: Device> MemberDriver<D> {
             outbound,
             inbound,
             connected: None,
+            draining: None,
             batch: FrameBatch::new(),
             pending: VecDeque::new(),
             received: vec![Bytes::new(); RECV_BATCH],
@@ -114,8 +129,37 @@ impl<D: Device> MemberDriver<D> {
         let Joined { link, control_in, control_out, welcome, remote, .. } = joined;
         self.observed.join(welcome.replaced);
         let watch = PathWatch::new(&link);
-        self.connected = Some(Connected { link, control_in, control_out, roster, budget, watch, is_over_ipv6: remote.is_ipv6() });
+        self.connected =
+            Some(Connected { link, control_in, control_out, roster, budget, watch, way_back: None, is_over_ipv6: remote.is_ipv6() });
+        self.draining = None;
         self.say_findings();
+    }
+
+    /// Uses another link of the same membership from now on. Frames of the old one that are on their way go first. What the old
+    /// one had not yet told of the room comes back as the relay would have said it.
+    pub fn move_to(&mut self, joined: Joined, mac: MacAddr) -> Vec<Control> {
+        let before = self.connected.take();
+        self.connect(joined, mac);
+        let (Some(before), Some(now)) = (before, &self.connected) else { return vec![] };
+        let news = now.roster.news_since(&before.roster);
+        news.iter().for_each(|message| {
+            if let Control::MemberLeft { id, .. } = message {
+                self.inbound.forget(*id);
+            }
+        });
+        let link = before.link.clone();
+        self.draining = Some(Draining::new(before.link));
+        tokio::spawn(async move { tokio::time::timeout(LINK_DEAD_AFTER, link.end_way()).await });
+        news
+    }
+
+    /// What the path takes now, both ways.
+    #[must_use]
+    pub(crate) fn path_size(&self) -> Option<PathSize> {
+        let c = self.connected.as_ref()?;
+        let there = c.path_size();
+        let back = c.way_back.map_or(there.budget, DatagramBudget::for_lan_mtu);
+        Some(PathSize { budget: there.budget.min(back), ..there })
     }
 
     /// Leaves the room, with words for the relay.
@@ -195,6 +239,7 @@ impl<D: Device> MemberDriver<D> {
                 Err(ended) => {
                     self.drop_pending();
                     self.connected = None;
+                    self.draining = None;
                     return DriverEvent::LinkEnded(ended);
                 }
             }
@@ -202,7 +247,7 @@ impl<D: Device> MemberDriver<D> {
     }
 
     async fn step(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
-        let Self { device, connected, batch, pending, received, runs, observed, .. } = self;
+        let Self { device, connected, draining, batch, pending, received, runs, observed, .. } = self;
         let Some(c) = connected else {
             runs.end();
             let outcome = device_frames(device, batch).await;
@@ -216,10 +261,13 @@ impl<D: Device> MemberDriver<D> {
                 self.outbound_refused(&sent?.refused);
                 Ok(None)
             }
-            count = c.link.recv(received) => {
-                let count = count?;
-                self.handle_inbound(count)
-            }
+            count = link_frames(&c.link, draining.as_ref(), received) => match count? {
+                Some(count) => self.handle_inbound(count),
+                None => {
+                    self.end_draining();
+                    Ok(None)
+                }
+            },
             message = c.control_in.next() => {
                 let message = message?;
                 if let Control::AskSightings { mac } = message {
@@ -238,7 +286,7 @@ impl<D: Device> MemberDriver<D> {
             }
             () = c.watch.due() => {
                 self.look_at_path().await?;
-                Ok(None)
+                Ok(Some(DriverEvent::Looked))
             }
         }
     }
@@ -332,6 +380,7 @@ impl<D: Device> MemberDriver<D> {
                     self.inbound.forget(*id);
                 }
                 Control::LanMtu { mtu, limited_by } => c.roster.set_lan_mtu(*mtu, *limited_by),
+                Control::PathMtu { id, mtu } if *id == c.roster.own().id => c.way_back = *mtu,
                 Control::PathMtu { id, mtu } => c.roster.set_path_mtu(*id, *mtu),
                 Control::LanState { up } => c.roster.set_lan_state(*up),
                 _ => {}
@@ -359,6 +408,13 @@ impl<D: Device> MemberDriver<D> {
         Ok(())
     }
 
+    fn end_draining(&mut self) {
+        if let Some(draining) = self.draining.take() {
+            self.outbound.count_discarded(draining.link().take_discarded());
+            draining.link().close("moved to another connection");
+        }
+    }
+
     fn drop_pending(&mut self) {
         for datagram in self.pending.drain(..) {
             self.outbound.take_back(&datagram, DropReason::LinkDown);
@@ -374,8 +430,17 @@ fn warn_of(other: MacAddr) {
 /// The room, and what the path to it takes now; nothing without a link.
 fn room_and_path(connected: Option<&Connected>) -> (Option<&Roster>, PathSize) {
     match connected {
-        Some(c) => (Some(&c.roster), PathSize { budget: c.link.budget(), settled: c.watch.is_settled() }),
+        Some(c) => (Some(&c.roster), c.path_size()),
         None => (None, PathSize::settled(DatagramBudget(0))),
+    }
+}
+
+/// Frames from the link, or from the one before it as long as that has some; nothing when that is over. Cancel-safe.
+async fn link_frames(link: &Link, draining: Option<&Draining>, into: &mut [Bytes]) -> Result<Option<usize>, LinkEnded> {
+    let Some(draining) = draining else { return link.recv(into).await.map(Some) };
+    tokio::select! {
+        count = draining.link().recv(into) => Ok(count.ok()),
+        () = draining.done() => Ok(None),
     }
 }
 

@@ -35,7 +35,7 @@ pub use examine::{RelayExamination, UnderlayFix, examine_host, is_wsl2};
 pub use fault::{ExitCode, Fault, block_on};
 pub use flags::MemberFlags;
 pub use identity::Identity;
-pub use link::{LINK_DEAD_AFTER, Link, LinkEnded, SendOutcome};
+pub use link::{Draining, LINK_DEAD_AFTER, Link, LinkEnded, SendOutcome};
 pub use logging::{LogFormat, every_frame_is_logged, start_logging};
 pub use membership::{Dialer, JoinError, JoinRequest, Joined};
 pub use name::{RelayAddress, software};

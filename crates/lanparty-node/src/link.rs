@@ -1,22 +1,26 @@
 //! A link: one QUIC connection, as something that takes and gives datagrams in batches.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use lanparty_core::PathFacts;
-use lanparty_proto::{DatagramBudget, IdentityId, is_padding, padding};
+use lanparty_proto::{DatagramBudget, IdentityId, end_of_way, is_end_of_way, is_padding, padding};
 use noq::{Connection, ConnectionError, PathId, SendDatagramError, VarInt};
 use rustls::pki_types::CertificateDer;
+use tokio::sync::watch;
 
 use crate::endpoint::UDP_PAYLOAD_MAX;
 use crate::sizing::PACKET_OVERHEAD;
 use crate::tls::identity_of;
 use packing::Packing;
 
+mod draining;
 mod packing;
+
+pub use draining::Draining;
 
 /// A link that was silent for three heartbeats is dead.
 pub const LINK_DEAD_AFTER: Duration = Duration::from_secs(3);
@@ -25,6 +29,8 @@ pub const LINK_DEAD_AFTER: Duration = Duration::from_secs(3);
 pub(crate) const DATAGRAM_BUFFER_LEN: usize = 160 * 1024;
 /// Time between datagrams that help a search along.
 const HELP_INTERVAL: Duration = Duration::from_millis(5);
+/// How often the end of a way is said: a datagram may be lost.
+const ENDS: usize = 3;
 /// The largest budget that the search can find.
 const DATAGRAM_BUDGET_MAX: DatagramBudget = DatagramBudget(UDP_PAYLOAD_MAX - PACKET_OVERHEAD);
 /// What the stack counts for a queued datagram besides its bytes.
@@ -74,11 +80,28 @@ pub struct Link {
     /// Datagrams the stack gave up in silence because the path shrank under them.
     discarded: Arc<AtomicU64>,
     packing: Arc<Mutex<Packing>>,
+    inbound_end: Arc<InboundEnd>,
+}
+
+/// Whether the other side has said that it sends no more frames this way.
+#[derive(Default)]
+struct InboundEnd {
+    /// The last frames are handed out.
+    said: AtomicBool,
+    /// They have been dealt with, because more was asked for.
+    drained: watch::Sender<bool>,
 }
 
 impl Link {
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, budget_max: None, handed_over: Arc::default(), discarded: Arc::default(), packing: Arc::default() }
+        Self {
+            connection,
+            budget_max: None,
+            handed_over: Arc::default(),
+            discarded: Arc::default(),
+            packing: Arc::default(),
+            inbound_end: Arc::default(),
+        }
     }
 
     /// A link over an accepted connection, and whose it is. An error when the peer proved no identity.
@@ -155,9 +178,18 @@ impl Link {
     /// # Errors
     /// When the connection ended.
     pub async fn recv(&self, into: &mut [Bytes]) -> Result<usize, LinkEnded> {
+        if self.inbound_end.said.load(Ordering::Relaxed) {
+            self.inbound_end.drained.send_replace(true);
+        }
         loop {
             let count = self.connection.read_many_datagrams(into).await?;
-            let frames = remove_padding(into.get_mut(..count).unwrap_or_default());
+            let received = into.get_mut(..count).unwrap_or_default();
+            let is_last = received.iter().any(|datagram| is_end_of_way(datagram));
+            let frames = remove_padding(received);
+            if is_last {
+                self.inbound_end.said.store(true, Ordering::Relaxed);
+                self.inbound_end.drained.send_if_modified(|drained| frames == 0 && !std::mem::replace(drained, true));
+            }
             if frames > 0 {
                 return Ok(frames);
             }
@@ -257,6 +289,20 @@ impl Link {
         self.packing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Says that frames take another way from now on, behind those that are on their way in this one.
+    pub async fn end_way(&self) {
+        for _ in 0..ENDS {
+            // A connection that has ended needs no end.
+            let _ = self.connection.send_datagram_wait(Bytes::from(end_of_way())).await;
+        }
+    }
+
+    /// Resolves when the other side sends no more frames this way and those that came have been dealt with.
+    pub(crate) async fn drained(&self) {
+        // The sender lives as long as this link does.
+        let _ = self.inbound_end.drained.subscribe().wait_for(|drained| *drained).await;
+    }
+
     /// Ends the connection with words for the other side.
     pub fn close(&self, reason: &str) {
         self.connection.close(VarInt::from_u32(0), reason.as_bytes());
@@ -273,7 +319,7 @@ impl Link {
 fn remove_padding(datagrams: &mut [Bytes]) -> usize {
     let mut kept = 0;
     for at in 0..datagrams.len() {
-        if datagrams.get(at).is_some_and(|d| !is_padding(d)) {
+        if datagrams.get(at).is_some_and(|d| !is_padding(d) && !is_end_of_way(d)) {
             datagrams.swap(kept, at);
             kept += 1;
         }

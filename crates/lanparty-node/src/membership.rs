@@ -5,8 +5,9 @@ mod words;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use lanparty_proto::{Control, DatagramBudget, Hello, LAN_MTU_MIN, MacAddr, MemberId, PROTOCOL_VERSION, Role, RoomCode, Welcome};
+use lanparty_proto::{Control, DatagramBudget, Hello, LAN_MTU_MIN, MacAddr, MemberId, Move, PROTOCOL_VERSION, Role, RoomCode, Welcome};
 use noq::ConnectionError;
+use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::control::{self, ControlReader, ControlWriter};
 use crate::endpoint::dial_endpoint;
@@ -95,6 +96,8 @@ pub struct Dialer {
     /// What probing the path's size without QUIC said, where it was needed: once in an outage is enough, and a relay that restarts
     /// must not wait for it.
     probed: Option<Option<Fault>>,
+    /// Random: who knows it may move our membership to another connection.
+    run: u64,
 }
 
 /// A socket and the uplink it is bound to.
@@ -118,6 +121,7 @@ impl Dialer {
             endpoints: vec![],
             resolving: false,
             probed: None,
+            run: random_run(),
         }
     }
 
@@ -169,10 +173,27 @@ impl Dialer {
     /// [`JoinError`] in words for the user.
     pub async fn join(&mut self, identity: &Identity, request: &JoinRequest) -> Result<Joined, JoinError> {
         let (link, remote) = self.connect(identity).await?;
-        let joined = say_hello(&link, request).await;
+        let joined = say_hello(&link, request, self.run).await;
         let (control_in, control_out, welcome, told_budget) = joined.inspect_err(|_| link.close("could not join"))?;
         sizing::check(&link, self.sizing, &welcome).await.map_err(words::broke_off)?;
         Ok(Joined { link, control_in, control_out, welcome, remote, told_budget, told_lan_up: request.lan_up })
+    }
+
+    /// Moves a membership that this dialer began to a fresh connection, when that takes larger datagrams than `than` both ways.
+    ///
+    /// # Errors
+    /// [`JoinError`] when the path takes no more, or the relay does not answer; the membership is where it was.
+    pub async fn move_over(&mut self, identity: &Identity, request: &JoinRequest, than: DatagramBudget) -> Result<Joined, JoinError> {
+        let (link, remote) = self.connect(identity).await?;
+        let budget = settled_budget(&link).await;
+        if budget <= than {
+            link.close("not larger than before");
+            return Err(JoinError::Unreachable(Fault::new(ExitCode::Unexpected, "a fresh connection takes no larger datagrams", "")));
+        }
+        let wanted = Move { version: PROTOCOL_VERSION, room: request.room.clone(), run: self.run, budget, above: than };
+        let moved = ask(&link, Control::Move(wanted)).await;
+        let (control_in, control_out, welcome) = moved.inspect_err(|_| link.close("could not move"))?;
+        Ok(Joined { link, control_in, control_out, welcome, remote, told_budget: budget, told_lan_up: request.lan_up })
     }
 
     /// Tries every address of the relay, in the resolver's order (RFC 6724).
@@ -259,6 +280,13 @@ impl Dialer {
     }
 }
 
+/// Never 0, which stands for a member that does not move.
+fn random_run() -> u64 {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).expect("INVARIANT: the operating system gives random bytes");
+    u64::from_ne_bytes(bytes).max(1)
+}
+
 /// Waits until path MTU discovery has an answer, so that a newcomer does not shrink the room for its first second.
 pub(crate) async fn settled_budget(link: &Link) -> DatagramBudget {
     let start = Instant::now();
@@ -276,14 +304,17 @@ pub(crate) async fn settled_budget(link: &Link) -> DatagramBudget {
     }
 }
 
-async fn say_hello(link: &Link, request: &JoinRequest) -> Result<(ControlReader, ControlWriter, Welcome, DatagramBudget), JoinError> {
+async fn say_hello(
+    link: &Link,
+    request: &JoinRequest,
+    run: u64,
+) -> Result<(ControlReader, ControlWriter, Welcome, DatagramBudget), JoinError> {
     let budget = settled_budget(link).await;
     if budget.lan_mtu().is_none() {
         let cause =
             format!("the path to the relay takes datagrams of {budget} bytes only; an Ethernet of {LAN_MTU_MIN} bytes does not fit");
         return Err(JoinError::Final(Fault::new(ExitCode::Unexpected, cause, "use another uplink")));
     }
-    let (mut control_in, mut control_out) = control::open(link.connection()).await.map_err(words::broke_off)?;
     let hello = Hello {
         version: PROTOCOL_VERSION,
         role: request.role,
@@ -293,15 +324,23 @@ async fn say_hello(link: &Link, request: &JoinRequest) -> Result<(ControlReader,
         software: request.software.clone(),
         lan_up: request.lan_up,
         resume: request.resume,
+        run,
     };
-    control_out.send(&Control::Hello(hello)).await.map_err(words::broke_off)?;
+    let (control_in, control_out, welcome) = ask(link, Control::Hello(hello)).await?;
+    Ok((control_in, control_out, welcome, budget))
+}
+
+/// Opens the control stream with this message, and waits for what the relay says to it.
+async fn ask(link: &Link, first: Control) -> Result<(ControlReader, ControlWriter, Welcome), JoinError> {
+    let (mut control_in, mut control_out) = control::open(link.connection()).await.map_err(words::broke_off)?;
+    control_out.send(&first).await.map_err(words::broke_off)?;
     loop {
         let answer = tokio::time::timeout(WELCOME_TIMEOUT, control_in.next()).await;
         match answer
             .unwrap_or_else(|_| Err(LinkEnded { reason: "no answer to the hello".into(), by_peer: false }))
             .map_err(words::broke_off)?
         {
-            Control::Welcome(welcome) => return Ok((control_in, control_out, welcome, budget)),
+            Control::Welcome(welcome) => return Ok((control_in, control_out, welcome)),
             Control::Refused { code, message } => return Err(words::refused(code, &message)),
             _ => {}
         }

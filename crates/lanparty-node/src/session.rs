@@ -2,16 +2,17 @@
 //!
 //! Client and gateway each own one and decide what its events mean to them.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanparty_core::{Backoff, Roster};
+use lanparty_core::{Backoff, Climb, Roster};
 use lanparty_nic::Device;
-use lanparty_proto::{Control, Refusal};
+use lanparty_proto::{Control, DatagramBudget, Refusal};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::driver::{DriverEvent, MemberDriver};
 use crate::membership::{Dialer, JoinError, JoinRequest, Joined};
@@ -47,6 +48,8 @@ enum State {
     },
     Joining(JoinTask),
     Joined(Dialer),
+    /// Joined, while a fresh connection is tried.
+    Trying(JoinTask),
     /// Only while a transition is under way.
     Between,
 }
@@ -64,6 +67,10 @@ pub struct Session<D> {
     /// Why the newest attempt failed.
     last_fault: Option<Fault>,
     said: Option<(String, Instant)>,
+    /// Whether a fresh connection would be larger than the one in use.
+    climb: Climb,
+    /// What a move to another connection brought to light.
+    news: VecDeque<Control>,
 }
 
 impl<D: Device> Session<D> {
@@ -73,7 +80,18 @@ impl<D: Device> Session<D> {
         let state = State::Waiting { until: Instant::now(), dialer };
         let patience_until = Some(Instant::now() + patience);
         driver.set_wire(request.lan_up);
-        Self { driver, state, identity, request, backoff: Backoff::default(), patience_until, last_fault: None, said: None }
+        Self {
+            driver,
+            state,
+            identity,
+            request,
+            backoff: Backoff::default(),
+            patience_until,
+            last_fault: None,
+            said: None,
+            climb: Climb::new(DatagramBudget(0)),
+            news: VecDeque::new(),
+        }
     }
 
     /// What the next join says of the LAN's carrier; told at once while joined.
@@ -94,23 +112,34 @@ impl<D: Device> Session<D> {
     /// Carries frames and keeps the membership until the owner must hear of something. Cancel-safe.
     pub async fn next_event(&mut self) -> SessionEvent {
         loop {
+            if let Some(message) = self.news.pop_front() {
+                return SessionEvent::Control(message);
+            }
             let changed = tokio::select! {
-                event = self.driver.next_event() => return self.driver_event(event),
+                event = self.driver.next_event() => match self.driver_event(event) {
+                    Some(event) => return event,
+                    None => continue,
+                },
                 changed = advance(&mut self.state) => changed,
             };
             let told_lan_up =
                 if let Changed::Finished(finished) = &changed { finished.1.as_ref().ok().map(|j| j.told_lan_up) } else { None };
-            if let Some(event) = self.changed(changed) {
-                if told_lan_up.is_some_and(|told| told != self.request.lan_up) {
-                    self.driver.tell(&Control::LanState { up: self.request.lan_up }).await;
-                }
+            let event = self.changed(changed);
+            if told_lan_up.is_some_and(|told| told != self.request.lan_up) {
+                self.driver.tell(&Control::LanState { up: self.request.lan_up }).await;
+            }
+            if let Some(event) = event {
                 return event;
             }
         }
     }
 
-    fn driver_event(&mut self, event: DriverEvent) -> SessionEvent {
-        match event {
+    fn driver_event(&mut self, event: DriverEvent) -> Option<SessionEvent> {
+        Some(match event {
+            DriverEvent::Looked => {
+                self.look_at_size();
+                return None;
+            }
             DriverEvent::Control(Control::Refused { code, message }) => {
                 let advice = if code == Refusal::Replaced {
                     "stop one of the two, or give it an identity of its own with --new-identity"
@@ -126,12 +155,25 @@ impl<D: Device> Session<D> {
             }
             DriverEvent::LinkEnded(ended) => {
                 warn!("connection to the relay lost: {ended}; joining again");
-                if let State::Joined(dialer) = std::mem::replace(&mut self.state, State::Between) {
-                    self.state = State::Waiting { until: Instant::now() + self.backoff.next(random_u32()), dialer };
-                }
+                self.state = match std::mem::replace(&mut self.state, State::Between) {
+                    State::Joined(dialer) => State::Waiting { until: Instant::now() + self.backoff.next(random_u32()), dialer },
+                    other => other,
+                };
                 SessionEvent::Left
             }
+        })
+    }
+
+    /// Tries a fresh connection when the one in use fell and did not find what it had.
+    fn look_at_size(&mut self) {
+        let Some(size) = self.driver.path_size() else { return };
+        if !self.climb.look(size, Instant::now()) {
+            return;
         }
+        self.state = match std::mem::replace(&mut self.state, State::Between) {
+            State::Joined(dialer) => State::Trying(spawn_move(dialer, Arc::clone(&self.identity), self.request.clone(), size.budget)),
+            other => other,
+        };
     }
 
     fn changed(&mut self, changed: Changed) -> Option<SessionEvent> {
@@ -146,6 +188,7 @@ impl<D: Device> Session<D> {
                 }
                 None
             }
+            Changed::Finished(finished) if self.driver.roster().is_some() => self.tried(*finished),
             Changed::Finished(finished) => match *finished {
                 (dialer, Ok(joined)) => Some(self.joined(dialer, joined)),
                 (dialer, Err(error)) => self.not_joined(dialer, error),
@@ -153,7 +196,21 @@ impl<D: Device> Session<D> {
         }
     }
 
+    /// The membership has a connection already; the fresh one is used when it brought the membership with it.
+    fn tried(&mut self, (dialer, outcome): (Dialer, Result<Joined, JoinError>)) -> Option<SessionEvent> {
+        self.state = State::Joined(dialer);
+        match outcome {
+            Ok(joined) => {
+                info!("moved to a fresh connection, which takes datagrams of {} bytes", joined.told_budget);
+                self.news.extend(self.driver.move_to(joined, self.request.mac));
+            }
+            Err(error) => debug!("no fresh connection: {}", error.into_fault().cause),
+        }
+        None
+    }
+
     fn joined(&mut self, dialer: Dialer, joined: Joined) -> SessionEvent {
+        self.climb = Climb::new(joined.told_budget);
         let again = self.request.resume.is_some();
         self.request.resume = Some(joined.welcome.member);
         self.backoff.reset();
@@ -206,12 +263,20 @@ async fn advance(state: &mut State) -> Changed {
             tokio::time::sleep_until((*until).into()).await;
             Changed::Due
         }
-        State::Joining(task) => match task.await {
+        State::Joining(task) | State::Trying(task) => match task.await {
             Ok(finished) => Changed::Finished(Box::new(finished)),
             Err(e) => std::panic::resume_unwind(e.into_panic()),
         },
         State::Joined(_) | State::Between => std::future::pending().await,
     }
+}
+
+/// One try of a fresh connection for a membership that lives on, whatever comes of it.
+fn spawn_move(mut dialer: Dialer, identity: Arc<Identity>, request: JoinRequest, than: DatagramBudget) -> JoinTask {
+    tokio::spawn(async move {
+        let outcome = dialer.move_over(&identity, &request, than).await.map_err(|e| JoinError::Unreachable(e.into_fault()));
+        (dialer, outcome)
+    })
 }
 
 /// One attempt, cut off at `until`.

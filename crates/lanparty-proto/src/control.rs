@@ -74,6 +74,25 @@ pub struct Hello {
     /// The number this member had before; given back when it is still free.
     #[serde(default)]
     pub resume: Option<MemberId>,
+    /// A random number of this run of the program, for its later [`Move`]s; 0 when it makes none.
+    #[serde(default)]
+    pub run: u64,
+}
+
+/// The first message on a connection that takes the place of one that joined. What this message does not say stays as it was.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Move {
+    /// [`PROTOCOL_VERSION`] of the sender.
+    pub version: u16,
+    /// The room.
+    pub room: RoomCode,
+    /// [`Hello::run`] of the connection that joined: a copied identity on another machine cannot know it.
+    pub run: u64,
+    /// Largest datagram the new path takes toward the relay.
+    pub budget: DatagramBudget,
+    /// Do not move unless the way back takes larger ones than this.
+    #[serde(default)]
+    pub above: DatagramBudget,
 }
 
 /// The relay's answer to an accepted [`Hello`].
@@ -118,6 +137,8 @@ pub enum Refusal {
     PathTooSmall,
     /// The same identity joined again from elsewhere; the newer connection stays.
     Replaced,
+    /// There is nothing to move: the relay restarted, or the membership ended. The connection that joined, if any, stays.
+    NotMoved,
     /// The first message was no `Hello`.
     Protocol,
     /// A code of a newer relay.
@@ -131,7 +152,9 @@ pub enum Refusal {
 pub enum Control {
     /// Member to relay: let me in.
     Hello(Hello),
-    /// Relay to member: you are in.
+    /// Member to relay: this connection carries me from now on.
+    Move(Move),
+    /// Relay to member: you are in, or moved.
     Welcome(Welcome),
     /// Relay to member: you are not, or no longer, in.
     Refused {
@@ -160,7 +183,8 @@ pub enum Control {
         #[serde(default)]
         limited_by: Option<MemberId>,
     },
-    /// Relay to members: the way to one of them takes less than the room's LAN MTU for now, or takes all of it again.
+    /// Relay to members, also to the one it is about: the way to one of them takes less than the room's LAN MTU for now, or takes all
+    /// of it again.
     /// Comes sooner than a new LAN MTU, and without one when the path recovers.
     PathMtu {
         /// Whose path.
@@ -290,6 +314,7 @@ mod tests {
             software: "test".into(),
             lan_up: true,
             resume: None,
+            run: 7,
         })
     }
 

@@ -9,6 +9,8 @@ pub const DATAGRAM_HEADER_LEN: usize = 3;
 const KIND_FRAME: u8 = 0x10;
 /// High nibble of the first byte: padding follows, which means nothing.
 const KIND_PADDING: u8 = 0x20;
+/// High nibble of the first byte: the sender sends no more frames this way.
+const KIND_END: u8 = 0x30;
 const KIND_MASK: u8 = 0xf0;
 // Flags, the low nibble, are reserved and 0 today: 0x1 sealed payload, 0x2 sequence number (docs/wire-format.md §2).
 
@@ -26,6 +28,18 @@ pub fn padding(len: usize) -> Vec<u8> {
 #[must_use]
 pub const fn is_padding(datagram: &[u8]) -> bool {
     matches!(datagram, [kind, ..] if *kind & KIND_MASK == KIND_PADDING)
+}
+
+/// A datagram that says that its sender has moved, and sends no more frames this way.
+#[must_use]
+pub fn end_of_way() -> Vec<u8> {
+    vec![KIND_END]
+}
+
+/// Whether a datagram says that. It is no frame.
+#[must_use]
+pub const fn is_end_of_way(datagram: &[u8]) -> bool {
+    matches!(datagram, [kind, ..] if *kind & KIND_MASK == KIND_END)
 }
 
 /// Who sent the frame that follows, as the relay numbered it.

@@ -31,13 +31,13 @@ pub use batch::FrameBatch;
 pub use checksum::Checksum;
 pub use class::TrafficClass;
 pub use control::{
-    CONTROL_MESSAGE_LEN_MAX, Control, ControlDecoder, ControlError, Hello, MemberInfo, PROTOCOL_VERSION, Refusal, Role, Welcome,
+    CONTROL_MESSAGE_LEN_MAX, Control, ControlDecoder, ControlError, Hello, MemberInfo, Move, PROTOCOL_VERSION, Refusal, Role, Welcome,
     encode_control,
 };
 pub use drop_reason::{Direction, DropReason};
 pub use echo::{Echo, GatewaySign, MemberFrame};
 pub use frame::Frame;
-pub use header::{DATAGRAM_HEADER_LEN, DatagramHeader, is_padding, padding};
+pub use header::{DATAGRAM_HEADER_LEN, DatagramHeader, end_of_way, is_end_of_way, is_padding, padding};
 pub use ids::{IdentityId, InvalidMac, InvalidRoomCode, MacAddr, MemberId, RoomCode};
 pub use mss::clamp_mss;
 pub use mtu::{DatagramBudget, ETHERNET_HEADER_LEN, IPV6_LAN_MTU_MIN, LAN_MTU_MAX, LAN_MTU_MIN, LanMtu, SizeVerdict, WireMtu, frame_fits};

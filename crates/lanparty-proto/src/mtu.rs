@@ -67,7 +67,7 @@ impl fmt::Display for LanMtu {
 }
 
 /// The largest datagram (RFC 9221 DATAGRAM payload) that a path takes now, in bytes. It moves with path MTU discovery.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DatagramBudget(pub u16);
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{Delivery, Drops, FrameRecord, LinkId, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport};
+use lanparty_node::Link;
 use lanparty_proto::{Control, Refusal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -18,7 +19,12 @@ const CONTROL_QUEUE_MAX: usize = 256;
 /// What a connection's task is told by others.
 pub(crate) enum Command {
     Send(Control),
-    Refuse { code: Refusal, message: String },
+    /// Read nothing before this older connection of the same member is drained.
+    After(Link),
+    Refuse {
+        code: Refusal,
+        message: String,
+    },
 }
 
 struct Way {
@@ -138,10 +144,19 @@ impl State {
             match output {
                 RelayOutput::Send { link, message } => self.command(link, Command::Send(message)),
                 RelayOutput::Refuse { link, code, message } => self.command(link, Command::Refuse { code, message }),
+                RelayOutput::Moved { from, to } => self.moved(from, to),
                 RelayOutput::Event(event) => log_event(&event),
                 RelayOutput::Timeout(at, _) => self.tick_at = Some(self.tick_at.map_or(at, |before| before.min(at))),
             }
         }
+    }
+
+    /// Behind what waits on the old connection, its end is said there.
+    fn moved(&mut self, from: LinkId, to: LinkId) {
+        let Some(way) = self.ways.get(&from) else { return };
+        way.outbox.end();
+        let before = way.outbox.link().clone();
+        self.command(to, Command::After(before));
     }
 
     fn command(&mut self, link: LinkId, command: Command) {
@@ -168,6 +183,7 @@ fn log_event(event: &RelayEvent) {
         RelayEvent::Refused { room, role, mac, remote, code, message } => {
             warn!(%mac, %remote, ?code, "refused {role} peer in room {room}: {message}");
         }
+        RelayEvent::Moved { room, member, remote, previous } => info!("peer {member} in room {room} moved from {previous} to {remote}"),
         RelayEvent::LanMtu { room, mtu, reason } => info!("LAN MTU of room {room} is now {mtu}: {reason}"),
         RelayEvent::PathMtu { room, member, mtu: Some(mtu) } => {
             info!("the path to peer {member} in room {room} carries packets of {mtu} bytes only");

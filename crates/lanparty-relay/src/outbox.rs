@@ -7,11 +7,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use lanparty_core::{Drops, Egress};
 use lanparty_node::{Link, LinkEnded};
-use lanparty_proto::DropReason;
+use lanparty_proto::{DropReason, end_of_way};
 use tokio::sync::Notify;
 
 /// Datagrams moved from the queue to the path in one turn. Out of the queue they age unseen, so they are few.
 const FLUSH_BATCH: usize = 16;
+
+/// How often the end of a way is said.
+const ENDS: usize = 3;
 
 /// The way out to one member.
 pub(crate) struct Outbox {
@@ -47,6 +50,15 @@ impl Outbox {
             self.waiting.notify_one();
         }
         dropped
+    }
+
+    /// Its member has moved: says so behind everything that waits, more than once because a datagram may be lost.
+    pub(crate) fn end(&self) {
+        let (mut queue, now) = (self.queue(), Instant::now());
+        for _ in 0..ENDS {
+            queue.push(Bytes::from(end_of_way()), now);
+        }
+        self.waiting.notify_one();
     }
 
     /// Waits until something is queued and the path takes some of it. Returns what was dropped: stale, or too large since.

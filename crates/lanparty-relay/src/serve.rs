@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lanparty_core::{Drops, LinkId, RelayInput};
-use lanparty_node::{ControlReader, ControlWriter, Incoming, Link, LinkEnded, PathWatch};
+use lanparty_node::{ControlReader, ControlWriter, Draining, Incoming, Link, LinkEnded, PathWatch};
 use lanparty_proto::{Control, DatagramBudget, DropReason, IdentityId};
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -67,15 +67,18 @@ impl Peer {
         let mut backlog = VecDeque::new();
         let mut budget = DatagramBudget(0);
         let mut watch = PathWatch::new(&self.link);
+        let mut before: Option<Draining> = None;
         loop {
             let step = tokio::select! {
-                count = self.link.recv(&mut received) => count.map(|n| self.hub.forward(self.id, received.iter_mut().take(n).map(std::mem::take))),
+                () = drained(&before), if before.is_some() => { before = None; Ok(()) }
+                count = self.link.recv(&mut received), if before.is_none() => count.map(|n| self.hub.forward(self.id, received.iter_mut().take(n).map(std::mem::take))),
                 dropped = self.outbox.flush(&mut backlog) => dropped.map(|dropped| if dropped.total() > 0 { self.hub.count_dropped(self.id, &dropped) }),
                 message = control_in.next() => match message {
                     Ok(message) => { self.message(message).await; Ok(()) }
                     Err(e) => Err(e),
                 },
                 command = commands.recv() => match command {
+                    Some(Command::After(link)) => { before = Some(Draining::new(link)); Ok(()) }
                     Some(Command::Send(message)) => self.control_out.send(&message).await,
                     Some(Command::Refuse { code, message }) => return self.refuse(&Control::Refused { code, message }).await,
                     None => Ok(()),
@@ -89,8 +92,10 @@ impl Peer {
     }
 
     async fn message(&self, message: Control) {
-        if let Control::Hello(hello) = &message {
-            self.settle(hello.budget).await;
+        match &message {
+            Control::Hello(hello) => self.settle(hello.budget).await,
+            Control::Move(wanted) => self.settle(wanted.budget).await,
+            _ => {}
         }
         let (link, identity, remote, budget) = (self.id, self.identity, self.remote.clone(), self.link.budget());
         self.hub.input(RelayInput::Message { link, identity, remote, budget, message });
@@ -131,5 +136,11 @@ impl Peer {
         }
         self.link.close(&reason);
         LinkEnded { reason, by_peer: false }
+    }
+}
+
+async fn drained(before: &Option<Draining>) {
+    if let Some(draining) = before {
+        draining.done().await;
     }
 }

@@ -67,7 +67,9 @@ impl Relay {
 
     /// These deliveries to `link` were dropped behind the switch.
     pub fn count_copies_dropped(&mut self, link: LinkId, dropped: &Drops) {
-        if let Some((room, id)) = self.room_of(link)
+        let room = self.links.get(&link).and_then(|code| self.rooms.get_mut(code));
+        if let Some(room) = room
+            && let Some(id) = room.id_of(link)
             && let Some(member) = room.member_mut(id)
         {
             member.copies_out = member.copies_out.saturating_sub(dropped.total());

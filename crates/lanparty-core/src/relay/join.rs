@@ -128,7 +128,7 @@ impl Relay {
         Ok(())
     }
 
-    fn may_join_again(&mut self, identity: IdentityId, now: Instant) -> bool {
+    pub(super) fn may_join_again(&mut self, identity: IdentityId, now: Instant) -> bool {
         let rate = Rate { per_second: 1, burst: JOINS_BURST * JOIN_INTERVAL.as_secs() };
         if self.joins.len() >= IDENTITIES_MAX && !self.joins.contains_key(&identity) {
             self.forget_joins(rate.burst, now);
@@ -199,6 +199,7 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         lan_up: hello.lan_up || hello.role == Role::Client,
         identity: newcomer.identity,
         link,
+        run: hello.run,
         remote: newcomer.remote.clone(),
         software: one_line(&hello.software),
         joined: now,

@@ -15,7 +15,10 @@ pub(super) struct Member {
     pub(super) mac: MacAddr,
     pub(super) lan_up: bool,
     pub(super) identity: IdentityId,
+    /// The connection that carries it now.
     pub(super) link: LinkId,
+    /// What it must know to move to another.
+    pub(super) run: u64,
     pub(super) remote: String,
     pub(super) software: String,
     pub(super) joined: Instant,
@@ -53,6 +56,7 @@ pub(super) struct Room {
     code: RoomCode,
     members: BTreeMap<MemberId, Member>,
     by_mac: BTreeMap<MacAddr, MemberId>,
+    /// Also connections that a member has left, while frames come from them.
     by_link: BTreeMap<LinkId, MemberId>,
     gateway: Option<MemberId>,
     sizes: LanMtuAgreement,
@@ -112,12 +116,29 @@ impl Room {
         self.members.insert(member.id, member);
     }
 
+    /// Takes the member off whose connection this is; off a connection that it has left before, only that one.
     pub(super) fn remove(&mut self, link: LinkId) -> Option<Member> {
         let id = self.by_link.remove(&link)?;
+        if self.members.get(&id).is_some_and(|member| member.link != link) {
+            return None;
+        }
         let member = self.members.remove(&id)?;
+        self.by_link.retain(|_, other| *other != id);
         self.by_mac.remove(&member.mac);
         self.gateway = self.gateway.filter(|g| *g != id);
         Some(member)
+    }
+
+    /// Lets another connection carry a member. The one that did.
+    pub(super) fn set_link(&mut self, id: MemberId, link: LinkId) -> Option<LinkId> {
+        let before = std::mem::replace(&mut self.members.get_mut(&id)?.link, link);
+        self.by_link.insert(link, id);
+        Some(before)
+    }
+
+    /// Whether this connection carries its member now.
+    pub(super) fn is_current(&self, link: LinkId) -> bool {
+        self.id_of(link).and_then(|id| self.members.get(&id)).is_some_and(|member| member.link == link)
     }
 
     pub(super) fn id_of(&self, link: LinkId) -> Option<MemberId> {

@@ -6,6 +6,7 @@ mod ladder;
 mod outbound_inbound;
 mod relay_forward;
 mod relay_join;
+mod relay_moves;
 mod relay_sightings;
 mod relay_sizes;
 mod support;

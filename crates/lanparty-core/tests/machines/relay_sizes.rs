@@ -99,7 +99,7 @@ fn a_path_that_shrinks_is_announced_long_before_the_room_follows() {
     };
     desk.input(RelayInput::Budget { link: LinkId(2), budget: budget_for(1197), rtt: Duration::ZERO });
     desk.advance(WAY_HOLD + CHECKS);
-    assert_eq!((said(&desk, 1), said(&desk, 2)), (vec![Some(1197)], vec![]), "the others hear it, and nobody twice");
+    assert_eq!((said(&desk, 1), said(&desk, 2)), (vec![Some(1197)], vec![Some(1197)]), "everybody hears it, and nobody twice");
     assert_eq!(agreed(&desk), 1400);
     assert_eq!(desk.join(3, hello(3)).members.iter().map(|m| m.path_mtu.map(LanMtu::bytes)).collect::<Vec<_>>(), [None, Some(1197)]);
     desk.advance(SHRINK_HOLD + CHECKS);

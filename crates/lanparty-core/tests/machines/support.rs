@@ -42,6 +42,7 @@ pub(crate) fn hello(n: u8) -> Hello {
         software: "test 1".into(),
         lan_up: true,
         resume: None,
+        run: 0,
     }
 }
 

@@ -301,6 +301,7 @@ impl World {
             software: "simulated".into(),
             lan_up: m.lan_up,
             resume: m.resume,
+            run: 0,
         };
         let bytes = encode_control(&Control::Hello(hello));
         self.say(member, Side::Up, connection, Item::Open { bytes, until });

@@ -205,7 +205,8 @@ impl World {
                 self.say(member, Side::Down, link.0, Item::Close("refused".into()));
                 self.drop_connection(link.0, "refused");
             }
-            RelayOutput::Event(_) => {}
+            // Members of the simulation do not move.
+            RelayOutput::Event(_) | RelayOutput::Moved { .. } => {}
             RelayOutput::Timeout(at, what) => {
                 let at = at.saturating_duration_since(self.base);
                 if at <= self.now {
