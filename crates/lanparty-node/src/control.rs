@@ -70,15 +70,10 @@ pub(crate) async fn open(connection: &Connection) -> Result<(ControlReader, Cont
     Ok(halves(send, recv))
 }
 
-impl crate::Link {
-    /// Waits for the member's control stream, as the relay does.
-    ///
-    /// # Errors
-    /// When the connection ended first.
-    pub async fn accept_control(&self) -> Result<(ControlReader, ControlWriter), LinkEnded> {
-        let (send, recv) = self.connection().accept_bi().await?;
-        Ok(halves(send, recv))
-    }
+/// Waits for the member's control stream, as the relay does.
+pub(crate) async fn accept(connection: &Connection) -> Result<(ControlReader, ControlWriter), LinkEnded> {
+    let (send, recv) = connection.accept_bi().await?;
+    Ok(halves(send, recv))
 }
 
 fn halves(send: SendStream, recv: RecvStream) -> (ControlReader, ControlWriter) {

@@ -9,7 +9,7 @@ use lanparty_proto::{Control, DatagramBudget, Hello, LAN_MTU_MIN, MacAddr, Membe
 use noq::ConnectionError;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::control::{self, ControlReader, ControlWriter};
+use crate::control::{ControlReader, ControlWriter};
 use crate::endpoint::dial_endpoint;
 use crate::probe::Survey;
 use crate::{ExitCode, Fault, Identity, Link, LinkEnded, ProbePorts, RelayAddress, RelayTrust, Sizing, sizing, uplink};
@@ -332,7 +332,7 @@ async fn say_hello(
 
 /// Opens the control stream with this message, and waits for what the relay says to it.
 async fn ask(link: &Link, first: Control) -> Result<(ControlReader, ControlWriter, Welcome), JoinError> {
-    let (mut control_in, mut control_out) = control::open(link.connection()).await.map_err(words::broke_off)?;
+    let (mut control_in, mut control_out) = link.open_control().await.map_err(words::broke_off)?;
     control_out.send(&first).await.map_err(words::broke_off)?;
     loop {
         let answer = tokio::time::timeout(WELCOME_TIMEOUT, control_in.next()).await;

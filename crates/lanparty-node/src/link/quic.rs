@@ -1,0 +1,177 @@
+//! A link over QUIC: frames are its datagrams (RFC 9221).
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lanparty_core::PathFacts;
+use lanparty_proto::DatagramBudget;
+use noq::{Connection, ConnectionError, PathId, SendDatagramError, VarInt};
+
+use super::packing::Packing;
+use super::{LINK_DEAD_AFTER, LinkEnded, SendOutcome};
+
+/// The stack's own queue of outgoing datagrams, in bytes of memory: two super-frames. It drops the oldest in silence
+/// when it overflows, so we never let it (see [`Quic::send_now`]).
+pub(crate) const DATAGRAM_BUFFER_LEN: usize = 160 * 1024;
+/// What the stack counts for a queued datagram besides its bytes.
+const DATAGRAM_OVERHEAD: usize = size_of::<Bytes>();
+
+impl From<ConnectionError> for LinkEnded {
+    fn from(error: ConnectionError) -> Self {
+        let (reason, by_peer) = match &error {
+            ConnectionError::TimedOut => (format!("nothing heard for {} s", LINK_DEAD_AFTER.as_secs()), false),
+            ConnectionError::Reset => ("the other side restarted".to_owned(), false),
+            ConnectionError::ApplicationClosed(close) if close.reason.is_empty() => ("closed by the other side".to_owned(), true),
+            ConnectionError::ApplicationClosed(close) => (String::from_utf8_lossy(&close.reason).into_owned(), true),
+            ConnectionError::LocallyClosed => ("closed here".to_owned(), false),
+            other => (other.to_string(), false),
+        };
+        Self { reason, by_peer }
+    }
+}
+
+/// One QUIC connection.
+#[derive(Clone)]
+pub(crate) struct Quic {
+    connection: Connection,
+    /// Datagrams handed to the stack, less those it sent or gave up: how many it holds.
+    handed_over: Arc<AtomicU64>,
+    /// Datagrams the stack gave up in silence because the path shrank under them.
+    discarded: Arc<AtomicU64>,
+    packing: Arc<Mutex<Packing>>,
+}
+
+impl Quic {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, handed_over: Arc::default(), discarded: Arc::default(), packing: Arc::default() }
+    }
+
+    pub(crate) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The largest datagram the path takes now, as path MTU discovery found (RFC 8899).
+    pub(super) fn budget(&self) -> DatagramBudget {
+        let bytes = self.connection.max_datagram_size().unwrap_or(0);
+        DatagramBudget(u16::try_from(bytes).unwrap_or(u16::MAX))
+    }
+
+    /// What the path did so far; `budget` is what its owner uses of it.
+    pub(super) fn path_facts(&self, budget: DatagramBudget) -> PathFacts {
+        let stats = self.connection.path_stats(PathId::ZERO);
+        let sent_packets = stats.as_ref().map_or(0, |s| s.sent_packets);
+        let lost_packets = stats.as_ref().map_or(0, |s| s.lost_packets.saturating_sub(s.lost_plpmtud_probes));
+        PathFacts { sent_packets, lost_packets, budget, rtt: self.rtt().unwrap_or_default() }
+    }
+
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        self.connection.rtt(PathId::ZERO)
+    }
+
+    pub(super) fn packets(&self) -> (u64, u64) {
+        self.connection.path_stats(PathId::ZERO).map_or((0, 0), |s| (s.sent_packets, s.lost_packets))
+    }
+
+    pub(super) async fn recv(&self, into: &mut [Bytes]) -> Result<usize, LinkEnded> {
+        Ok(self.connection.read_many_datagrams(into).await?)
+    }
+
+    /// Never more than the stack takes without dropping older ones, and no small one where a smaller path would lose it with a
+    /// large one.
+    pub(super) fn send_now(&self, datagrams: &[Bytes]) -> Result<SendOutcome, LinkEnded> {
+        let mut space = self.buffer_space();
+        let fits = datagrams
+            .iter()
+            .take_while(|d| {
+                let cost = d.len() + DATAGRAM_OVERHEAD;
+                let ok = cost <= space;
+                space = space.saturating_sub(cost);
+                ok
+            })
+            .count();
+        let fits = self.packing().admit(datagrams.get(..fits).unwrap_or_default(), self.budget().0.into());
+        let Some(front) = datagrams.get(..fits).filter(|f| !f.is_empty()) else { return Ok(SendOutcome::default()) };
+        let refused = match self.connection.send_many_datagrams(front) {
+            Ok(_) => vec![],
+            // The path shrank between the caller's look and now.
+            Err(SendDatagramError::TooLarge) => {
+                front.iter().filter(|d| self.connection.send_datagram((*d).clone()).is_err()).cloned().collect()
+            }
+            Err(SendDatagramError::ConnectionLost(e)) => return Err(e.into()),
+            Err(e) => return Err(LinkEnded { reason: e.to_string(), by_peer: false }),
+        };
+        self.handed_over.fetch_add((front.len() - refused.len()) as u64, Ordering::Relaxed);
+        Ok(SendOutcome { taken: front.len(), refused })
+    }
+
+    pub(super) async fn send_some(&self, queue: &mut VecDeque<Bytes>) -> Result<SendOutcome, LinkEnded> {
+        if queue.is_empty() {
+            return Ok(SendOutcome::default());
+        }
+        // The stack sends what it has while others run, unless the path takes no more; then there is nothing to wait for.
+        tokio::task::yield_now().await;
+        let Some(first) = queue.front() else { return Ok(SendOutcome::default()) };
+        let waited = self.connection.send_datagram_wait(first.clone()).await;
+        self.buffer_space();
+        self.packing().force(first, self.budget().0.into());
+        let first = queue.pop_front();
+        let refused_first = match waited {
+            Ok(()) => {
+                self.handed_over.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+            Err(SendDatagramError::ConnectionLost(e)) => return Err(e.into()),
+            Err(_) => first,
+        };
+        let mut outcome = self.send_now(queue.make_contiguous())?;
+        queue.drain(..outcome.taken);
+        outcome.taken += 1;
+        outcome.refused.extend(refused_first);
+        Ok(outcome)
+    }
+
+    pub(super) fn take_discarded(&self) -> u64 {
+        self.buffer_space();
+        self.discarded.swap(0, Ordering::Relaxed)
+    }
+
+    /// Bytes of memory left in the stack's queue, counted as the stack counts them.
+    fn buffer_space(&self) -> usize {
+        let free = self.connection.datagram_send_buffer_space();
+        let payload = (DATAGRAM_BUFFER_LEN - DATAGRAM_OVERHEAD).saturating_sub(free);
+        let sent = self.connection.path_stats(PathId::ZERO).map_or(0, |s| s.frame_tx.datagram);
+        let queued = self.handed_over.load(Ordering::Relaxed).saturating_sub(sent);
+        if payload == 0 {
+            // Nothing is queued, so what was handed over and not sent is gone.
+            self.handed_over.store(sent, Ordering::Relaxed);
+            self.discarded.fetch_add(queued, Ordering::Relaxed);
+            *self.packing() = Packing::default();
+            return DATAGRAM_BUFFER_LEN;
+        }
+        let overhead = usize::try_from(queued).unwrap_or(usize::MAX).saturating_mul(DATAGRAM_OVERHEAD);
+        DATAGRAM_BUFFER_LEN.saturating_sub(payload).saturating_sub(overhead)
+    }
+
+    fn packing(&self) -> MutexGuard<'_, Packing> {
+        // Whole after every call.
+        self.packing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the stack takes this datagram, too.
+    pub(super) async fn send_last(&self, datagram: Bytes) {
+        // A connection that has ended needs no last word.
+        let _ = self.connection.send_datagram_wait(datagram).await;
+    }
+
+    pub(super) fn close(&self, reason: &str) {
+        self.connection.close(VarInt::from_u32(0), reason.as_bytes());
+    }
+
+    pub(super) async fn ended(&self) -> LinkEnded {
+        let closed = self.connection.on_closed().await;
+        closed.reason.into()
+    }
+}
