@@ -26,6 +26,7 @@ mod path_size;
 mod relay;
 mod roster;
 mod watch;
+mod ways;
 mod words;
 
 pub use announce::{ANNOUNCE_INTERVAL, AnnounceReason, Announcement, Announcer};
@@ -47,3 +48,4 @@ pub use path_size::PathSize;
 pub use relay::{Delivery, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport};
 pub use roster::Roster;
 pub use watch::{DhcpOutcome, Point, SeenSearch, Watch};
+pub use ways::{Carrier, Step, WayFacts, Ways};
