@@ -140,6 +140,8 @@ fn find_ra(packet: &[u8]) -> Option<Told> {
         match (*kind, *units) {
             // RFC 4861 §4.6: such a message is dropped by every host.
             (_, 0) => return None,
+            // And so is one whose last option is cut off: what stands behind the packet is no part of it.
+            _ if at + usize::from(*units) * 8 > ip.payload.len() => return None,
             // Four bytes; with the upper two set it is no MTU of an Ethernet, and hosts ignore what is above their link's.
             (ND_MTU_OPTION, 1) if be16(ip.payload, at + 4)? == 0 => values_at.push(at + 6),
             _ => {}
@@ -277,6 +279,17 @@ mod tests {
             let mut frame = ra(&[&[1, 1, 2, 0, 0, 0, 0, 1, 5, 1, 0, 0][..], &told.to_be_bytes()].concat());
             assert_eq!(lower_told_mtu(&mut frame, LanMtu::new(lan_mtu).unwrap()), told != becomes);
             assert_eq!(checked(&frame)[8 + 12..8 + 16], becomes.to_be_bytes(), "{told} at {lan_mtu}");
+        }
+    }
+
+    #[test]
+    fn a_routers_option_that_the_packet_cuts_off_is_not_read_from_the_trailer() {
+        for cut in 1..=7 {
+            let mut frame = ra(&[1, 1, 2, 0, 0, 0, 0, 1, 5, 1, 0, 0, 0, 0, 0x05, 0xdc]);
+            let len = u16::from_be_bytes([frame[18], frame[19]]) - cut;
+            frame[18..20].copy_from_slice(&len.to_be_bytes());
+            let mut after = frame.clone();
+            assert!(!lower_told_mtu(&mut after, MTU) && after == frame, "without its last {cut} bytes");
         }
     }
 
