@@ -1,6 +1,8 @@
 //! TCP's maximum segment size, clamped as a connection is set up: the segments that would be too large are then never
 //! sent (RFC 9293 §3.7.1; the value counts neither IP nor TCP options, RFC 6691).
 
+use std::ops::Range;
+
 use crate::packet::{Ipv6Packet, be16, ethertype, protocol};
 use crate::{Checksum, ETHERNET_HEADER_LEN, LanMtu};
 
@@ -24,35 +26,36 @@ const OPTION_AUTHENTICATION: u8 = 29;
 pub fn clamp_mss(frame: &mut [u8], limit: LanMtu) -> bool {
     let Some((segment_at, headers)) = find_syn(frame) else { return false };
     let max = usize::from(limit.bytes()) - headers - TCP_HEADER_LEN;
-    let Some(segment) = frame.get_mut(segment_at..) else { return false };
+    let Some(segment) = frame.get_mut(segment_at) else { return false };
     lower_options(segment, u16::try_from(max).unwrap_or(u16::MAX))
 }
 
-/// Where the TCP header of a SYN starts, and how long the IP header in front of its options or extensions is. Anything
-/// else is told apart by a few bytes: every frame passes here.
-fn find_syn(frame: &[u8]) -> Option<(usize, usize)> {
+/// Where the segment with SYN stands, and how long the IP header in front of its options or extensions is. Anything else is
+/// told apart by a few bytes: every frame passes here. The segment ends where its packet does: no checksum covers what is
+/// behind it, and no receiver reads it.
+fn find_syn(frame: &[u8]) -> Option<(Range<usize>, usize)> {
     let packet = frame.get(ETHERNET_HEADER_LEN..)?;
-    match be16(frame, ETHERNET_HEADER_LEN - 2)? {
-        ethertype::IPV4 => {
-            let is_later_fragment = be16(packet, 6)? & 0x1fff != 0;
-            let header_len = usize::from(*packet.first()? & 0x0f) * 4;
-            let is_syn = *packet.get(9)? == protocol::TCP && !is_later_fragment && has_syn(packet.get(header_len..)?);
-            (is_syn && header_len >= IPV4_HEADER_LEN).then_some((ETHERNET_HEADER_LEN + header_len, IPV4_HEADER_LEN))
-        }
-        ethertype::IPV6 => {
-            let at = tcp_behind(packet)?;
-            has_syn(packet.get(at..)?).then_some((ETHERNET_HEADER_LEN + at, IPV6_HEADER_LEN))
-        }
-        _ => None,
-    }
+    let (at, packet_len, headers) = match be16(frame, ETHERNET_HEADER_LEN - 2)? {
+        ethertype::IPV4 => (tcp_behind_ipv4(packet)?, usize::from(be16(packet, 2)?), IPV4_HEADER_LEN),
+        ethertype::IPV6 => (tcp_behind_ipv6(packet)?, IPV6_HEADER_LEN + usize::from(be16(packet, 4)?), IPV6_HEADER_LEN),
+        _ => return None,
+    };
+    has_syn(packet.get(at..packet_len)?).then_some((ETHERNET_HEADER_LEN + at..ETHERNET_HEADER_LEN + packet_len, headers))
 }
 
 fn has_syn(segment: &[u8]) -> bool {
     segment.get(13).is_some_and(|flags| flags & SYN != 0)
 }
 
+/// Where the TCP header stands in an IPv4 packet, behind its options.
+fn tcp_behind_ipv4(packet: &[u8]) -> Option<usize> {
+    let is_later_fragment = be16(packet, 6)? & 0x1fff != 0;
+    let header_len = usize::from(*packet.first()? & 0x0f) * 4;
+    (*packet.get(9)? == protocol::TCP && !is_later_fragment && header_len >= IPV4_HEADER_LEN).then_some(header_len)
+}
+
 /// Where the TCP header stands in an IPv6 packet, behind however many extension headers.
-fn tcp_behind(packet: &[u8]) -> Option<usize> {
+fn tcp_behind_ipv6(packet: &[u8]) -> Option<usize> {
     match *packet.get(6)? {
         protocol::TCP => Some(IPV6_HEADER_LEN),
         protocol::UDP | protocol::ICMPV6 => None,
@@ -221,6 +224,19 @@ mod tests {
             let (is_authenticated, before) = (chain.iter().any(|c| c.0 == 51), frame.clone());
             assert_eq!(clamp_mss(&mut frame, LIMIT), !is_authenticated, "{chain:?}");
             assert!(if is_authenticated { frame == before } else { frame.ends_with(&[2, 4, 0x05, 0x32]) });
+        }
+    }
+
+    #[test]
+    fn an_option_in_the_padding_behind_the_packet_is_left_alone() {
+        for (cut, option_stays) in [(4, false), (2, false), (0, true)] {
+            for mut frame in frames(2, &[4, 2, 1, 1, 2, 4, 0xff, 0xff], &[], &[]) {
+                let at = if frame[12] == 8 { 16 } else { 18 };
+                let len = u16::from_be_bytes([frame[at], frame[at + 1]]) - cut;
+                frame[at..at + 2].copy_from_slice(&len.to_be_bytes());
+                let mut after = frame.clone();
+                assert_eq!((clamp_mss(&mut after, LIMIT), after != frame), (option_stays, option_stays), "{cut} bytes less: {frame:02x?}");
+            }
         }
     }
 
