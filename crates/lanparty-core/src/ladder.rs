@@ -8,26 +8,19 @@
 //!
 //! Each rung has its counter. How the bytes look is in `lanparty_proto`; here is who gets which rung, and how often.
 
-use std::collections::BTreeMap;
+mod answers;
+
 use std::time::Instant;
 
 use bytes::Bytes;
 use lanparty_proto::{
-    AdmissionPolicy, DatagramBudget, DropReason, Frame, LanMtu, MacAddr, clamp_mss, forbids_fragments, fragment_ipv4, frame_fits,
+    AdmissionPolicy, DatagramBudget, DropReason, Frame, LanMtu, clamp_mss, forbids_fragments, fragment_ipv4, frame_fits, ip_ends,
     is_intact, packet_too_big, trim,
 };
 use serde::Serialize;
 
-use crate::limiter::{Rate, TokenBucket};
 use crate::{PathSize, Roster};
-
-/// Answers a second, and how many at once: a busy LAN starts some dozens of flows in a moment, and a flood of frames that
-/// are too large must not become a flood of answers (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
-const ANSWER_RATE: Rate = Rate { per_second: 200, burst: 100 };
-/// Of those, what one sender gets: one that does not listen must not use up the words for those that would.
-const SENDER_RATE: Rate = Rate { per_second: 50, burst: 50 };
-/// Senders that are remembered for that. Beyond them, those that were silent long enough are forgotten, or a newcomer waits.
-const SENDERS_MAX: usize = 256;
+use answers::AnswerLimiter;
 
 /// What each rung did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -86,13 +79,12 @@ impl Limits {
 /// The ladder of one member.
 pub(crate) struct Ladder {
     counters: LadderCounters,
-    answers: Option<TokenBucket>,
-    senders: BTreeMap<MacAddr, TokenBucket>,
+    answers: AnswerLimiter,
 }
 
 impl Ladder {
     pub(crate) fn new() -> Self {
-        Self { counters: LadderCounters::default(), answers: None, senders: BTreeMap::new() }
+        Self { counters: LadderCounters::default(), answers: AnswerLimiter::default() }
     }
 
     pub(crate) const fn counters(&self) -> LadderCounters {
@@ -143,7 +135,7 @@ impl Ladder {
 
     fn answer(&mut self, frame: &Frame<'_>, limits: Limits, reason: DropReason, now: Instant) -> Rung {
         match packet_too_big(frame, limits.told) {
-            Some(answer) if self.may_answer(frame.src(), now) => {
+            Some(answer) if ip_ends(frame).is_some_and(|path| self.answers.admits(path, now)) => {
                 let is_v6 = frame.ethertype() == ETHERTYPE_IPV6;
                 self.counters.too_big_v6 += u64::from(is_v6);
                 self.counters.too_big_v4 += u64::from(!is_v6);
@@ -155,21 +147,6 @@ impl Ladder {
             }
             None => Rung::Drop(reason),
         }
-    }
-
-    fn may_answer(&mut self, sender: MacAddr, now: Instant) -> bool {
-        if self.senders.len() >= SENDERS_MAX && !self.senders.contains_key(&sender) {
-            // A full bucket says nothing that a new one does not.
-            self.senders.retain(|_, bucket| bucket.tokens(now) < SENDER_RATE.burst);
-            if self.senders.len() >= SENDERS_MAX {
-                return false;
-            }
-        }
-        self.senders.entry(sender).or_insert_with(|| TokenBucket::new(SENDER_RATE, now)).take(1, now) && self.may_answer_anybody(now)
-    }
-
-    fn may_answer_anybody(&mut self, now: Instant) -> bool {
-        self.answers.get_or_insert_with(|| TokenBucket::new(ANSWER_RATE, now)).take(1, now)
     }
 }
 

@@ -24,6 +24,8 @@ const SEED: u64 = 0x1a9a_9a27;
 
 /// Packets that are too large, each with another length and other options.
 const CASES: u32 = 40;
+/// Between two of them: a host is told of one path five times a second.
+const PACE: Duration = Duration::from_millis(200);
 
 /// The MTU that a host's kernel remembers for the path to `address`.
 fn cached(host: &Namespace, address: &str) -> Option<u64> {
@@ -170,6 +172,7 @@ fn the_kernel_of_a_lan_host_believes_every_answer_and_remembers_its_size() {
         // From one byte too many to a full Ethernet frame.
         let payload = lan_mtu - headers + 1 + u64::from(case) * (1500 - lan_mtu - 1) / u64::from(CASES - 1);
         let target = if is_v6 { "fd00::30" } else { v4.as_str() };
+        std::thread::sleep(PACE);
         forget(pc);
         assert_eq!(cached(pc, target), None, "forgotten");
         let before = counters(&evening);

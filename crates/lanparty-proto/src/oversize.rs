@@ -9,6 +9,8 @@ mod too_big;
 pub use fragment::{fragment_ipv4, trim};
 pub use too_big::packet_too_big;
 
+use std::net::IpAddr;
+
 use crate::packet::{be16, ethertype};
 use crate::{Checksum, ETHERNET_HEADER_LEN, Frame};
 
@@ -32,6 +34,24 @@ fn packet_len(frame: &Frame<'_>) -> Option<usize> {
         ethertype::IPV6 => Some(IPV6_HEADER_LEN + usize::from(be16(frame.payload(), 4)?)),
         _ => None,
     }
+}
+
+/// Source and destination of the IP packet in `frame`.
+#[must_use]
+pub fn ip_ends(frame: &Frame<'_>) -> Option<(IpAddr, IpAddr)> {
+    let packet = frame.payload();
+    match frame.ethertype() {
+        ethertype::IPV4 => address_at::<4>(packet, 12).zip(address_at::<4>(packet, 16)),
+        ethertype::IPV6 => address_at::<16>(packet, 8).zip(address_at::<16>(packet, 24)),
+        _ => None,
+    }
+}
+
+fn address_at<const LEN: usize>(packet: &[u8], at: usize) -> Option<IpAddr>
+where
+    IpAddr: From<[u8; LEN]>,
+{
+    packet.get(at..)?.first_chunk::<LEN>().copied().map(IpAddr::from)
 }
 
 /// Whether a frame carries IPv4 whose sender forbids to fragment it (RFC 791 §3.1).
