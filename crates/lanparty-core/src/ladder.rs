@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use lanparty_proto::{
-    AdmissionPolicy, DatagramBudget, DropReason, Frame, LanMtu, clamp_mss, forbids_fragments, fragment_ipv4, frame_fits, ip_ends,
-    is_intact, packet_too_big, trim,
+    AdmissionPolicy, DatagramBudget, DropReason, Frame, LanMtu, Role, clamp_mss, forbids_fragments, fragment_ipv4, frame_fits, ip_ends,
+    is_intact, lower_told_mtu, packet_too_big, trim,
 };
 use serde::Serialize;
 
@@ -25,7 +25,7 @@ use answers::AnswerLimiter;
 /// What each rung did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LadderCounters {
-    /// SYNs whose MSS was lowered.
+    /// SYNs that went on with a lower MSS.
     pub mss_clamped: u64,
     /// Senders of IPv4 that were told.
     pub too_big_v4: u64,
@@ -37,7 +37,7 @@ pub struct LadderCounters {
     pub fragmented: u64,
     /// Frames that they became.
     pub fragments: u64,
-    /// DHCP and router messages whose MTU was lowered.
+    /// DHCP and router messages that went on with a lower MTU.
     pub told_mtu_lowered: u64,
 }
 
@@ -56,7 +56,9 @@ pub(crate) enum Rung {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// What can be sent now.
-    pub(crate) now: LanMtu,
+    now: LanMtu,
+    /// What the room promises.
+    room: LanMtu,
     /// What a sender may be told: nothing that will be outdated in a moment.
     told: LanMtu,
 }
@@ -67,7 +69,7 @@ impl Limits {
         let there = roster.path_mtu(frame.dst()).unwrap_or(LanMtu::MAX).min(roster.lan_mtu());
         let own = path.budget.lan_mtu().ok_or(DropReason::DatagramBudget)?;
         let now = there.min(own);
-        Ok(Self { now, told: if path.settled { now } else { there } })
+        Ok(Self { now, room: roster.lan_mtu(), told: if path.settled { now } else { there } })
     }
 
     /// Why a frame of this length cannot go on as it is.
@@ -80,19 +82,28 @@ impl Limits {
 pub(crate) struct Ladder {
     counters: LadderCounters,
     answers: AnswerLimiter,
+    lowers_told_mtu: bool,
+}
+
+/// Which of the sizes that a frame tells were lowered.
+#[derive(Clone, Copy)]
+struct Lowered {
+    mss: bool,
+    told_mtu: bool,
 }
 
 impl Ladder {
-    pub(crate) fn new() -> Self {
-        Self { counters: LadderCounters::default(), answers: AnswerLimiter::default() }
+    pub(crate) fn new(role: Role) -> Self {
+        // Only a gateway's frames come from DHCP servers and routers.
+        Self { counters: LadderCounters::default(), answers: AnswerLimiter::default(), lowers_told_mtu: role == Role::Gateway }
+    }
+
+    pub(crate) const fn keep_told_mtu(&mut self) {
+        self.lowers_told_mtu = false;
     }
 
     pub(crate) const fn counters(&self) -> LadderCounters {
         self.counters
-    }
-
-    pub(crate) const fn count_told_mtu(&mut self) {
-        self.counters.told_mtu_lowered += 1;
     }
 
     /// An answer that was not sent after all: nobody was told.
@@ -103,28 +114,45 @@ impl Ladder {
         self.counters.answers_withheld += 1;
     }
 
-    /// Rung 1, on every frame.
-    pub(crate) fn clamp(&mut self, frame: &mut [u8], limits: Limits) {
-        self.counters.mss_clamped += u64::from(clamp_mss(frame, limits.now));
+    /// Rung 1, and what the LAN tells of its MTU, in a frame that goes on.
+    pub(crate) fn lower_sizes(&mut self, frame: &mut [u8], limits: Limits) {
+        let lowered = self.lower(frame, limits);
+        self.count(lowered);
     }
 
-    /// Rungs 2 to 5, on a frame that nothing is wrong with but its size.
-    pub(crate) fn descend(&mut self, frame: &Frame<'_>, limits: Limits, reason: DropReason, now: Instant) -> Rung {
-        if !is_intact(frame) {
-            return Rung::Drop(DropReason::Malformed);
-        }
-        if let Some(trimmed) = trim(frame, limits.now) {
-            return Rung::Pieces(vec![trimmed.to_vec()]);
-        }
-        if frame.ethertype() == ETHERTYPE_IPV4 && !forbids_fragments(frame) {
-            return self.cut_up(frame, limits);
-        }
-        self.answer(frame, limits, reason, now)
+    fn lower(&self, frame: &mut [u8], limits: Limits) -> Lowered {
+        let mss = clamp_mss(frame, limits.now);
+        Lowered { mss, told_mtu: self.lowers_told_mtu && lower_told_mtu(frame, limits.room) }
     }
 
-    fn cut_up(&mut self, frame: &Frame<'_>, limits: Limits) -> Rung {
-        match fragment_ipv4(frame, limits.now) {
+    fn count(&mut self, lowered: Lowered) {
+        self.counters.mss_clamped += u64::from(lowered.mss);
+        self.counters.told_mtu_lowered += u64::from(lowered.told_mtu);
+    }
+
+    /// Rungs 2 to 5, on a frame that nothing is wrong with but its size. What goes on tells sizes that fit; who is answered
+    /// reads what it wrote.
+    pub(crate) fn descend(&mut self, bytes: &mut [u8], limits: Limits, reason: DropReason, now: Instant) -> Rung {
+        let frame = match Frame::parse(bytes) {
+            Ok(frame) if is_intact(&frame) => frame,
+            _ => return Rung::Drop(DropReason::Malformed),
+        };
+        if let Some(mut trimmed) = trim(&frame, limits.now).map(<[u8]>::to_vec) {
+            self.lower_sizes(&mut trimmed, limits);
+            return Rung::Pieces(vec![trimmed]);
+        }
+        if frame.ethertype() == ETHERTYPE_IPV4 && !forbids_fragments(&frame) {
+            return self.cut_up(bytes, limits);
+        }
+        self.answer(&frame, limits, reason, now)
+    }
+
+    fn cut_up(&mut self, bytes: &mut [u8], limits: Limits) -> Rung {
+        // Before, since afterwards the checksum and what it covers are in different pieces.
+        let lowered = self.lower(bytes, limits);
+        match Frame::parse(bytes).and_then(|frame| fragment_ipv4(&frame, limits.now)) {
             Ok(pieces) => {
+                self.count(lowered);
                 self.counters.fragmented += 1;
                 self.counters.fragments += pieces.len() as u64;
                 Rung::Pieces(pieces)

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use lanparty_proto::{DatagramHeader, Direction, DropReason, Frame, FrameBatch, MemberFrame, Role, admit, frame_fits, lower_told_mtu};
+use lanparty_proto::{DatagramHeader, Direction, DropReason, Frame, FrameBatch, MemberFrame, Role, admit, frame_fits};
 
 use crate::ladder::{Ladder, Limits, Rung};
 use crate::roster::source_of;
@@ -26,7 +26,6 @@ pub struct Outbound {
     direction: Direction,
     counters: Counters,
     ladder: Ladder,
-    lowers_told_mtu: bool,
     log: FrameLog,
     flooded: u64,
 }
@@ -40,8 +39,7 @@ impl Outbound {
             Role::Gateway => Direction::LanToRemote,
         };
         let (counters, log) = (Counters::default(), FrameLog::default());
-        // Only a gateway's frames come from DHCP servers and routers.
-        Self { direction, counters, ladder: Ladder::new(), lowers_told_mtu: role == Role::Gateway, log, flooded: 0 }
+        Self { direction, counters, ladder: Ladder::new(role), log, flooded: 0 }
     }
 
     /// Records every frame from now on, not a sample.
@@ -51,7 +49,7 @@ impl Outbound {
 
     /// Passes on the MTU that the LAN's DHCP server and routers tell as they tell it.
     pub const fn keep_told_mtu(&mut self) {
-        self.lowers_told_mtu = false;
+        self.ladder.keep_told_mtu();
     }
 
     /// Takes every frame out of `batch`, and appends to `work` what is to be done. `roster` is `None` while there is no
@@ -76,34 +74,23 @@ impl Outbound {
         let header = DatagramHeader { source: roster.own().id }.encode();
         match verdict {
             Ok(()) => {
-                self.lower_sizes(frame, limits, roster);
+                if let Some(limits) = limits {
+                    self.ladder.lower_sizes(frame, limits);
+                }
                 self.flooded += u64::from(is_to_group(frame));
                 headroom.copy_from_slice(&header);
                 self.counters.count_forwarded(frame.len());
                 work.records.extend(self.log.note(frame, Ok(1), now));
                 work.datagrams.push(datagram.freeze());
             }
-            Err(reason @ (DropReason::TapMtuExceeded | DropReason::DatagramBudget)) => {
-                self.lower_sizes(frame, limits, roster);
-                match limits.zip(Frame::parse(frame).ok()) {
-                    Some((limits, parsed)) => {
-                        let rung = self.ladder.descend(&parsed, limits, reason, now);
-                        self.step_down(frame, rung, header, now, work);
-                    }
-                    None => self.drop_frame(frame, reason, now, work),
+            Err(reason @ (DropReason::TapMtuExceeded | DropReason::DatagramBudget)) => match limits {
+                Some(limits) => {
+                    let rung = self.ladder.descend(frame, limits, reason, now);
+                    self.step_down(frame, rung, header, now, work);
                 }
-            }
+                None => self.drop_frame(frame, reason, now, work),
+            },
             Err(reason) => self.drop_frame(frame, reason, now, work),
-        }
-    }
-
-    /// Rung 1, and what the LAN tells of its MTU: also in a frame that is too large itself and leaves in pieces.
-    fn lower_sizes(&mut self, frame: &mut [u8], limits: Option<Limits>, roster: &Roster) {
-        if let Some(limits) = limits {
-            self.ladder.clamp(frame, limits);
-        }
-        if self.lowers_told_mtu && lower_told_mtu(frame, roster.lan_mtu()) {
-            self.ladder.count_told_mtu();
         }
     }
 

@@ -179,6 +179,47 @@ fn what_leaves_in_pieces_tells_sizes_that_fit_as_well() {
     assert_eq!(pieces.len(), 2);
     assert_eq!(pieces[0][3 + 42 + 240..][..5], [26, 2, 0x04, 0xad, 255], "1,197 in the first piece");
     assert_eq!((desk.outbound.ladder().told_mtu_lowered, desk.outbound.ladder().fragmented), (1, 1));
+    desk.outbound.keep_told_mtu();
+    let pieces = desk.sends(&long_dhcp_answer(), budget(1417)).datagrams;
+    assert_eq!(pieces[0][3 + 42 + 240..][..5], [26, 2, 0x05, 0xdc, 255], "as the server says it, when that is wanted");
+}
+
+/// A TCP segment with SYN that brings data with it (RFC 7413) and offers an MSS of 1,460, `len` bytes of packet in all.
+fn syn_with_data(len: usize, dont_fragment: bool) -> Vec<u8> {
+    let mut frame = udp(mac(2), len, dont_fragment);
+    set(&mut frame, 9, &[6]);
+    frame[34..58].copy_from_slice(&[0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x60, 2, 0xff, 0xff, 0, 0, 0, 0, 2, 4, 0x05, 0xb4]);
+    frame
+}
+
+#[test]
+fn a_syn_is_clamped_whole_in_pieces_and_trimmed() {
+    let padded = [syn_with_data(200, true), vec![0; 1300]].concat();
+    for (frame, pieces) in [(syn_with_data(44, true), 1), (syn_with_data(1500, false), 2), (padded, 1)] {
+        let mut desk = Desk::new(1390);
+        let sent = desk.sends(&frame, budget(1417)).datagrams;
+        assert_eq!((sent.len(), desk.outbound.ladder().mss_clamped), (pieces, 1));
+        assert_eq!(sent[0][3 + 54..3 + 58], [2, 4, 0x05, 0x46]);
+    }
+}
+
+#[test]
+fn an_answer_quotes_what_its_sender_wrote_and_nothing_was_clamped() {
+    let mut desk = Desk::new(1390);
+    let frame = syn_with_data(1500, true);
+    let work = desk.sends(&frame, budget(1417));
+    assert_eq!(work.answers[0][42..], frame[14..14 + 548]);
+    let mut damaged = frame.clone();
+    damaged[14 + 12] ^= 4;
+    let mut options_that_lie = syn_with_data(1500, false);
+    options_that_lie.splice(34..34, [0x94, 40, 0, 0]);
+    set(&mut options_that_lie, 0, &[0x46, 0, 0x05, 0xe0]);
+    let to_group = [&[0xff; 6][..], &frame[6..]].concat();
+    for dropped in [&damaged, &options_that_lie, &to_group] {
+        assert!(is_nothing(&desk.sends(dropped, budget(1417))));
+    }
+    let ladder = desk.outbound.ladder();
+    assert_eq!((ladder.too_big_v4, ladder.mss_clamped, ladder.fragmented), (1, 0, 0));
 }
 
 #[test]
