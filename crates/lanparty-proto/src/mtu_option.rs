@@ -5,7 +5,7 @@
 //! value is lowered in place, never raised, and the checksum follows. What cannot be read is left as it is.
 
 use crate::checksum::Checksum;
-use crate::packet::{Ipv4Packet, Ipv6Packet, be16, ethertype, nd_type, protocol};
+use crate::packet::{Ipv4Packet, Ipv6Packet, Udp, be16, ethertype, nd_type, protocol};
 use crate::{ETHERNET_HEADER_LEN, Frame, IPV6_LAN_MTU_MIN, LanMtu};
 
 const IPV6_HEADER_LEN: usize = 40;
@@ -76,13 +76,16 @@ fn lower(payload: &mut [u8], value_at: usize, checksum_at: usize, limit: u16) ->
 }
 
 fn find_dhcp(packet: &[u8]) -> Option<Told> {
-    let ip = Ipv4Packet::read(packet).ok().filter(|p| p.protocol == protocol::UDP && p.fragment_offset == 0 && !p.more_fragments)?;
-    let to_client_or_agent = matches!(be16(ip.payload, 2)?, DHCP_CLIENT_PORT | DHCP_SERVER_PORT);
-    if be16(ip.payload, 0)? != DHCP_SERVER_PORT || !to_client_or_agent {
+    // Of a fragmented message the first fragment holds the checksum and most options: the sum of the rest, which nobody sees here, does
+    // not change (RFC 1624 §3).
+    let ip = Ipv4Packet::read(packet).ok().filter(|p| p.protocol == protocol::UDP && p.fragment_offset == 0)?;
+    let udp = Udp::read(ip.payload).filter(|udp| udp.len_is_honest(!ip.more_fragments))?;
+    let to_client_or_agent = matches!(udp.destination_port, DHCP_CLIENT_PORT | DHCP_SERVER_PORT);
+    if udp.source_port != DHCP_SERVER_PORT || !to_client_or_agent {
         return None;
     }
     // What stands behind the datagram in its packet has no checksum, and nobody reads it.
-    let message = ip.payload.get(UDP_HEADER_LEN..usize::from(be16(ip.payload, 4)?))?;
+    let message = udp.payload.get(..udp.payload.len().min(udp.len - UDP_HEADER_LEN))?;
     if message.get(COOKIE)? != COOKIE_BYTES {
         return None;
     }
@@ -224,6 +227,33 @@ mod tests {
             let at = |field: std::ops::Range<usize>| message[field][2..4] == 1390u16.to_be_bytes();
             assert_eq!((at(FILE), at(SNAME)), (in_file, in_sname), "overload {overload}");
         }
+    }
+
+    #[test]
+    fn a_first_fragment_tells_what_stands_in_it_as_a_whole() {
+        let name = [12, 20, b'n', b'a', b'm', b'e', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let whole = dhcp((67, 68), &[&[53, 1, 5, 26, 2, 0x05, 0xdc][..], &name, &[255]].concat(), &[]);
+        // Its options start behind 248 bytes of payload; fragments end at multiples of eight.
+        for (payload, is_lowered) in [(248, false), (256, true), (264, true)] {
+            let mut first = whole[..34 + payload].to_vec();
+            first[16..18].copy_from_slice(&(20 + payload as u16).to_be_bytes());
+            first[20] = 0x20;
+            let before = first.clone();
+            assert_eq!((lower_told_mtu(&mut first, MTU), first != before), (is_lowered, is_lowered), "{payload} bytes");
+            let reassembled = [&whole[..34], &first[34..], &whole[first.len()..]].concat();
+            assert_eq!(checked(&reassembled)[243..247], if is_lowered { [26, 2, 0x05, 0x6e] } else { [26, 2, 0x05, 0xdc] });
+        }
+    }
+
+    #[test]
+    fn an_option_that_a_first_fragment_cuts_off_is_left_alone() {
+        // The second byte of the MTU is the first of the next fragment.
+        let whole = dhcp((67, 68), &[0, 0, 0, 0, 0, 26, 2, 0x05, 0xdc, 255], &[]);
+        let mut first = whole[..34 + 256].to_vec();
+        first[16..18].copy_from_slice(&276u16.to_be_bytes());
+        first[20] = 0x20;
+        let before = first.clone();
+        assert!(!lower_told_mtu(&mut first, MTU) && first == before && first.ends_with(&[26, 2, 0x05]));
     }
 
     #[test]
