@@ -257,10 +257,11 @@ impl Relay {
 
     fn check_sizes(&mut self, now: Instant) {
         for room in self.rooms.values_mut() {
-            if let Some(mtu) = room.observe_sizes(now) {
-                let limited_by = room.limited_by();
-                let message = Control::LanMtu { mtu, limited_by };
+            let changed = room.observe_sizes(now);
+            if let Some(message) = room.size_news(changed) {
                 self.outputs.extend(room.links().map(|to| RelayOutput::Send { link: to, message: message.clone() }));
+            }
+            if let Some(mtu) = changed {
                 let event = RelayEvent::LanMtu { room: room.code().clone(), mtu, reason: "the members' paths changed" };
                 self.outputs.push_back(RelayOutput::Event(event));
             }

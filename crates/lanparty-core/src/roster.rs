@@ -41,11 +41,12 @@ impl Roster {
     pub fn remove(&mut self, id: MemberId) -> Option<MemberInfo> {
         let member = self.members.remove(&id)?;
         self.by_mac.remove(&member.mac);
+        self.limited_by = self.limited_by.filter(|limit| *limit != id);
         self.find_smallest_path();
         Some(member)
     }
 
-    /// The room's LAN MTU changed; `limited_by` keeps it that small.
+    /// The room's LAN MTU changed, or who keeps it that small: `limited_by`.
     pub const fn set_lan_mtu(&mut self, mtu: LanMtu, limited_by: Option<MemberId>) {
         self.lan_mtu = mtu;
         self.limited_by = limited_by;

@@ -156,7 +156,7 @@ impl Gateway {
                 info!("gateway control event: client peer {id} left: {reason}");
                 self.announcer.left(*id);
             }
-            Control::LanMtu { mtu, .. } => info!("LAN MTU is {mtu}"),
+            Control::LanMtu { mtu, limited_by } => info!(limited_by = limited_by.map(|id| id.0), "LAN MTU is {mtu}"),
             Control::Notice { message } => warn!("{message}"),
             _ => {}
         }

@@ -25,6 +25,10 @@ fn a_lan_interface_of_1400_bytes_limits_the_room_and_nothing_vanishes() {
     promised(&gateway, &format!("{LAN} carries packets of 1400 bytes only (its MTU), so the room is asked to carry no larger ones"));
     let (home, pc) = (&evening.party.home, evening.party.pc(1));
     assert_eq!(evening.status(home)["lan_mtu"], 1400);
+    // Also the gateway itself, which was alone as it joined and limited nobody.
+    let peer = evening.status(&evening.party.gateway)["peer"].clone();
+    let limited_by = [home, &evening.party.gateway].map(|host| evening.status(host)["lan_mtu_limited_by"].clone());
+    assert_eq!(limited_by, [peer.clone(), peer]);
     let largest = ping_with(home, Party::pc_address(1), 3, &["-s", "1372", "-M", "do", "-I", &address.to_string()]).unwrap();
     assert_eq!(largest.received, 3);
     // The LAN's hosts send up to 1,500 bytes, and what is larger than the gateway's interface does not even reach it: TCP never

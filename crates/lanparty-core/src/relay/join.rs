@@ -47,16 +47,14 @@ impl Relay {
         let info = member.info();
         let members = room.members().map(Member::info).collect();
         room.insert(member);
-        let limited_by = room.limited_by();
+        let (limited_by, news) = (room.limited_by(), room.size_news(shrunk));
         let budget_down = Some(newcomer.budget);
         let welcome =
             Welcome { version: PROTOCOL_VERSION, member: id, lan_mtu: room.lan_mtu(), limited_by, budget_down, replaced, members };
         self.outputs.push_back(RelayOutput::Send { link, message: Control::Welcome(welcome) });
         for to in room.others(id) {
             self.outputs.push_back(RelayOutput::Send { link: to, message: Control::MemberJoined { member: info.clone() } });
-            if let Some(mtu) = shrunk {
-                self.outputs.push_back(RelayOutput::Send { link: to, message: Control::LanMtu { mtu, limited_by } });
-            }
+            self.outputs.extend(news.clone().map(|message| RelayOutput::Send { link: to, message }));
         }
         self.outputs.push_back(RelayOutput::Event(accepted(newcomer, id, wanted == Some(id))));
         if let Some(mtu) = shrunk {

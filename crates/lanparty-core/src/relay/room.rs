@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lanparty_proto::{DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, Role, RoomCode};
+use lanparty_proto::{Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, Role, RoomCode};
 
 use super::LinkId;
 use crate::{Counters, Drops, FrameLog, LanMtuAgreement, MemberLimiter, TokenBucket, Watch, WayThere};
@@ -60,6 +60,8 @@ pub(super) struct Room {
     by_link: BTreeMap<LinkId, MemberId>,
     gateway: Option<MemberId>,
     sizes: LanMtuAgreement,
+    /// Who limits the LAN MTU, as the members were told last.
+    told_limit: Option<MemberId>,
     /// What was forwarded of DHCP and searches.
     pub(super) watch: Watch,
     last_id: u16,
@@ -74,6 +76,7 @@ impl Room {
             by_link: BTreeMap::new(),
             gateway: None,
             sizes: LanMtuAgreement::new(first),
+            told_limit: None,
             watch: Watch::default(),
             last_id: 0,
         }
@@ -126,6 +129,7 @@ impl Room {
         self.by_link.retain(|_, other| *other != id);
         self.by_mac.remove(&member.mac);
         self.gateway = self.gateway.filter(|g| *g != id);
+        self.told_limit = self.told_limit.filter(|limit| *limit != id);
         Some(member)
     }
 
@@ -226,6 +230,17 @@ impl Room {
         let agreed = self.lan_mtu();
         let observed = self.members.values_mut().filter_map(|m| Some((m.id, m.way.observe(m.budget_down, agreed, m.rtt, now)?)));
         observed.collect()
+    }
+
+    /// What the members are told when the LAN MTU has `changed`, or when it is another one that limits it: a member that was alone limited
+    /// nobody as it joined. That several take no more is no news: it would only tell of each moment in which another path is small.
+    pub(super) fn size_news(&mut self, changed: Option<LanMtu>) -> Option<Control> {
+        let limited_by = self.limited_by();
+        if changed.is_none() && (limited_by.is_none() || limited_by == self.told_limit) {
+            return None;
+        }
+        self.told_limit = limited_by;
+        Some(Control::LanMtu { mtu: self.lan_mtu(), limited_by })
     }
 
     /// The member that keeps the LAN MTU as small as it is, when the others would allow more.

@@ -215,3 +215,13 @@ fn log_state_does_not_grow_with_members_that_are_gone() {
     assert!(inbound.logged_senders() <= 4, "{} kept", inbound.logged_senders());
     assert_eq!(records.len(), 1990, "each had its first line");
 }
+
+#[test]
+fn who_left_limits_nobody_any_more() {
+    let mut roster = roster(2);
+    roster.set_lan_mtu(lan_mtu(1300), Some(MemberId(3)));
+    roster.remove(MemberId(1));
+    assert_eq!(roster.limited_by(), Some(MemberId(3)));
+    roster.remove(MemberId(3));
+    assert_eq!((roster.limited_by(), roster.lan_mtu()), (None, lan_mtu(1300)), "until the relay says more");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Desk, budget_for, hello};
+use crate::support::{Desk, budget_for, hello, identity};
 use lanparty_core::{GROW_HOLD, LinkId, RelayEvent, RelayInput, SHRINK_HOLD, WAY_HOLD};
 use lanparty_proto::{Control, DatagramBudget, Hello, LanMtu, MemberId};
 
@@ -105,6 +105,41 @@ fn a_path_that_shrinks_is_announced_long_before_the_room_follows() {
     desk.advance(SHRINK_HOLD + CHECKS);
     assert_eq!((agreed(&desk), said(&desk, 1)), (1197, vec![None]), "and it is no longer below it");
     assert_eq!(desk.join(4, hello(4)).limited_by, Some(MemberId(2)));
+}
+
+#[test]
+fn who_limits_the_room_is_told_to_those_who_were_there_before() {
+    let mut desk = Desk::default();
+    let limits = |desk: &Desk, link| -> Vec<(u16, Option<u16>)> {
+        let one = |m| if let Control::LanMtu { mtu, limited_by } = m { Some((mtu.bytes(), limited_by.map(|id| id.0))) } else { None };
+        desk.sent_to(link).into_iter().filter_map(one).collect()
+    };
+    assert_eq!(desk.join(1, Hello { budget: budget_for(1300), ..hello(1) }).limited_by, None, "alone it limits nobody");
+    assert_eq!(desk.join(2, hello(2)).limited_by, Some(MemberId(1)));
+    assert_eq!(limits(&desk, 1), [(1300, Some(1))]);
+    desk.join(3, hello(3));
+    desk.outputs.clear();
+    desk.advance(Duration::from_secs(60));
+    assert!([1, 2, 3].into_iter().all(|link| limits(&desk, link).is_empty()), "once is enough");
+    desk.join(4, Hello { budget: budget_for(1200), ..hello(4) });
+    assert_eq!(limits(&desk, 1), [(1200, Some(4))]);
+    desk.close(4);
+    desk.outputs.clear();
+    desk.advance(GROW_HOLD + CHECKS);
+    assert_eq!(limits(&desk, 2), [(1300, Some(1))]);
+}
+
+#[test]
+fn who_limits_the_room_is_told_anew_when_it_comes_back() {
+    let mut desk = pair();
+    let told = |desk: &Desk, link| desk.sent_to(link).iter().any(|m| matches!(m, Control::LanMtu { limited_by: Some(MemberId(3)), .. }));
+    // The second time on another connection, which takes its own place over.
+    for link in [3, 4] {
+        desk.outputs.clear();
+        desk.message_from(link, identity(3), budget_for(1500), Control::Hello(Hello { budget: budget_for(1300), ..hello(3) }));
+        assert_eq!(desk.welcome(link).map(|w| (w.member, w.limited_by)), Some((MemberId(3), Some(MemberId(3)))));
+        assert!(told(&desk, 1) && told(&desk, 2));
+    }
 }
 
 #[test]
