@@ -7,8 +7,8 @@ use bytes::Bytes;
 use lanparty_core::{Announcer, Neighbours, Roster, SIGN_INTERVAL};
 use lanparty_nic::{Device, DeviceFault, LinkState, PacketSocket};
 use lanparty_node::{
-    Ask, AsyncDevice, Dialer, ExitCode, Fault, Identity, JoinRequest, MemberDriver, Session, SessionEvent, StateDir, StateFile,
-    StatusRequest, StatusSocket, shutdown_requested, software, start_logging,
+    Ask, AsyncDevice, DeviceLimit, Dialer, ExitCode, Fault, Identity, JoinRequest, MemberDriver, Session, SessionEvent, StateDir,
+    StateFile, StatusRequest, StatusSocket, shutdown_requested, software, start_logging,
 };
 use lanparty_proto::{Control, GatewaySign, LAN_MTU_MAX, MacAddr, MemberInfo, Role};
 use serde_json::{Value, json};
@@ -30,12 +30,13 @@ pub async fn run(args: GatewayArgs) -> Result<(), Fault> {
     let Lan { mac, mtu } = lan::check(&args.interface)?;
     say_what_it_carries(&args.interface, mtu);
     let _underlay = args.member.ready_underlay().await?;
-    let dialer = args.member.dialer()?.sized(args.member.sizing().on_device(mtu));
+    let carries = Carries::new(mtu);
+    let dialer = args.member.dialer()?.on_device(carries.limit.clone());
     let (identity, identity_file) = load_identity(&args)?;
     info!("lanparty-gateway opening interface {} and connecting to relay {}", args.interface, args.member.relay);
     let socket = lan::open(&args.interface)?;
     info!(%mac, "lanparty-gateway opened AF_PACKET socket on {}", args.interface);
-    let mut gateway = Gateway::new(args, mac, dialer, identity, identity_file, socket)?;
+    let mut gateway = Gateway::new(args, mac, dialer, identity, identity_file, socket, carries)?;
     let mut status = StatusSocket::open("gateway");
     let outcome = gateway.serve(&mut status).await;
     gateway.session.end("the gateway is ending").await;
@@ -61,6 +62,22 @@ fn load_identity(args: &GatewayArgs) -> Result<(Identity, StateFile), Fault> {
     Ok((identity, file))
 }
 
+/// The largest IP packet that the LAN's interface carries.
+struct Carries {
+    /// As it was seen last, in bytes.
+    mtu: u32,
+    /// What the room is asked for keeps to it.
+    limit: DeviceLimit,
+}
+
+impl Carries {
+    fn new(mtu: u32) -> Self {
+        let limit = DeviceLimit::default();
+        limit.set_mtu(mtu);
+        Self { mtu, limit }
+    }
+}
+
 struct Gateway {
     args: GatewayArgs,
     session: Session<PacketSocket>,
@@ -69,8 +86,7 @@ struct Gateway {
     sign_due: Instant,
     mac: MacAddr,
     lan: LanState,
-    /// The interface's MTU, as it was seen last.
-    carries: Option<u32>,
+    carries: Carries,
 }
 
 impl Gateway {
@@ -81,6 +97,7 @@ impl Gateway {
         identity: Identity,
         identity_file: StateFile,
         socket: PacketSocket,
+        carries: Carries,
     ) -> Result<Self, Fault> {
         let lan = LanState { link: socket.link() };
         let device =
@@ -99,7 +116,6 @@ impl Gateway {
         }
         driver.watch_lan(Neighbours::new(sign_of(&identity)));
         let session = Session::start(driver, dialer, Arc::new(identity), request, args.member.patience());
-        let carries = lan::mtu(&args.interface);
         Ok(Self { args, session, identity_file, announcer: Announcer::default(), sign_due: Instant::now(), mac, lan, carries })
     }
 
@@ -214,17 +230,19 @@ impl Gateway {
         }
     }
 
-    /// Says when the interface came to carry less than the room: who joined has promised more.
+    /// Follows the interface's MTU, and so does the room: what it promised more is refused here until then.
     fn look_at_mtu(&mut self) {
-        let carries = lan::mtu(&self.args.interface);
-        if carries == self.carries {
-            return;
-        }
-        self.carries = carries;
-        let room = self.session.roster().map(|roster| roster.lan_mtu().bytes());
-        if let Some((mtu, room)) = carries.zip(room).filter(|(mtu, room)| *mtu < u32::from(*room)) {
-            let interface = &self.args.interface;
-            warn!(%interface, "{interface} carries packets of {mtu} bytes only now (its MTU), and the room promises {room}: larger ones toward the LAN are dropped as DeviceError; start the gateway again, and the room follows");
+        let seen = self.session.driver.device().and_then(|device| device.device_ref().mtu());
+        let Some(mtu) = seen.filter(|mtu| *mtu != self.carries.mtu) else { return };
+        self.carries.mtu = mtu;
+        self.carries.limit.set_mtu(mtu);
+        let (interface, room) = (&self.args.interface, self.session.roster().map(|roster| roster.lan_mtu().bytes()));
+        match room.filter(|room| mtu < u32::from(*room)) {
+            Some(room) => warn!(
+                %interface,
+                "{interface} carries packets of {mtu} bytes only now (its MTU), and the room promises {room}: it is asked for less, and until it follows larger ones toward the LAN are dropped as DeviceError"
+            ),
+            None => info!(%interface, "{interface} carries packets of {mtu} bytes now (its MTU)"),
         }
     }
 

@@ -47,11 +47,6 @@ pub(crate) fn check(interface: &str) -> Result<Lan, Fault> {
     Ok(Lan { mac, mtu: facts.mtu })
 }
 
-/// The largest IP packet that the interface carries now.
-pub(crate) fn mtu(interface: &str) -> Option<u32> {
-    interface_facts(interface).ok().filter(|facts| facts.exists).map(|facts| facts.mtu)
-}
-
 /// Opens the interface for every frame on it.
 pub(crate) fn open(interface: &str) -> Result<PacketSocket, Fault> {
     PacketSocket::open(interface).map_err(|e: PacketError| {

@@ -39,7 +39,7 @@ fn a_lan_interface_of_1400_bytes_limits_the_room_and_nothing_vanishes() {
 }
 
 #[test]
-fn what_a_lan_interface_refuses_is_counted_and_said() {
+fn a_room_follows_a_lan_interface_and_what_that_refuses_until_then_is_counted() {
     if !ready() {
         return;
     }
@@ -54,6 +54,15 @@ fn what_a_lan_interface_refuses_is_counted_and_said() {
         inbound.assert_whole("gateway, inbound");
         inbound.dropped.get("DeviceError").is_some_and(|n| *n >= 3)
     });
+    let (home, pc) = (&evening.party.home, evening.party.pc(1));
+    eventually("the room is as small as the interface", || mtu_of(home, TAP) == 1300);
+    assert_eq!(evening.status(home)["lan_mtu"], 1300);
+    let largest = ping_with(home, Party::pc_address(1), 3, &["-s", "1272", "-M", "do", "-I", &address.to_string()]).unwrap();
+    assert_eq!(largest.received, 3);
+    transfer(home, pc, Party::pc_address(1), 2_000_000);
+    evening.party.gateway.ip(&format!("link set dev {LAN} mtu 1500")).unwrap();
+    promised(&gateway, &format!("{LAN} carries packets of 1500 bytes now (its MTU)"));
+    eventually("the room is as large as before", || mtu_of(home, TAP) == 1417);
     assert_conserved(&evening, true);
 }
 

@@ -116,6 +116,12 @@ impl PacketSocket {
         }
     }
 
+    /// The largest IP packet that the interface takes now, in bytes; nothing when it is gone.
+    #[must_use]
+    pub fn mtu(&self) -> Option<u32> {
+        self.interfaces.name(self.index).and_then(|name| self.interfaces.mtu(&name)).ok()
+    }
+
     /// Frames that found the receive buffer full since the socket was opened.
     #[must_use]
     pub fn kernel_drops(&self) -> u64 {

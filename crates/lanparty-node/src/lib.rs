@@ -44,7 +44,7 @@ pub use probe::{ProbePorts, ProbeService};
 pub use relay_keys::{RELAY_DEV_NAME, RelayKeys};
 pub use session::{Session, SessionEvent};
 pub use shutdown::shutdown_requested;
-pub use sizing::{PmtuDiscovery, Sizing, parse_lan_mtu};
+pub use sizing::{DeviceLimit, PmtuDiscovery, Sizing, parse_lan_mtu};
 pub use state::{StateDir, StateError, StateFile, runtime_dir};
 pub use status::{Answers, Ask, Conversation, PingAsk, StatusRequest, StatusSocket, member_sockets, program_at, query_all};
 pub use tls::{CertificateFiles, CertificateSource, ServerTls};

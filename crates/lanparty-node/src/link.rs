@@ -12,6 +12,7 @@ use noq::Connection;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 
+use crate::DeviceLimit;
 use crate::control::{self, ControlReader, ControlWriter};
 use crate::endpoint::UDP_PAYLOAD_MAX;
 use crate::sizing::PACKET_OVERHEAD;
@@ -65,6 +66,7 @@ pub struct Link {
     way: Way,
     /// Larger datagrams are not used, though the path may take them.
     budget_max: Option<DatagramBudget>,
+    device_limit: DeviceLimit,
     inbound_end: Arc<InboundEnd>,
 }
 
@@ -80,7 +82,7 @@ struct InboundEnd {
 impl Link {
     /// A link over QUIC.
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { way: Way::Quic(Quic::new(connection)), budget_max: None, inbound_end: Arc::default() }
+        Self { way: Way::Quic(Quic::new(connection)), budget_max: None, device_limit: DeviceLimit::default(), inbound_end: Arc::default() }
     }
 
     /// A link over an accepted connection, and whose it is. An error when the peer proved no identity.
@@ -91,17 +93,21 @@ impl Link {
         Ok((Self::new(connection), identity))
     }
 
-    /// This link, used for datagrams of at most `budget_max`, whatever its path takes.
-    pub(crate) const fn limited_to(mut self, budget_max: Option<DatagramBudget>) -> Self {
-        self.budget_max = budget_max;
+    /// This link, used for datagrams of at most `budget_max` and what the device takes, whatever its path does.
+    pub(crate) fn limited_to(mut self, budget_max: Option<DatagramBudget>, device_limit: DeviceLimit) -> Self {
+        (self.budget_max, self.device_limit) = (budget_max, device_limit);
         self
     }
 
-    /// The largest datagram the path takes now, and its owner wants to use.
+    /// The largest datagram the path takes now, its owner wants to use, and its device takes.
     #[must_use]
     pub fn budget(&self) -> DatagramBudget {
         let found = self.found_budget();
-        self.budget_max.map_or(found, |max| max.min(found))
+        self.largest().map_or(found, |max| max.min(found))
+    }
+
+    fn largest(&self) -> Option<DatagramBudget> {
+        [self.budget_max, self.device_limit.budget()].into_iter().flatten().min()
     }
 
     /// The largest datagram the path takes now.
@@ -115,7 +121,7 @@ impl Link {
     /// Whether the search for the path's size can find nothing larger, or there is none.
     pub(crate) fn is_at_most(&self) -> bool {
         match &self.way {
-            Way::Quic(_) => self.budget() == self.budget_max.unwrap_or(DATAGRAM_BUDGET_MAX) || self.found_budget() >= DATAGRAM_BUDGET_MAX,
+            Way::Quic(_) => self.budget() == self.largest().unwrap_or(DATAGRAM_BUDGET_MAX) || self.found_budget() >= DATAGRAM_BUDGET_MAX,
         }
     }
 

@@ -12,7 +12,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::control::{ControlReader, ControlWriter};
 use crate::endpoint::dial_endpoint;
 use crate::probe::Survey;
-use crate::{ExitCode, Fault, Identity, Link, LinkEnded, ProbePorts, RelayAddress, RelayTrust, Sizing, sizing, uplink};
+use crate::{DeviceLimit, ExitCode, Fault, Identity, Link, LinkEnded, ProbePorts, RelayAddress, RelayTrust, Sizing, sizing, uplink};
 
 /// Time for one address of the relay to answer.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -90,6 +90,7 @@ pub struct Dialer {
     /// The tunnel's own interface: never the way to the relay.
     own_interface: Option<String>,
     sizing: Sizing,
+    device_limit: DeviceLimit,
     endpoints: Vec<DialEndpoint>,
     /// Whether it waits for DNS now.
     resolving: bool,
@@ -118,6 +119,7 @@ impl Dialer {
             trust,
             own_interface: None,
             sizing: Sizing::default(),
+            device_limit: DeviceLimit::default(),
             endpoints: vec![],
             resolving: false,
             probed: None,
@@ -136,6 +138,13 @@ impl Dialer {
     #[must_use]
     pub const fn sized(mut self, sizing: Sizing) -> Self {
         self.sizing = sizing;
+        self
+    }
+
+    /// Asks for no more than the member's device takes, at any time.
+    #[must_use]
+    pub fn on_device(mut self, limit: DeviceLimit) -> Self {
+        self.device_limit = limit;
         self
     }
 
@@ -227,7 +236,7 @@ impl Dialer {
             Ok(connection) => {
                 // The next outage may have another cause.
                 self.probed = None;
-                Ok(Link::new(connection).limited_to(self.sizing.largest()))
+                Ok(Link::new(connection).limited_to(self.sizing.budget_max, self.device_limit.clone()))
             }
             Err(ConnectionError::TimedOut) => {
                 if self.probed.is_none() {

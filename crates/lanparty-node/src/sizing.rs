@@ -1,5 +1,7 @@
-//! What a member's owner wants of the sizes on its path: a cap, and whether they are searched at all.
+//! What a member's owner wants of the sizes on its path, a cap and whether they are searched at all; and what its device takes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -36,10 +38,8 @@ pub enum PmtuDiscovery {
 /// The sizes a member uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sizing {
-    /// Datagrams are never larger, as the owner wants it.
+    /// Datagrams are never larger.
     pub budget_max: Option<DatagramBudget>,
-    /// Nor larger than this, because the member's own device takes no longer frames.
-    pub device_max: Option<DatagramBudget>,
     /// Whether the path is searched.
     pub discovery: PmtuDiscovery,
 }
@@ -48,26 +48,39 @@ impl Sizing {
     /// For a LAN MTU of at most `mtu`.
     #[must_use]
     pub fn new(mtu: Option<LanMtu>, discovery: PmtuDiscovery) -> Self {
-        Self { budget_max: mtu.map(DatagramBudget::for_lan_mtu), device_max: None, discovery }
-    }
-
-    /// For a member whose device has an interface MTU of `bytes`: what it refuses must not be sent to it.
-    #[must_use]
-    pub fn on_device(mut self, bytes: u32) -> Self {
-        let mtu = u16::try_from(bytes).unwrap_or(u16::MAX).max(LAN_MTU_MIN);
-        self.device_max = LanMtu::new(mtu).map(DatagramBudget::for_lan_mtu);
-        self
-    }
-
-    /// The largest datagram to use, whatever the path takes.
-    pub(crate) fn largest(self) -> Option<DatagramBudget> {
-        [self.budget_max, self.device_max].into_iter().flatten().min()
+        Self { budget_max: mtu.map(DatagramBudget::for_lan_mtu), discovery }
     }
 
     /// The UDP payload to use without a search; nothing when there is one.
     pub(crate) fn fixed_payload(self) -> Option<u16> {
         let base = DatagramBudget(UDP_PAYLOAD_BASE - PACKET_OVERHEAD);
         (self.discovery == PmtuDiscovery::Off).then(|| (self.budget_max.unwrap_or(base).0 + PACKET_OVERHEAD).max(UDP_PAYLOAD_BASE))
+    }
+}
+
+/// The largest datagram that a member's own device has use for: what it refuses must not be sent to it. Shared by all who keep to it,
+/// since the MTU of an interface may change while they do.
+#[derive(Clone, Debug)]
+pub struct DeviceLimit(Arc<AtomicU16>);
+
+impl Default for DeviceLimit {
+    /// No limit.
+    fn default() -> Self {
+        Self(Arc::new(AtomicU16::new(u16::MAX)))
+    }
+}
+
+impl DeviceLimit {
+    /// The device is an interface whose MTU is `bytes` now.
+    pub fn set_mtu(&self, bytes: u32) {
+        let mtu = u16::try_from(bytes).unwrap_or(u16::MAX).max(LAN_MTU_MIN);
+        let limit = LanMtu::new(mtu).map_or(u16::MAX, |mtu| DatagramBudget::for_lan_mtu(mtu).0);
+        self.0.store(limit, Ordering::Relaxed);
+    }
+
+    /// Nothing when it limits nothing.
+    pub(crate) fn budget(&self) -> Option<DatagramBudget> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|limit| *limit != u16::MAX).map(DatagramBudget)
     }
 }
 
@@ -143,16 +156,16 @@ mod tests {
     }
 
     #[test]
-    fn a_device_caps_what_its_member_asks_for_and_raises_nothing() {
-        let largest = |mtu: Option<u16>, device: u32| {
-            let sizing = Sizing::new(mtu.and_then(LanMtu::new), PmtuDiscovery::On).on_device(device);
-            sizing.largest().and_then(DatagramBudget::lan_mtu).map(LanMtu::bytes)
+    fn a_device_limits_all_who_share_its_limit_as_its_mtu_moves() {
+        let limit = DeviceLimit::default();
+        let shared = limit.clone();
+        let at = |bytes: u32| {
+            limit.set_mtu(bytes);
+            shared.budget().and_then(DatagramBudget::lan_mtu).map(LanMtu::bytes)
         };
-        assert_eq!((largest(None, 1400), largest(Some(1300), 1400), largest(Some(1417), 1400)), (Some(1400), Some(1300), Some(1400)));
-        assert_eq!((largest(None, 9000), largest(Some(1417), 9000)), (None, Some(1417)), "jumbo frames limit nothing");
-        assert_eq!(largest(None, 296), Some(LAN_MTU_MIN), "no room is smaller");
-        let unsearched = Sizing::new(None, PmtuDiscovery::Off);
-        assert_eq!(unsearched.on_device(1400).fixed_payload(), unsearched.fixed_payload());
+        assert_eq!(shared.budget(), None);
+        assert_eq!((at(1400), at(1300), at(1500)), (Some(1400), Some(1300), Some(1500)));
+        assert_eq!((at(296), at(9000)), (Some(LAN_MTU_MIN), None), "no room is smaller, and jumbo frames limit nothing");
     }
 
     #[test]
