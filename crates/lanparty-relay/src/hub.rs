@@ -91,8 +91,7 @@ impl Hub {
             if all.peek().is_some_and(|next| next.link == to) {
                 continue;
             }
-            if let Some(way) = ways.get(&to) {
-                let dropped = way.outbox.offer(&run, now);
+            if let Some(dropped) = ways.get(&to).and_then(|way| way.outbox.offer(&run, now)) {
                 relay.count_copies_dropped(to, &dropped);
             }
             run.clear();

@@ -32,24 +32,28 @@ impl Outbox {
         &self.link
     }
 
-    /// Station 7, queue, in front of station 8, send. Returns what was dropped: to make room, or because the path shrank.
-    pub(crate) fn offer(&self, datagrams: &[Bytes], now: Instant) -> Drops {
+    /// Station 7, queue, in front of station 8, send. Returns what was dropped, if anything: to make room, or because the path shrank.
+    pub(crate) fn offer(&self, datagrams: &[Bytes], now: Instant) -> Option<Drops> {
         let mut queue = self.queue();
-        let (mut dropped, mut taken) = (Drops::default(), 0);
+        let (mut taken, mut too_large, mut pushed_out) = (0, 0, 0);
         if queue.is_empty()
             && let Ok(sent) = self.link.send_now(datagrams)
         {
-            dropped.add(DropReason::DatagramBudget, sent.refused.len() as u64);
+            too_large = sent.refused.len() as u64;
             taken = sent.taken;
         }
         for datagram in datagrams.iter().skip(taken) {
             // A copy, because a datagram is a slice of the up to 64 KiB that it arrived in: a queue of slices would keep them all.
-            dropped.add(DropReason::QueueFull, queue.push(Bytes::copy_from_slice(datagram), now));
+            pushed_out += queue.push(Bytes::copy_from_slice(datagram), now);
         }
         if !queue.is_empty() {
             self.waiting.notify_one();
         }
-        dropped
+        (too_large + pushed_out > 0).then(|| {
+            let mut dropped = Drops::of(DropReason::DatagramBudget, too_large);
+            dropped.add(DropReason::QueueFull, pushed_out);
+            dropped
+        })
     }
 
     /// Its member has moved: says so behind everything that waits, more than once because a datagram may be lost.
