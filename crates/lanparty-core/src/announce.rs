@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lanparty_proto::{MacAddr, MemberId};
+use lanparty_proto::{MacAddr, MemberId, ethertype};
 
 /// Time between two announcements of one member.
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(60);
-const RARP_ETHERTYPE: [u8; 2] = [0x80, 0x35];
 /// Shortest Ethernet frame without FCS (IEEE 802.3 §3.2.8).
 const FRAME_LEN_MIN: usize = 60;
 
@@ -55,7 +54,7 @@ impl Announcement {
         let mut frame = Vec::with_capacity(FRAME_LEN_MIN);
         frame.extend([0xff; 6]);
         frame.extend(mac);
-        frame.extend(RARP_ETHERTYPE);
+        frame.extend(ethertype::RARP.to_be_bytes());
         // Hardware type Ethernet, protocol type IPv4, lengths 6 and 4, opcode 3: "request reverse".
         frame.extend([0, 1, 0x08, 0, 6, 4, 0, 3]);
         frame.extend(mac);

@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use lanparty_proto::{
-    AdmissionPolicy, DatagramBudget, DropReason, Frame, LanMtu, Role, clamp_mss, forbids_fragments, fragment_ipv4, frame_fits, ip_ends,
-    is_intact, lower_told_mtu, packet_too_big, trim,
+    AdmissionPolicy, DatagramBudget, DropReason, Frame, LanMtu, Role, clamp_mss, ethertype, forbids_fragments, fragment_ipv4, frame_fits,
+    ip_ends, is_intact, lower_told_mtu, packet_too_big, trim,
 };
 use serde::Serialize;
 
@@ -108,7 +108,7 @@ impl Ladder {
 
     /// An answer that was not sent after all: nobody was told.
     pub(crate) fn take_back(&mut self, answer: &[u8]) {
-        let is_v6 = answer.get(12..14) == Some(&ETHERTYPE_IPV6.to_be_bytes());
+        let is_v6 = answer.get(12..14) == Some(&ethertype::IPV6.to_be_bytes());
         let told = if is_v6 { &mut self.counters.too_big_v6 } else { &mut self.counters.too_big_v4 };
         *told = told.saturating_sub(1);
         self.counters.answers_withheld += 1;
@@ -141,7 +141,7 @@ impl Ladder {
             self.lower_sizes(&mut trimmed, limits);
             return Rung::Pieces(vec![trimmed]);
         }
-        if frame.ethertype() == ETHERTYPE_IPV4 && !forbids_fragments(&frame) {
+        if frame.ethertype() == ethertype::IPV4 && !forbids_fragments(&frame) {
             return self.cut_up(bytes, limits);
         }
         self.answer(&frame, limits, reason, now)
@@ -164,7 +164,7 @@ impl Ladder {
     fn answer(&mut self, frame: &Frame<'_>, limits: Limits, reason: DropReason, now: Instant) -> Rung {
         match packet_too_big(frame, limits.told) {
             Some(answer) if ip_ends(frame).is_some_and(|path| self.answers.admits(path, now)) => {
-                let is_v6 = frame.ethertype() == ETHERTYPE_IPV6;
+                let is_v6 = frame.ethertype() == ethertype::IPV6;
                 self.counters.too_big_v6 += u64::from(is_v6);
                 self.counters.too_big_v4 += u64::from(!is_v6);
                 Rung::Answer(answer.into())
@@ -177,6 +177,3 @@ impl Ladder {
         }
     }
 }
-
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_IPV6: u16 = 0x86dd;

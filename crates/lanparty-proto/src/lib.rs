@@ -43,5 +43,6 @@ pub use mss::clamp_mss;
 pub use mtu::{DatagramBudget, ETHERNET_HEADER_LEN, IPV6_LAN_MTU_MIN, LAN_MTU_MAX, LAN_MTU_MIN, LanMtu, SizeVerdict, WireMtu, frame_fits};
 pub use mtu_option::lower_told_mtu;
 pub use oversize::{forbids_fragments, fragment_ipv4, ip_ends, is_intact, packet_too_big, trim};
+pub use packet::ethertype;
 pub use probe::{PROBE_LEN_MAX, PROBE_LEN_MIN, ProbeAnswer, ProbeCookie, ProbeQuestion};
 pub use sight::{DhcpAnswer, DhcpSights, Ports, Sight};

@@ -12,12 +12,17 @@ pub(crate) use ipv6::{Ipv6Fragment, Ipv6Packet};
 pub(crate) use udp::Udp;
 
 /// EtherTypes (IEEE 802 numbers, IANA).
-pub(crate) mod ethertype {
-    pub(crate) const IPV4: u16 = 0x0800;
-    pub(crate) const ARP: u16 = 0x0806;
-    pub(crate) const RARP: u16 = 0x8035;
-    pub(crate) const IPX: u16 = 0x8137;
-    pub(crate) const IPV6: u16 = 0x86dd;
+pub mod ethertype {
+    /// IPv4.
+    pub const IPV4: u16 = 0x0800;
+    /// ARP (RFC 826).
+    pub const ARP: u16 = 0x0806;
+    /// Reverse ARP (RFC 903).
+    pub const RARP: u16 = 0x8035;
+    /// IPX.
+    pub const IPX: u16 = 0x8137;
+    /// IPv6.
+    pub const IPV6: u16 = 0x86dd;
 }
 
 /// Protocol and next-header numbers (IANA).

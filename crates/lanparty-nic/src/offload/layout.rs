@@ -1,6 +1,6 @@
 //! Where the headers of a TCP or UDP frame lie, and the sums over them.
 
-use lanparty_proto::ETHERNET_HEADER_LEN;
+use lanparty_proto::{ETHERNET_HEADER_LEN, ethertype};
 
 use crate::checksum::Sum;
 
@@ -56,10 +56,10 @@ pub(super) struct Layout {
 impl Layout {
     /// Finds the headers, or nothing when this is no TCP or UDP frame with whole headers.
     pub(super) fn parse(frame: &[u8]) -> Option<Self> {
-        let (ethertype, l3) = skip_tags(frame)?;
-        let (ip, protocol, l4) = match ethertype {
-            0x0800 => ipv4(frame, l3)?,
-            0x86dd => ipv6(frame, l3)?,
+        let (kind, l3) = skip_tags(frame)?;
+        let (ip, protocol, l4) = match kind {
+            ethertype::IPV4 => ipv4(frame, l3)?,
+            ethertype::IPV6 => ipv6(frame, l3)?,
             _ => return None,
         };
         let header = frame.get(l4..)?;
