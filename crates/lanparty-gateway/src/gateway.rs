@@ -191,12 +191,13 @@ impl Gateway {
             let Some(device) = self.session.driver.device() else { return };
             let frame = Bytes::from(announcement.frame());
             let (peer_id, mac, reason) = (announcement.member, announcement.mac, announcement.reason.as_str());
-            match device.send(&[frame]) {
-                Ok(written) if written.left == 0 && written.unsent.is_empty() => {
+            let written = device.send(&[frame]);
+            match written.failed {
+                None if written.left == 0 && written.unsent.is_empty() => {
                     info!(interface = %self.args.interface, %peer_id, %mac, %reason, "gateway CAM refresh");
                 }
-                Ok(_) => warn!(interface = %self.args.interface, %peer_id, %mac, "gateway CAM refresh not sent: the interface is busy"),
-                Err(e) => debug!(interface = %self.args.interface, %peer_id, "gateway CAM refresh not sent: {e}"),
+                None => warn!(interface = %self.args.interface, %peer_id, %mac, "gateway CAM refresh not sent: the interface is busy"),
+                Some(e) => debug!(interface = %self.args.interface, %peer_id, "gateway CAM refresh not sent: {e}"),
             }
         }
     }

@@ -11,10 +11,20 @@ use tokio::io::unix::AsyncFd;
 /// What became of frames offered to a device.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// How many, from the end, it has no room for now.
+    /// How many, from the end, did not enter it.
     pub left: usize,
+    /// Why they did not: it is down or gone. Nothing when it has no room for them now.
+    pub failed: Option<io::Error>,
     /// Those that it took and could not carry, each with the reason.
     pub unsent: Vec<(Bytes, DropReason)>,
+}
+
+impl Written {
+    /// Why those that are left did not enter the device.
+    #[must_use]
+    pub const fn why_left(&self) -> DropReason {
+        if self.failed.is_some() { DropReason::DeviceError } else { DropReason::QueueFull }
+    }
 }
 
 /// A device that can be awaited.
@@ -50,24 +60,23 @@ impl<D: Device> AsyncDevice<D> {
         }
     }
 
-    /// Station 11, write.
-    ///
-    /// # Errors
-    /// When the device is down or gone.
-    pub fn send(&mut self, frames: &[Bytes]) -> io::Result<Written> {
-        let (mut taken, mut unsent) = (0, vec![]);
-        while taken < frames.len() {
-            match self.device.send_batch(&frames[taken..]) {
+    /// Station 11, write. What entered the device before it failed has entered it.
+    pub fn send(&mut self, frames: &[Bytes]) -> Written {
+        let mut written = Written { left: frames.len(), ..Written::default() };
+        while written.left > 0 {
+            match self.device.send_batch(&frames[frames.len() - written.left..]) {
                 Ok(0) => break,
                 Ok(n) => {
-                    taken += n;
-                    unsent.append(&mut self.device.take_unsent());
+                    written.left -= n;
+                    written.unsent.append(&mut self.device.take_unsent());
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(e) => return Err(e),
+                Err(e) => {
+                    written.failed = Some(e).filter(|e| e.kind() != io::ErrorKind::WouldBlock);
+                    break;
+                }
             }
         }
-        Ok(Written { left: frames.len() - taken, unsent })
+        written
     }
 
     /// The device.
@@ -78,5 +87,65 @@ impl<D: Device> AsyncDevice<D> {
     /// The device, to look at.
     pub const fn device_ref(&self) -> &D {
         &self.device
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, BorrowedFd};
+
+    use lanparty_nic::{DeviceFault, DeviceStats, MemoryDevice, memory_pair};
+
+    use super::*;
+
+    type Failure = fn() -> io::Error;
+
+    /// Takes two frames at a time, and so many in all before it ends.
+    struct Ending {
+        cable: MemoryDevice,
+        takes: usize,
+        ends: Failure,
+    }
+
+    impl AsFd for Ending {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.cable.as_fd()
+        }
+    }
+
+    impl Device for Ending {
+        fn recv_batch(&mut self, batch: &mut FrameBatch) -> io::Result<usize> {
+            self.cable.recv_batch(batch)
+        }
+
+        fn send_batch(&mut self, frames: &[Bytes]) -> io::Result<usize> {
+            let taken = frames.len().min(2).min(self.takes);
+            self.takes -= taken;
+            if taken == 0 { Err((self.ends)()) } else { Ok(taken) }
+        }
+
+        fn name(&self) -> &str {
+            self.cable.name()
+        }
+
+        fn stats(&self) -> DeviceStats {
+            self.cable.stats()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_entered_a_device_before_it_failed_has_entered_it() {
+        let frames = vec![Bytes::from_static(b"frame"); 5];
+        let (down, full): (Failure, Failure) = (|| DeviceFault::Down.into(), || io::ErrorKind::WouldBlock.into());
+        for (takes, ends, expected) in [
+            (3, down, (2, true, DropReason::DeviceError)),
+            (0, down, (5, true, DropReason::DeviceError)),
+            (3, full, (2, false, DropReason::QueueFull)),
+            (9, down, (0, false, DropReason::QueueFull)),
+        ] {
+            let (cable, _other) = memory_pair(10).unwrap();
+            let written = AsyncDevice::new(Ending { cable, takes, ends }).unwrap().send(&frames);
+            assert_eq!((written.left, written.failed.is_some(), written.why_left()), expected, "{takes} before the end");
+        }
     }
 }

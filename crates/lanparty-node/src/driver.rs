@@ -322,15 +322,13 @@ impl<D: Device> MemberDriver<D> {
             return;
         }
         let answers = std::mem::take(&mut self.work.answers);
-        let untold = |left: usize, reason| answers.iter().rev().take(left).map(move |answer| (answer.clone(), reason));
-        let not_sent: Vec<_> = match self.device.as_mut().map(|device| device.send(&answers)) {
-            Some(Ok(written)) => untold(written.left, DropReason::QueueFull).chain(written.unsent).collect(),
-            // A device that fails says so when it is read next.
-            Some(Err(_)) => untold(answers.len(), DropReason::DeviceError).collect(),
-            None => untold(answers.len(), DropReason::LinkDown).collect(),
-        };
-        for (answer, reason) in not_sent {
-            self.outbound.take_back_answer(&answer, reason);
+        // A device that fails says so when it is read next.
+        let (written, why_left) = write(self.device.as_mut(), &answers);
+        for answer in answers.iter().rev().take(written.left) {
+            self.outbound.take_back_answer(answer, why_left);
+        }
+        for (answer, reason) in &written.unsent {
+            self.outbound.take_back_answer(answer, *reason);
         }
     }
 
@@ -351,24 +349,15 @@ impl<D: Device> MemberDriver<D> {
         for (member, record) in &records {
             log_frame(self.role, &self.interface, self.inbound.direction().as_str(), *member, record);
         }
-        let written = match &mut self.device {
-            Some(device) => device.send(&self.frames).map(|written| (written, DropReason::QueueFull)),
-            None => Ok((Written { left: self.frames.len(), unsent: vec![] }, DropReason::LinkDown)),
-        };
-        let (left, reason, failed) = match written {
-            Ok((Written { left, unsent }, reason)) => {
-                unsent.iter().for_each(|(frame, why)| self.inbound.take_back(frame, *why));
-                (left, reason, None)
-            }
-            Err(e) => (self.frames.len(), DropReason::DeviceError, Some(DriverEvent::DeviceFailed(e))),
-        };
+        let (Written { left, failed, unsent }, why_left) = write(self.device.as_mut(), &self.frames);
+        unsent.iter().for_each(|(frame, why)| self.inbound.take_back(frame, *why));
         let entered = self.frames.len().saturating_sub(left);
         self.observed.look(self.frames.iter().take(entered).map(|frame| &frame[..]), Point::ToDevice, now);
         for frame in self.frames.iter().rev().take(left) {
-            self.inbound.take_back(frame, reason);
+            self.inbound.take_back(frame, why_left);
         }
         self.hear()?;
-        Ok(failed)
+        Ok(failed.map(DriverEvent::DeviceFailed))
     }
 
     fn handle_control(&mut self, message: Control) -> DriverEvent {
@@ -441,6 +430,17 @@ async fn link_frames(link: &Link, draining: Option<&Draining>, into: &mut [Bytes
     tokio::select! {
         count = draining.link().recv(into) => Ok(count.ok()),
         () = draining.done() => Ok(None),
+    }
+}
+
+/// What became of frames for the device, and why those that are left did not enter it.
+fn write<D: Device>(device: Option<&mut AsyncDevice<D>>, frames: &[Bytes]) -> (Written, DropReason) {
+    match device.map(|device| device.send(frames)) {
+        Some(written) => {
+            let why_left = written.why_left();
+            (written, why_left)
+        }
+        None => (Written { left: frames.len(), ..Written::default() }, DropReason::LinkDown),
     }
 }
 
