@@ -192,12 +192,12 @@ impl Gateway {
             let frame = Bytes::from(announcement.frame());
             let (peer_id, mac, reason) = (announcement.member, announcement.mac, announcement.reason.as_str());
             let written = device.send(&[frame]);
-            match written.failed {
-                None if written.left == 0 && written.unsent.is_empty() => {
-                    info!(interface = %self.args.interface, %peer_id, %mac, %reason, "gateway CAM refresh");
-                }
-                None => warn!(interface = %self.args.interface, %peer_id, %mac, "gateway CAM refresh not sent: the interface is busy"),
-                Some(e) => debug!(interface = %self.args.interface, %peer_id, "gateway CAM refresh not sent: {e}"),
+            let interface = &self.args.interface;
+            match (lan::why_unsent(&written), &written.failed) {
+                (None, _) => info!(%interface, %peer_id, %mac, %reason, "gateway CAM refresh"),
+                (Some(why), None) => warn!(%interface, %peer_id, %mac, "gateway CAM refresh not sent: {why}"),
+                // Down or gone: the cable's state is said elsewhere.
+                (Some(why), Some(_)) => debug!(%interface, %peer_id, "gateway CAM refresh not sent: {why}"),
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The LAN side: the interface that was asked for, checked before anybody hears of us, and opened again after it was away.
 
 use lanparty_nic::{FactsError, LinkState, PacketError, PacketSocket, check_lan_interface, interface_facts, list_interfaces};
-use lanparty_node::{AsyncDevice, ExitCode, Fault};
-use lanparty_proto::{LAN_MTU_MIN, MacAddr};
+use lanparty_node::{AsyncDevice, ExitCode, Fault, Written};
+use lanparty_proto::{DropReason, LAN_MTU_MIN, MacAddr};
 
 /// What is known of the LAN's cable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,5 +64,36 @@ pub(crate) fn look(interface: &str, open: Option<&PacketSocket>) -> (LanState, O
     match reopened {
         Some((link, device)) => (LanState { link }, Some(device)),
         None => (LanState { link: LinkState::Gone }, None),
+    }
+}
+
+/// Why not everything entered the LAN; nothing when it did.
+pub(crate) fn why_unsent(written: &Written) -> Option<String> {
+    match (&written.failed, written.unsent.first(), written.left) {
+        (Some(e), ..) => Some(e.to_string()),
+        (None, Some((_, DropReason::DeviceError)), _) => Some("the interface refuses the frame".to_owned()),
+        (None, None, 0) => None,
+        _ => Some("the interface is busy".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use lanparty_nic::DeviceFault;
+
+    use super::*;
+
+    #[test]
+    fn what_did_not_enter_the_lan_is_said_by_its_cause() {
+        let why = |left, failed: Option<DeviceFault>, unsent: &[DropReason]| {
+            let unsent = unsent.iter().map(|reason| (Bytes::new(), *reason)).collect();
+            why_unsent(&Written { left, failed: failed.map(Into::into), unsent })
+        };
+        assert_eq!(why(0, None, &[]), None);
+        assert_eq!(why(1, None, &[]).as_deref(), Some("the interface is busy"));
+        assert_eq!(why(0, None, &[DropReason::QueueFull]).as_deref(), Some("the interface is busy"));
+        assert_eq!(why(0, None, &[DropReason::DeviceError]).as_deref(), Some("the interface refuses the frame"));
+        assert_eq!(why(1, Some(DeviceFault::Down), &[]).as_deref(), Some("the interface is down"));
     }
 }
