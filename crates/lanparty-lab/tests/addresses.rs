@@ -2,21 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "in a test a panic is the report, and what was found is printed")]
 
-use lanparty_lab::{Requirements, Tool};
-
 #[path = "support/programs.rs"]
 mod programs;
 #[path = "support/street.rs"]
 mod street;
 
-use street::{RELAY_IPV6, Street, took};
-
-/// A way on which nothing is special.
-const GOOD: &str = "delay=2ms";
-
-fn ready() -> bool {
-    Requirements::wires().and(&[Tool::Nft]).ready_or_skip()
-}
+use street::{GOOD, RELAY_IPV6, Street, ready, took};
 
 #[test]
 fn over_ipv6_a_way_is_healthy_has_a_hole_or_a_router_that_says_so() {

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lanparty_lab::{Program, Requirements, Tool, ping};
+use lanparty_lab::{Program, ping};
 use lanparty_proto::{PROBE_LEN_MIN, ProbeAnswer, ProbeQuestion};
 
 #[path = "support/programs.rs"]
@@ -15,14 +15,7 @@ mod programs;
 mod street;
 
 use programs::RELAY;
-use street::{Street, WAN, took};
-
-/// A way on which nothing is special.
-const GOOD: &str = "delay=2ms";
-
-fn ready() -> bool {
-    Requirements::wires().and(&[Tool::Nft]).ready_or_skip()
-}
+use street::{GOOD, Street, WAN, ready, took};
 
 #[test]
 fn a_healthy_way_is_measured_and_nothing_is_wrong_with_it() {

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "in a test a panic is the report, and what was found is printed")]
 
-use lanparty_lab::{Output, Requirements, Tool};
+use lanparty_lab::Output;
 use serde_json::Value;
 
 #[path = "support/programs.rs"]
@@ -12,11 +12,7 @@ mod programs;
 mod street;
 
 use programs::RELAY;
-use street::{Street, WAN};
-
-fn ready() -> bool {
-    Requirements::wires().and(&[Tool::Nft]).ready_or_skip()
-}
+use street::{Street, WAN, ready};
 
 const UNPRIVILEGED: [&str; 5] = ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"];
 

@@ -6,17 +6,24 @@
 use std::path::Path;
 use std::time::Instant;
 
-use lanparty_lab::{End, Lab, LabWire, Namespace, Offloads, Output, Proc, address, veth};
+use lanparty_lab::{End, Lab, LabWire, Namespace, Offloads, Output, Proc, Requirements, Tool, address, veth};
 use serde_json::Value;
 
 use crate::programs::{Programs, RELAY, SOON};
 
+/// A way on which nothing is special.
+pub(crate) const GOOD: &str = "delay=2ms";
 /// The home's interface toward its router.
 pub(crate) const WAN: &str = "eth0";
 /// The relay over IPv6: a public address, so that it is preferred to IPv4 (RFC 6724 §2.1).
 pub(crate) const RELAY_IPV6: &str = "[2001:db8:99::1]:8443";
 /// The router's interface toward the internet.
 const OUT: &str = "out";
+
+/// Can a street be built here? Else says why not; panics where the lab is required.
+pub(crate) fn ready() -> bool {
+    Requirements::wires().and(&[Tool::Nft]).ready_or_skip()
+}
 
 /// One home, its router, and the relay.
 pub(crate) struct Street {
