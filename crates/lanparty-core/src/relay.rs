@@ -13,7 +13,7 @@ mod sightings;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use lanparty_proto::{Control, DatagramBudget, IdentityId, MacAddr, MemberId, Refusal, Role, RoomCode};
+use lanparty_proto::{Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, Refusal, Role, RoomCode};
 
 pub use forward::{Delivery, Place};
 pub use report::{MemberReport, RoomReport};
@@ -38,6 +38,8 @@ pub struct RelayConfig {
     pub rooms_max: usize,
     /// Most members in one room, at most [`MEMBERS_MAX`].
     pub members_max: usize,
+    /// No member makes its room smaller than this: what it says of its path, nobody else can check.
+    pub lan_mtu_min: LanMtu,
     /// Rate limits of each member.
     pub limits: Limits,
     /// Record every frame, not a sample.
@@ -46,7 +48,7 @@ pub struct RelayConfig {
 
 impl Default for RelayConfig {
     fn default() -> Self {
-        Self { rooms_max: 1024, members_max: 256, limits: Limits::default(), log_every_frame: false }
+        Self { rooms_max: 1024, members_max: 256, lan_mtu_min: LanMtu::MIN, limits: Limits::default(), log_every_frame: false }
     }
 }
 
@@ -156,13 +158,19 @@ pub enum RelayEvent {
     },
     LanMtu {
         room: RoomCode,
-        mtu: lanparty_proto::LanMtu,
+        mtu: LanMtu,
         reason: &'static str,
     },
     PathMtu {
         room: RoomCode,
         member: MemberId,
-        mtu: Option<lanparty_proto::LanMtu>,
+        mtu: Option<LanMtu>,
+    },
+    BelowMinimum {
+        room: RoomCode,
+        member: MemberId,
+        mtu: LanMtu,
+        minimum: LanMtu,
     },
     LanState {
         room: RoomCode,
@@ -270,6 +278,11 @@ impl Relay {
                 self.outputs.extend(room.links().map(|to| RelayOutput::Send { link: to, message: message.clone() }));
                 self.outputs.push_back(RelayOutput::Event(RelayEvent::PathMtu { room: room.code().clone(), member: id, mtu }));
             }
+            let minimum = self.config.lan_mtu_min;
+            for (link, member, mtu) in room.observe_below(now) {
+                self.outputs.push_back(RelayOutput::Send { link, message: Control::Notice { message: too_small(mtu, minimum) } });
+                self.outputs.push_back(RelayOutput::Event(RelayEvent::BelowMinimum { room: room.code().clone(), member, mtu, minimum }));
+            }
         }
         self.schedule_check(now);
     }
@@ -284,4 +297,10 @@ impl Relay {
         let id = room.id_of(link)?;
         Some((room, id))
     }
+}
+
+fn too_small(mtu: LanMtu, minimum: LanMtu) -> String {
+    format!(
+        "this machine takes packets of {mtu} bytes only (its path, its --mtu or its LAN interface), and rooms of this relay carry at least {minimum}: larger ones toward it are dropped"
+    )
 }

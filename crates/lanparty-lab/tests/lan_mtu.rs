@@ -95,6 +95,26 @@ fn a_member_that_asks_for_less_gets_a_room_of_that_size() {
 }
 
 #[test]
+fn a_relay_with_a_minimum_keeps_a_room_from_becoming_smaller() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("mtu-minimum");
+    let relay = evening.relay_with(&["--listen", "0.0.0.0:8443", "--min-lan-mtu", "1280"]);
+    let _gateway = evening.gateway();
+    let client = evening.client(&["--dhcp", "--mtu", "600"]);
+    let address = leased_address(&client, 0);
+    let (home, pc) = (&evening.party.home, evening.party.pc(1));
+    let sizes = [home, &evening.party.gateway].map(|host| evening.status(host)["lan_mtu"].as_u64());
+    assert_eq!((sizes, mtu_of(home, TAP)), ([Some(1280); 2], 1280));
+    promised(&client, "this machine takes packets of 600 bytes only ... and rooms of this relay carry at least 1280");
+    promised(&relay, "takes packets of 600 bytes only; the room carries 1280 all the same (--min-lan-mtu)");
+    transfer(pc, home, address, 2_000_000);
+    transfer(home, pc, Party::pc_address(1), 2_000_000);
+    assert_conserved(&evening, true);
+}
+
+#[test]
 fn a_member_that_asks_for_more_than_its_path_carries_is_told_the_numbers() {
     if !Requirements::party().and(&[Tool::Nft]).ready_or_skip() {
         return;

@@ -24,6 +24,8 @@ pub const IPV6_LAN_MTU_MIN: u16 = 1280;
 pub struct LanMtu(u16);
 
 impl LanMtu {
+    /// The smallest.
+    pub const MIN: Self = Self(LAN_MTU_MIN);
     /// The largest: standard Ethernet.
     pub const MAX: Self = Self(LAN_MTU_MAX);
 

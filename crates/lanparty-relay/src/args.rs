@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use clap::Args;
 use lanparty_core::{Limits, Rate, RelayConfig};
-use lanparty_node::{CertificateFiles, LogFormat, ProbePorts, every_frame_is_logged};
+use lanparty_node::{CertificateFiles, LogFormat, ProbePorts, every_frame_is_logged, parse_lan_mtu};
+use lanparty_proto::LanMtu;
 
 /// Port of a relay when none is given.
 const PORT: u16 = 8443;
@@ -50,6 +51,10 @@ pub struct RelayArgs {
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(2..=800))]
     pub members: u16,
 
+    /// No member makes its room's LAN MTU smaller than this, in bytes; 1280 keeps IPv6 in every room
+    #[arg(long, value_name = "N", default_value_t = LanMtu::MIN, value_parser = parse_lan_mtu)]
+    pub min_lan_mtu: LanMtu,
+
     /// UDP ports on which `lanparty doctor` may measure the way here, as A,B, or off; the two above the relay's own when left out
     #[arg(long, value_name = "A,B|off")]
     pub probe_ports: Option<ProbePorts>,
@@ -67,7 +72,13 @@ impl RelayArgs {
     pub(crate) fn config(&self) -> RelayConfig {
         let bandwidth = Rate { per_second: (self.member_rate / 8).max(1), burst: self.member_burst.max(2048) };
         let limits = Limits { bandwidth, ..Limits::default() };
-        RelayConfig { rooms_max: self.rooms, members_max: usize::from(self.members), limits, log_every_frame: every_frame_is_logged() }
+        RelayConfig {
+            rooms_max: self.rooms,
+            members_max: usize::from(self.members),
+            lan_mtu_min: self.min_lan_mtu,
+            limits,
+            log_every_frame: every_frame_is_logged(),
+        }
     }
 }
 

@@ -188,6 +188,11 @@ fn log_event(event: &RelayEvent) {
             info!("the path to peer {member} in room {room} carries packets of {mtu} bytes only");
         }
         RelayEvent::PathMtu { room, member, mtu: None } => info!("the path to peer {member} in room {room} carries the LAN MTU again"),
+        RelayEvent::BelowMinimum { room, member, mtu, minimum } => {
+            warn!(
+                "peer {member} in room {room} takes packets of {mtu} bytes only; the room carries {minimum} all the same (--min-lan-mtu)"
+            );
+        }
         RelayEvent::LanState { room, member, up } => {
             info!("LAN behind gateway peer {member} in room {room} is {}", if *up { "up" } else { "down: no carrier" });
         }

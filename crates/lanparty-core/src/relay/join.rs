@@ -36,8 +36,8 @@ impl Relay {
             Err((code, message)) => return self.refuse(link, newcomer, code, message, now),
         };
         let replaced = self.take_over(newcomer);
-        let code = newcomer.hello.room.clone();
-        let room = self.rooms.entry(code.clone()).or_insert_with(|| Room::new(code.clone(), allowed));
+        let (code, minimum) = (newcomer.hello.room.clone(), self.config.lan_mtu_min);
+        let room = self.rooms.entry(code.clone()).or_insert_with(|| Room::new(code.clone(), allowed, minimum));
         let wanted = replaced.as_ref().map(|(id, _)| *id).or(newcomer.hello.resume);
         let replaced =
             replaced.map(|(_, remote)| remote).filter(|remote| newcomer.hello.resume.is_none() && is_elsewhere(remote, &newcomer.remote));
@@ -65,7 +65,7 @@ impl Relay {
         self.schedule_check(now);
     }
 
-    /// The LAN MTU the newcomer's path allows, or why it may not enter.
+    /// The LAN MTU that the newcomer's path and this relay allow, or why it may not enter.
     fn judge(&mut self, link: LinkId, newcomer: &Newcomer, now: Instant) -> Result<LanMtu, (Refusal, String)> {
         let hello = &newcomer.hello;
         if hello.version != PROTOCOL_VERSION {
@@ -99,7 +99,7 @@ impl Relay {
             }
             None => {}
         }
-        Ok(allowed)
+        Ok(allowed.max(self.config.lan_mtu_min))
     }
 
     fn judge_room(&self, room: &Room, newcomer: &Newcomer) -> Result<(), (Refusal, String)> {
@@ -206,6 +206,7 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         budget_down: newcomer.budget,
         rtt: Duration::ZERO,
         way: WayThere::new(now),
+        below: None,
         limiter: MemberLimiter::new(config.limits.for_role(hello.role), now),
         counters: Counters::default(),
         copies_out: 0,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lanparty_proto::{Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, Role, RoomCode};
 
 use super::LinkId;
-use crate::{Counters, Drops, FrameLog, LanMtuAgreement, MemberLimiter, TokenBucket, Watch, WayThere};
+use crate::{Counters, Drops, FrameLog, LanMtuAgreement, MemberLimiter, SHRINK_HOLD, TokenBucket, Watch, WayThere};
 
 /// A member as its relay keeps it.
 pub(super) struct Member {
@@ -31,6 +31,8 @@ pub(super) struct Member {
     /// Round-trip time when that was found.
     pub(super) rtt: Duration,
     pub(super) way: WayThere,
+    /// Since when it takes less than the smallest LAN MTU of any room here, and whether it was told.
+    pub(super) below: Option<(Instant, bool)>,
     pub(super) limiter: MemberLimiter,
     pub(super) counters: Counters,
     pub(super) copies_out: u64,
@@ -60,6 +62,8 @@ pub(super) struct Room {
     by_link: BTreeMap<LinkId, MemberId>,
     gateway: Option<MemberId>,
     sizes: LanMtuAgreement,
+    /// The smallest LAN MTU of any room here.
+    minimum: LanMtu,
     /// Who limits the LAN MTU, as the members were told last.
     told_limit: Option<MemberId>,
     /// What was forwarded of DHCP and searches.
@@ -68,7 +72,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(code: RoomCode, first: LanMtu) -> Self {
+    pub(super) fn new(code: RoomCode, first: LanMtu, minimum: LanMtu) -> Self {
         Self {
             code,
             members: BTreeMap::new(),
@@ -76,6 +80,7 @@ impl Room {
             by_link: BTreeMap::new(),
             gateway: None,
             sizes: LanMtuAgreement::new(first),
+            minimum,
             told_limit: None,
             watch: Watch::default(),
             last_id: 0,
@@ -222,7 +227,24 @@ impl Room {
         let (count, allowed) = known.fold((0, LanMtu::MAX), |(count, min), mtu| (count + 1, min.min(mtu)));
         // A path that takes nothing for a moment says nothing about how small it is: until it does, the room only shrinks.
         let allowed = if count == self.members.len() { allowed } else { allowed.min(self.sizes.agreed()) };
-        self.sizes.observe(allowed, now)
+        self.sizes.observe(allowed.max(self.minimum), now)
+    }
+
+    /// The members that have taken less than the minimum for as long as a room waits before it follows, and what they take; each once.
+    pub(super) fn observe_below(&mut self, now: Instant) -> Vec<(LinkId, MemberId, LanMtu)> {
+        let (minimum, mut news) = (self.minimum, vec![]);
+        for member in self.members.values_mut() {
+            let Some(mtu) = member.lan_mtu_allowed().filter(|mtu| *mtu < minimum) else {
+                member.below = None;
+                continue;
+            };
+            let (since, told) = member.below.get_or_insert((now, false));
+            if !*told && now.saturating_duration_since(*since) >= SHRINK_HOLD {
+                *told = true;
+                news.push((member.link, member.id, mtu));
+            }
+        }
+        news
     }
 
     /// The members whose way has become smaller than the LAN MTU, or large enough again, and to what.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{Desk, budget_for, hello, identity};
-use lanparty_core::{GROW_HOLD, LinkId, RelayEvent, RelayInput, SHRINK_HOLD, WAY_HOLD};
+use lanparty_core::{GROW_HOLD, LinkId, RelayConfig, RelayEvent, RelayInput, SHRINK_HOLD, WAY_HOLD};
 use lanparty_proto::{Control, DatagramBudget, Hello, LanMtu, MemberId};
 
 /// A check comes every half second, so that a change is seen and taken at most this much after its hold.
@@ -150,4 +150,52 @@ fn a_path_that_is_small_for_a_moment_is_not_announced() {
     desk.input(RelayInput::Budget { link: LinkId(2), budget: budget_for(1400), rtt: Duration::ZERO });
     desk.advance(Duration::from_secs(10));
     assert!(desk.sent_to(1).iter().all(|m| !matches!(m, Control::PathMtu { .. })));
+}
+
+fn with_minimum() -> Desk {
+    Desk::new(RelayConfig { lan_mtu_min: LanMtu::new(1280).unwrap(), ..RelayConfig::default() })
+}
+
+fn notices(desk: &Desk, link: u64) -> Vec<String> {
+    desk.sent_to(link).into_iter().filter_map(|m| if let Control::Notice { message } = m { Some(message) } else { None }).collect()
+}
+
+#[test]
+fn no_member_makes_a_room_smaller_than_the_relays_minimum() {
+    let mut desk = with_minimum();
+    assert_eq!(desk.join(1, Hello { budget: budget_for(1145), ..hello(1) }).lan_mtu.bytes(), 1280, "nor the first");
+    assert_eq!(desk.join(2, hello(2)).lan_mtu.bytes(), 1280);
+    desk.close(1);
+    desk.advance(GROW_HOLD + CHECKS);
+    assert_eq!(agreed(&desk), 1400);
+    let welcome = desk.join(3, Hello { budget: budget_for(1145), ..hello(3) });
+    assert_eq!((welcome.lan_mtu.bytes(), welcome.limited_by, desk.mtus_seen_by(2)), (1280, Some(MemberId(3)), vec![1280]));
+    desk.message(2, Control::Budget { budget: budget_for(576) });
+    desk.advance(Duration::from_secs(60));
+    assert_eq!(agreed(&desk), 1280);
+    desk.outputs.clear();
+    desk.input(RelayInput::Budget { link: LinkId(3), budget: budget_for(1145), rtt: Duration::ZERO });
+    desk.advance(Duration::from_secs(60));
+    let told = desk.sent_to(2).iter().any(|m| matches!(m, Control::PathMtu { id: MemberId(3), mtu: Some(mtu) } if mtu.bytes() == 1145));
+    assert!(told && agreed(&desk) == 1280, "what the relay itself finds on a way concerns who sends there");
+}
+
+#[test]
+fn who_takes_less_than_the_relays_minimum_is_told_once_when_it_lasts() {
+    let mut desk = with_minimum();
+    desk.join(1, hello(1));
+    desk.join(2, Hello { budget: budget_for(1145), ..hello(2) });
+    desk.advance(SHRINK_HOLD / 2);
+    assert!(notices(&desk, 2).is_empty(), "a moment is no news");
+    desk.advance(Duration::from_secs(60));
+    let [said] = &notices(&desk, 2)[..] else { panic!("{:?}", notices(&desk, 2)) };
+    assert!(said.contains("packets of 1145 bytes only") && said.contains("at least 1280"), "{said}");
+    assert!(desk.events().iter().any(|e| matches!(e, RelayEvent::BelowMinimum { member: MemberId(2), mtu, .. } if mtu.bytes() == 1145)));
+    assert!(notices(&desk, 1).is_empty());
+    desk.outputs.clear();
+    desk.message(2, Control::Budget { budget: budget_for(1400) });
+    desk.advance(GROW_HOLD + CHECKS);
+    desk.message(2, Control::Budget { budget: budget_for(1200) });
+    desk.advance(Duration::from_secs(60));
+    assert_eq!((notices(&desk, 2).len(), agreed(&desk)), (1, 1280), "and again when it is new");
 }
