@@ -265,6 +265,26 @@ pub fn encode_control(message: &Control) -> Vec<u8> {
     out
 }
 
+/// A message as JSON alone, for a transport that keeps messages apart by itself.
+///
+/// # Panics
+/// Never: every [`Control`] has a JSON form.
+#[must_use]
+pub fn control_to_json(message: &Control) -> String {
+    serde_json::to_string(message).expect("INVARIANT: every control message has a JSON form")
+}
+
+/// The message that [`control_to_json`] wrote.
+///
+/// # Errors
+/// [`ControlError`] when it is too long, or no JSON of a known shape.
+pub fn control_from_json(json: &str) -> Result<Control, ControlError> {
+    if json.len() > CONTROL_MESSAGE_LEN_MAX {
+        return Err(ControlError::TooLong(json.len()));
+    }
+    Ok(serde_json::from_str(json)?)
+}
+
 /// Cuts a byte stream into messages. Holds at most one unfinished message.
 #[derive(Default)]
 pub struct ControlDecoder {
@@ -341,6 +361,15 @@ mod tests {
         }
         assert_eq!(decoder.next_message().unwrap(), Some(Control::Bye { reason: "x".into() }));
         assert_eq!(decoder.next_message().unwrap(), Some(Control::Unknown));
+    }
+
+    #[test]
+    fn a_message_survives_as_json_alone_and_is_bounded_there_too() {
+        assert_eq!(control_from_json(&control_to_json(&hello())).unwrap(), hello());
+        assert_eq!(control_from_json(r#"{"type":"Sing","song":1}"#).unwrap(), Control::Unknown);
+        assert!(matches!(control_from_json("{"), Err(ControlError::Syntax(_))));
+        let long = Control::Notice { message: "x".repeat(CONTROL_MESSAGE_LEN_MAX) };
+        assert!(matches!(control_from_json(&control_to_json(&long)), Err(ControlError::TooLong(_))));
     }
 
     #[test]

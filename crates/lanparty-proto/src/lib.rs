@@ -32,7 +32,7 @@ pub use checksum::Checksum;
 pub use class::TrafficClass;
 pub use control::{
     CONTROL_MESSAGE_LEN_MAX, Control, ControlDecoder, ControlError, Hello, MemberInfo, Move, PROTOCOL_VERSION, Refusal, Role, Welcome,
-    encode_control,
+    control_from_json, control_to_json, encode_control,
 };
 pub use drop_reason::{Direction, DropReason};
 pub use echo::{Echo, GatewaySign, MemberFrame};
