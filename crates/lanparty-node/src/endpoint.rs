@@ -109,7 +109,7 @@ impl RelayEndpoint {
     /// # Errors
     /// When the port is taken or not allowed, or the certificate cannot be used.
     pub fn listen(addr: SocketAddr, tls: &ServerTls, keys: &RelayKeys) -> Result<Self, Fault> {
-        let socket = udp_socket(addr).map_err(|e| cannot_listen(addr, &e))?;
+        let socket = udp_socket(addr).map_err(|e| cannot_listen(addr, "udp", &e))?;
         let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, keys.reset_key())));
         let cid_key = keys.cid_key();
         config
@@ -122,7 +122,7 @@ impl RelayEndpoint {
         let mut server = noq::ServerConfig::with_crypto(Arc::new(quic));
         server.transport_config(transport(Sizing::default()));
         let endpoint =
-            noq::Endpoint::new(config, Some(server), socket, Arc::new(noq::TokioRuntime)).map_err(|e| cannot_listen(addr, &e))?;
+            noq::Endpoint::new(config, Some(server), socket, Arc::new(noq::TokioRuntime)).map_err(|e| cannot_listen(addr, "udp", &e))?;
         Ok(Self { endpoint })
     }
 
@@ -193,7 +193,7 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn cannot_listen(addr: SocketAddr, e: &io::Error) -> Fault {
+pub(crate) fn cannot_listen(addr: SocketAddr, protocol: &str, e: &io::Error) -> Fault {
     let (code, advice) = match e.kind() {
         io::ErrorKind::AddrInUse => {
             (ExitCode::Configuration, "another program has this port; is a relay running already? Choose another port with --listen")
@@ -204,7 +204,7 @@ fn cannot_listen(addr: SocketAddr, e: &io::Error) -> Fault {
         io::ErrorKind::AddrNotAvailable => (ExitCode::Configuration, "this machine does not have that address; 0.0.0.0 means all of them"),
         _ => (ExitCode::Unexpected, "check the address given with --listen"),
     };
-    Fault::new(code, format!("cannot listen on {addr}/udp: {e}"), advice)
+    Fault::new(code, format!("cannot listen on {addr}/{protocol}: {e}"), advice)
 }
 
 /// A member's end of QUIC: a socket of its own, for remotes of `remote`'s address family, bound to `uplink`.

@@ -1,6 +1,6 @@
 //! Joining a room: dial the relay, measure the path, say hello, be welcomed or refused with words.
 
-mod words;
+pub(crate) mod words;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -35,7 +35,10 @@ fn owner_of(address: IpAddr) -> Option<String> {
 }
 
 /// Keeps `socket` on `interface` (SO_BINDTODEVICE). Without the permission the routing table decides, as for any program.
-pub(crate) fn bind(socket: &UdpSocket, interface: &str) {
+pub(crate) fn bind<'s, S>(socket: &'s S, interface: &str)
+where
+    SockRef<'s>: From<&'s S>,
+{
     #[cfg(target_os = "linux")]
     if let Err(e) = SockRef::from(socket).bind_device(Some(interface.as_bytes())) {
         debug!(%interface, "the socket stays unbound: {e}");

@@ -8,45 +8,44 @@ use noq::{ConnectionError, TransportErrorCode};
 use super::JoinError;
 use crate::{ExitCode, Fault, LinkEnded, RelayTrust};
 
+pub(crate) const NO_PROTOCOL_ADVICE: &str = "install the same lanparty version on both, and check the port";
 pub(super) const REACH_ADVICE: &str = "check that the relay runs, that --relay names it, and that no firewall blocks this UDP port";
 
 /// What went wrong in the handshake, and what to do.
 pub(super) fn handshake(name: &str, trust: &RelayTrust, remote: SocketAddr, error: &ConnectionError) -> JoinError {
     let text = error.to_string();
-    let final_ = |code, cause: String, advice: &str| JoinError::Final(Fault::new(code, cause, advice));
-    if text.contains("NotValidForName") || text.contains("not valid for name") {
-        let cause = format!("the relay at {remote} has a certificate for another name than `{name}`");
-        return final_(
-            ExitCode::Configuration,
-            cause,
-            "set --server-name to the name in the certificate; a development certificate is for lanparty-relay.local",
-        );
-    }
-    if text.contains("CaUsedAsEndEntity") {
-        let cause = format!("the relay at {remote} uses a certificate authority's certificate as its own");
-        return final_(
-            ExitCode::Configuration,
-            cause,
-            "issue the relay's certificate with CA:FALSE (openssl: -addext basicConstraints=critical,CA:FALSE)",
-        );
-    }
-    if text.contains("UnknownIssuer") || text.contains("BadSignature") || text.contains("invalid peer certificate") {
-        let cause = format!("the relay at {remote} has a certificate that {} does not vouch for ({text})", trust.source());
-        return final_(
-            ExitCode::Configuration,
-            cause,
-            "copy relay-cert.der anew from the relay's --dev-cert-der-out, and check that this is the relay you mean",
-        );
+    if let Some(fault) = certificate(name, trust, &remote, &text) {
+        return JoinError::Final(fault);
     }
     if has_no_common_protocol(error) {
         let cause = format!("the server at {remote} speaks no lanparty protocol that this version knows ({text})");
-        return final_(ExitCode::Refused, cause, "install the same lanparty version on both, and check the port");
+        return JoinError::Final(Fault::new(ExitCode::Refused, cause, NO_PROTOCOL_ADVICE));
     }
     let cause = match error {
         ConnectionError::TimedOut => does_not_answer(&remote),
         _ => format!("no connection to the relay at {remote}: {text}"),
     };
     JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, REACH_ADVICE))
+}
+
+/// What is wrong with the certificate of the relay at `place`, when `text`, the words of TLS, is about that.
+pub(crate) fn certificate(name: &str, trust: &RelayTrust, place: &dyn std::fmt::Display, text: &str) -> Option<Fault> {
+    let fault = |cause: String, advice: &str| Some(Fault::new(ExitCode::Configuration, cause, advice));
+    if text.contains("NotValidForName") || text.contains("not valid for name") {
+        let cause = format!("the relay at {place} has a certificate for another name than `{name}`");
+        let advice = "set --server-name to the name in the certificate; a development certificate is for lanparty-relay.local";
+        return fault(cause, advice);
+    }
+    if text.contains("CaUsedAsEndEntity") {
+        let cause = format!("the relay at {place} uses a certificate authority's certificate as its own");
+        return fault(cause, "issue the relay's certificate with CA:FALSE (openssl: -addext basicConstraints=critical,CA:FALSE)");
+    }
+    if text.contains("UnknownIssuer") || text.contains("BadSignature") || text.contains("invalid peer certificate") {
+        let cause = format!("the relay at {place} has a certificate that {} does not vouch for ({text})", trust.source());
+        let advice = "copy relay-cert.der anew from the relay's --dev-cert-der-out, and check that this is the relay you mean";
+        return fault(cause, advice);
+    }
+    None
 }
 
 /// QUIC does not work over a path this small (RFC 9000 §14); a stream would.
