@@ -10,4 +10,4 @@ mod witness;
 pub use host::{examine_host, is_wsl2};
 pub use relay::RelayExamination;
 pub use underlay::UnderlayFix;
-pub(crate) use witness::Witness;
+pub(crate) use witness::{Witness, names};

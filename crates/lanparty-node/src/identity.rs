@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use lanparty_proto::{IdentityId, MacAddr};
 use ring::rand::{SecureRandom, SystemRandom};
+use ring::signature::Ed25519KeyPair;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::ParsedCertificate;
 use serde::{Deserialize, Serialize};
 
 use crate::state::{StateError, StateFile};
@@ -26,6 +28,8 @@ pub struct Identity {
     id: IdentityId,
     certificate: CertificateDer<'static>,
     key: Vec<u8>,
+    public_key: Vec<u8>,
+    signer: Ed25519KeyPair,
 }
 
 impl Identity {
@@ -81,7 +85,10 @@ impl Identity {
         let params = rcgen::CertificateParams::new(vec!["lanparty-member".to_owned()]).map_err(|e| e.to_string())?;
         let certificate = params.self_signed(key).map_err(|e| e.to_string())?.der().clone();
         let id = identity_of(&certificate).map_err(|e| e.to_string())?;
-        Ok(Self { mac, id, certificate, key: key.serialize_der() })
+        let public_key = ParsedCertificate::try_from(&certificate).map_err(|e| e.to_string())?.subject_public_key_info().to_vec();
+        let key = key.serialize_der();
+        let signer = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&key).map_err(|e| format!("its key is no Ed25519 key: {e}"))?;
+        Ok(Self { mac, id, certificate, key, public_key, signer })
     }
 
     /// The virtual MAC address.
@@ -94,6 +101,16 @@ impl Identity {
     #[must_use]
     pub const fn id(&self) -> IdentityId {
         self.id
+    }
+
+    /// The public key: a SubjectPublicKeyInfo in DER, whose SHA-256 is [`Self::id`].
+    pub(crate) fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    /// An Ed25519 signature (RFC 8032) of `message`.
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.signer.sign(message).as_ref().to_vec()
     }
 
     pub(crate) fn certificate(&self) -> CertificateDer<'static> {

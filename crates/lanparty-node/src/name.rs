@@ -23,6 +23,12 @@ impl RelayAddress {
         &self.host
     }
 
+    /// The port, of whichever transport.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Every address the host has now.
     ///
     /// # Errors

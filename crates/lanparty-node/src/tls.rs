@@ -18,6 +18,10 @@ use crate::{ExitCode, Fault};
 
 /// Application protocol name (RFC 7301) of lanparty over QUIC.
 pub(crate) const ALPN: &[u8] = b"lanparty/1";
+/// And over a stream, where it must look like what every network lets pass.
+pub(crate) const STREAM_ALPN: &[u8] = b"http/1.1";
+/// TLS versions over a stream: a server that ends TLS in front of a relay may be old.
+pub(crate) const STREAM_VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
@@ -25,9 +29,13 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 
 /// SHA-256 of the certificate's public key (SubjectPublicKeyInfo, RFC 5280 §4.1.2.7).
 pub(crate) fn identity_of(certificate: &CertificateDer<'_>) -> Result<IdentityId, rustls::Error> {
-    let spki = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
-    let digest = ring::digest::digest(&ring::digest::SHA256, spki.as_ref());
-    Ok(IdentityId(digest.as_ref().try_into().expect("INVARIANT: SHA-256 has 32 bytes")))
+    Ok(identity_of_key(&ParsedCertificate::try_from(certificate)?.subject_public_key_info()))
+}
+
+/// SHA-256 of a SubjectPublicKeyInfo in DER.
+pub(crate) fn identity_of_key(spki: &[u8]) -> IdentityId {
+    let digest = ring::digest::digest(&ring::digest::SHA256, spki);
+    IdentityId(digest.as_ref().try_into().expect("INVARIANT: SHA-256 has 32 bytes"))
 }
 
 /// PEM files of a real certificate.
@@ -60,8 +68,16 @@ pub struct ServerTls {
     stamp: Option<Stamp>,
 }
 
+/// The certificate that is shown now.
 #[derive(Debug)]
-struct Current(RwLock<Arc<CertifiedKey>>);
+pub(crate) struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl Current {
+    /// The relay's own certificate, without those that vouch for it.
+    pub(crate) fn end_entity(&self) -> Option<CertificateDer<'static>> {
+        self.0.read().ok()?.cert.first().cloned()
+    }
+}
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
@@ -102,6 +118,20 @@ impl ServerTls {
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.max_early_data_size = 0;
         Ok(config)
+    }
+
+    /// For streams: who a member is, is proven inside (docs/wire-format.md §8).
+    pub(crate) fn stream_config(&self) -> Result<rustls::ServerConfig, rustls::Error> {
+        let mut config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(STREAM_VERSIONS)?
+            .with_no_client_auth()
+            .with_cert_resolver(self.current() as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![STREAM_ALPN.to_vec()];
+        Ok(config)
+    }
+
+    pub(crate) fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current)
     }
 }
 

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::examine::Witness;
-use crate::tls::{ALPN, provider};
+use crate::tls::{ALPN, STREAM_ALPN, STREAM_VERSIONS, provider};
 use crate::{ExitCode, Fault, Identity};
 
 /// What the relay must prove.
@@ -69,6 +69,14 @@ impl RelayTrust {
 
     pub(crate) fn config(&self, identity: &Identity) -> Result<rustls::ClientConfig, rustls::Error> {
         finish(builder()?.with_root_certificates(Arc::clone(&self.roots)), identity)
+    }
+
+    /// For streams: without a certificate of our own, because a server that ends TLS in front of a relay would not pass it on.
+    pub(crate) fn stream_config(&self) -> Result<rustls::ClientConfig, rustls::Error> {
+        let builder = rustls::ClientConfig::builder_with_provider(provider()).with_protocol_versions(STREAM_VERSIONS)?;
+        let mut config = builder.with_root_certificates(Arc::clone(&self.roots)).with_no_client_auth();
+        config.alpn_protocols = vec![STREAM_ALPN.to_vec()];
+        Ok(config)
     }
 
     /// A witness of what a relay shows, judged by this trust.

@@ -57,7 +57,7 @@ impl Witness {
 }
 
 /// The names it is issued for: DNS names and addresses (RFC 5280 §4.2.1.6).
-fn names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {
+pub(crate) fn names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {
     let extension = certificate.subject_alternative_name().ok().flatten();
     let all = extension.map(|e| e.value.general_names.as_slice()).unwrap_or_default();
     let name = |name: &GeneralName<'_>| match name {

@@ -1,0 +1,78 @@
+//! When the other side was last heard: any byte counts, so that a long message on a slow line is no silence.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Time since a link began, and when something was heard on it.
+pub(super) struct LinkClock {
+    start: Instant,
+    heard_ns: AtomicU64,
+}
+
+impl LinkClock {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { start: Instant::now(), heard_ns: AtomicU64::new(0) })
+    }
+
+    /// Nanoseconds since the link began.
+    pub(super) fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// When a byte came last.
+    pub(super) fn heard(&self) -> Instant {
+        self.start + Duration::from_nanos(self.heard_ns.load(Ordering::Relaxed))
+    }
+}
+
+/// Bytes both ways, TLS or not.
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for S {}
+
+/// A stream that notes when it was heard.
+pub(super) struct HeardStream {
+    inner: Box<dyn Io>,
+    clock: Arc<LinkClock>,
+}
+
+impl HeardStream {
+    pub(super) fn new(inner: Box<dyn Io>) -> Self {
+        Self { inner, clock: LinkClock::new() }
+    }
+
+    pub(super) fn clock(&self) -> Arc<LinkClock> {
+        Arc::clone(&self.clock)
+    }
+}
+
+impl AsyncRead for HeardStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.clock.heard_ns.store(self.clock.now_ns(), Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for HeardStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
