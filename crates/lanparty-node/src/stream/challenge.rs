@@ -3,6 +3,8 @@
 //! The relay sends a fresh nonce; the member signs it together with the name of the relay it dialled. A relay accepts its own names
 //! only, so another one cannot pass its challenge on to a member and enter here in the member's place.
 
+use std::net::IpAddr;
+
 use lanparty_proto::IdentityId;
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{ED25519, UnparsedPublicKey};
@@ -19,6 +21,10 @@ const DOMAIN: &[u8] = b"lanparty stream v1";
 /// SubjectPublicKeyInfo of an Ed25519 key, before the key (RFC 8410 §4).
 const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 const NONCE_LEN: usize = 32;
+/// Names of a relay that a refusal tells: it must fit a message.
+const NAMES_SHOWN_MAX: usize = 4;
+/// Longest DNS name (RFC 1035 §2.3.4).
+const NAME_LEN_MAX: usize = 253;
 
 /// The messages before the first control message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,8 +78,8 @@ pub(super) fn answer(nonce: &[u8; NONCE_LEN], name: &str, identity: &Identity) -
 pub(super) fn verify(answer: &Proof, nonce: &[u8; NONCE_LEN], own_names: &[String]) -> Result<IdentityId, String> {
     let Proof::Answer { key, name, signature } = answer else { return Err("the challenge was not answered".into()) };
     if !own_names.iter().any(|own| covers(own, name)) {
-        let own = if own_names.is_empty() { "no name".into() } else { own_names.join(", ") };
-        let name: String = name.chars().take(253).collect();
+        let own = if own_names.is_empty() { "no name".into() } else { own_names.get(..NAMES_SHOWN_MAX).unwrap_or(own_names).join(", ") };
+        let name: String = name.chars().take(NAME_LEN_MAX).collect();
         return Err(format!("this relay answers to {own}, and you dialled {name}; its operator can add that with --public-name"));
     }
     let raw = key.strip_prefix(&ED25519_SPKI).filter(|raw| raw.len() == 32).ok_or("your key is no Ed25519 key")?;
@@ -92,6 +98,8 @@ fn signed(nonce: &[u8; NONCE_LEN], name: &str) -> Vec<u8> {
 /// All relays with a development certificate have one name. There the certificate's key tells them apart.
 pub(super) fn name_of(server_name: &str, certificate: Option<&CertificateDer<'_>>) -> String {
     let name = server_name.trim_end_matches('.').to_ascii_lowercase();
+    // An IPv6 address can be written in many ways.
+    let name = name.parse::<IpAddr>().map_or(name, |ip| ip.to_string());
     match certificate.and_then(|c| identity_of(c).ok()).filter(|_| name == RELAY_DEV_NAME) {
         Some(key) => format!("{name} {}", hex::encode(key.0)),
         None => name,
@@ -181,5 +189,6 @@ mod tests {
         assert_eq!(names_of(&one), [name_of(RELAY_DEV_NAME, Some(&one))]);
         assert_ne!(name_of(RELAY_DEV_NAME, Some(&one)), name_of(RELAY_DEV_NAME, Some(&two)));
         assert_eq!(name_of("Relay.Example.net.", Some(&one)), "relay.example.net");
+        assert_eq!(name_of("2001:DB8:0::1", None), "2001:db8::1");
     }
 }

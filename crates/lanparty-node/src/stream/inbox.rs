@@ -7,8 +7,10 @@ use lanparty_proto::{Control, is_padding};
 
 use super::framing;
 
-/// Bytes of datagrams kept for us, as QUIC keeps them: we take them at once, so this bounds a stall of ours.
+/// Bytes of datagrams kept for us, bookkeeping included, as QUIC keeps them: we take them at once, so this bounds a stall of ours.
 pub(super) const DATAGRAMS_LEN_MAX: usize = 2 << 20;
+/// What a message costs us besides its bytes.
+const MESSAGE_OVERHEAD: usize = size_of::<Bytes>();
 /// Bytes of control messages kept for us. At the limit nothing more is read: they are never dropped.
 const CONTROL_LEN_MAX: usize = 256 * 1024;
 
@@ -26,12 +28,12 @@ pub(super) struct Inbox {
 impl Inbox {
     /// Keeps a message that was judged by [`framing::count`]; the oldest make room.
     pub(super) fn push_datagrams(&mut self, message: Bytes) {
-        self.messages_len += message.len();
+        self.messages_len += message.len() + MESSAGE_OVERHEAD;
         self.messages.push_back(message);
         while self.messages_len > DATAGRAMS_LEN_MAX
             && let Some(oldest) = self.messages.pop_front()
         {
-            self.messages_len -= oldest.len();
+            self.messages_len -= oldest.len() + MESSAGE_OVERHEAD;
             self.overrun += framing::count(&oldest).unwrap_or(0) as u64;
         }
     }
@@ -55,6 +57,7 @@ impl Inbox {
             self.messages_len -= before - message.len();
             if message.is_empty() {
                 self.messages.pop_front();
+                self.messages_len -= MESSAGE_OVERHEAD;
             }
             if let Some(datagram) = datagram.filter(|d| !is_padding(d)) {
                 return Some(datagram);
@@ -72,14 +75,16 @@ impl Inbox {
         std::mem::take(&mut self.overrun)
     }
 
+    /// Keeps a control message that had `len` bytes.
     pub(super) fn push_control(&mut self, message: Control, len: usize) {
-        self.control_len += len;
-        self.control.push_back((message, len));
+        let cost = len + size_of::<(Control, usize)>();
+        self.control_len += cost;
+        self.control.push_back((message, cost));
     }
 
     pub(super) fn take_control(&mut self) -> Option<Control> {
-        let (message, len) = self.control.pop_front()?;
-        self.control_len -= len;
+        let (message, cost) = self.control.pop_front()?;
+        self.control_len -= cost;
         Some(message)
     }
 

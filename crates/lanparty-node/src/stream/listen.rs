@@ -116,8 +116,13 @@ impl StreamListener {
                 return None;
             }
             let accepted = tokio::select! { accepted = self.listener.accept() => accepted, () = closed => continue };
-            match accepted.and_then(|(stream, remote)| socket::tune(&stream).map(|()| (stream, canonical(remote)))) {
-                Ok((stream, remote)) => return Some(StreamIncoming { stream, remote, handshake: Handshake::new(&self.door) }),
+            match accepted {
+                // Whoever is gone already is not worth a rest: many of them would keep everybody else out.
+                Ok((stream, remote)) if socket::tune(&stream).is_ok() => {
+                    return Some(StreamIncoming { stream, remote: canonical(remote), handshake: Handshake::new(&self.door) });
+                }
+                Ok(_) => {}
+                Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
                 Err(e) => {
                     debug!("a stream was not accepted: {e}");
                     tokio::time::sleep(ACCEPT_REST).await;

@@ -1,7 +1,7 @@
 //! What a link carries, and how it ends.
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
@@ -109,12 +109,66 @@ async fn a_peer_that_stops_reading_gets_the_newest_when_it_reads_again() {
         let Message::Binary(mut message) = tokio::time::timeout(SOON, stalled.next()).await.unwrap().unwrap().unwrap() else { continue };
         got.extend(std::iter::from_fn(|| framing::take_first(&mut message)).map(|frame| number_of(&frame)));
     }
-    assert!(resumed.elapsed() < Duration::from_millis(500), "{:?}", resumed.elapsed());
+    assert!(resumed.elapsed() < Duration::from_secs(1), "{:?}", resumed.elapsed());
     assert!(got.is_sorted_by(|a, b| a < b));
     assert_eq!(got.len() as u64 + far.take_discarded(), sent_at.len() as u64, "every frame arrived or is counted");
     let gap = got.windows(2).position(|w| w[1] != w[0] + 1).expect("nothing was dropped");
     let oldest = sent_at[got[gap + 1] as usize];
     assert!(oldest + QUEUE_AGE_MAX >= resumed, "{:?} too old", resumed - oldest - QUEUE_AGE_MAX);
+}
+
+/// Both ends of a link, the way to the second one limited to some 6.5 Mbit/s and 32 KiB, as the kernel would.
+async fn slow_line() -> (StreamLink, StreamLink) {
+    let (near, middle) = tokio::io::duplex(32 * 1024);
+    let (beyond, far) = tokio::io::duplex(1024 * 1024);
+    let (mut from_near, mut to_near) = tokio::io::split(middle);
+    let (mut from_far, mut to_far) = tokio::io::split(beyond);
+    tokio::spawn(async move { tokio::io::copy(&mut from_far, &mut to_near).await });
+    tokio::spawn(async move {
+        let mut chunk = [0; 8 * 1024];
+        while let Ok(n @ 1..) = from_near.read(&mut chunk).await {
+            to_far.write_all(&chunk[..n]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
+    let near = socket::member_socket(socket::stranger_socket(Box::new(near), vec![]).await).await;
+    let far = socket::client_socket(Box::new(far), vec![]).await;
+    (StreamLink::start(near, nowhere), StreamLink::start(far, nowhere))
+}
+
+#[tokio::test]
+async fn a_slow_line_that_is_offered_too_much_delays_nothing_for_long() {
+    let (near, far) = slow_line().await;
+    let start = Instant::now();
+    let reader = tokio::spawn(async move {
+        let (mut into, mut ages) = (vec![Bytes::new(); 64], vec![]);
+        while let Ok(n) = far.recv(&mut into).await {
+            ages.extend(into[..n].iter().map(|frame| start.elapsed().saturating_sub(Duration::from_millis(number_of(frame).into()))));
+            if let Ok(Ok(_)) = tokio::time::timeout(Duration::ZERO, far.next_control()).await {
+                return (ages, start.elapsed());
+            }
+        }
+        panic!("the link ended");
+    });
+    let mut asked = start;
+    for round in 0..200 {
+        let now = u32::try_from(start.elapsed().as_millis()).unwrap();
+        let frame: Bytes = [&[0x10, 0, 1][..], &now.to_be_bytes(), &[7; 1400]].concat().into();
+        if near.send_now(&vec![frame; 20]).is_err() {
+            break;
+        }
+        if round == 180 {
+            asked = Instant::now();
+            near.send_control(&Control::Notice { message: "now".into() }).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (ages, answered) = reader.await.unwrap();
+    let (oldest, waited) = (ages.iter().skip(ages.len() / 4).max().unwrap(), start + answered - asked);
+    // The queue's age, 32 KiB in the kernel's place at 800 kB/s, a short message, and a busy machine.
+    assert!(*oldest < Duration::from_millis(350) && waited < Duration::from_millis(250), "{oldest:?}, {waited:?}");
+    assert!(near.take_discarded() > 1000, "it was not offered too much");
 }
 
 #[tokio::test]
@@ -166,12 +220,12 @@ async fn a_peer_that_is_silent_is_dead_and_one_that_is_idle_is_not() {
     let start = Instant::now();
     let ended = far.ended().await;
     assert_eq!((ended.reason.as_str(), ended.by_peer), ("nothing heard for 3 s", false));
-    assert!(start.elapsed() >= Duration::from_millis(2900) && start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_millis(2900) && start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(idle.send_now(&[]).is_ok() && idle_far.send_now(&[]).is_ok());
     for link in [idle, idle_far] {
         let rtt = link.rtt().expect("no heartbeat came back");
-        assert!(rtt > Duration::ZERO && rtt < Duration::from_millis(200), "{rtt:?}");
+        assert!(rtt > Duration::ZERO && rtt < Duration::from_secs(1), "{rtt:?}");
     }
 }
 

@@ -53,7 +53,9 @@ async fn write(link: &StreamLink) {
 
 async fn read(link: &StreamLink) -> (u64, Duration) {
     let (mut into, mut received, mut first, mut last) = (vec![Bytes::new(); 128], 0, None, Instant::now());
-    while let Ok(n) = tokio::time::timeout(Duration::from_secs(1), link.recv(&mut into)).await {
+    // The other side begins when it has seen our own end.
+    let patience = |begun: bool| if begun { Duration::from_secs(1) } else { 2 * DURATION };
+    while let Ok(n) = tokio::time::timeout(patience(first.is_some()), link.recv(&mut into)).await {
         received += n.unwrap() as u64;
         last = Instant::now();
         first.get_or_insert(last);
