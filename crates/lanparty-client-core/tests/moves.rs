@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use clap::Parser;
+use lanparty_core::Step;
 use lanparty_nic::{Device, MemoryDevice, memory_pair};
 use lanparty_node::{AsyncDevice, Dialer, DriverEvent, Identity, JoinRequest, Joined, MemberDriver, RelayTrust};
 use lanparty_proto::{DatagramBudget, FrameBatch, MacAddr, Role};
@@ -75,7 +76,7 @@ impl Member {
     }
 
     async fn move_over(&mut self) {
-        let joined = self.dialer.move_over(&self.identity, &self.request, DatagramBudget(0)).await.unwrap();
+        let joined = self.dialer.move_over(&self.identity, &self.request, Step::Larger, DatagramBudget(0)).await.unwrap();
         self.moves.send(joined).await.unwrap();
     }
 

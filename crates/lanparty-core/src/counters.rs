@@ -156,6 +156,11 @@ impl Drops {
         self.0.iter().sum()
     }
 
+    /// The reasons that there were, with how many.
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.iter().map(|reason| (*reason, self.0[*reason as usize])).filter(|(_, frames)| *frames > 0)
+    }
+
     /// The reasons that there were.
     #[must_use]
     pub fn snapshot(&self) -> std::collections::BTreeMap<&'static str, u64> {

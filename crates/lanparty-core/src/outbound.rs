@@ -8,7 +8,7 @@ use lanparty_proto::{DatagramHeader, Direction, DropReason, Frame, FrameBatch, M
 
 use crate::ladder::{Ladder, Limits, Rung};
 use crate::roster::source_of;
-use crate::{Counters, FrameLog, FrameRecord, LadderCounters, PathSize, Roster};
+use crate::{Counters, Drops, FrameLog, FrameRecord, LadderCounters, PathSize, Roster};
 
 /// What [`Outbound::process`] made of a batch. Kept between batches for its room; the caller empties it.
 #[derive(Debug, Default)]
@@ -172,9 +172,11 @@ impl Outbound {
     }
 
     /// The stack beneath gave up `frames` that [`Self::process`] gave out: the path shrank under them.
-    pub fn count_discarded(&mut self, frames: u64) {
-        for _ in 0..frames {
-            self.counters.recount_as_dropped(0, DropReason::DatagramBudget);
+    pub fn count_discarded(&mut self, discarded: &Drops) {
+        for (reason, frames) in discarded.iter() {
+            for _ in 0..frames {
+                self.counters.recount_as_dropped(0, reason);
+            }
         }
     }
 

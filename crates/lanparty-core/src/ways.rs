@@ -35,6 +35,17 @@ pub enum Carrier {
     Stream,
 }
 
+impl Carrier {
+    /// For people.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Quic => "QUIC (UDP)",
+            Self::Stream => "TLS (TCP)",
+        }
+    }
+}
+
 /// What a link did so far.
 #[derive(Clone, Copy, Debug)]
 pub struct WayFacts {

@@ -1,9 +1,9 @@
-//! The control stream of a connection: messages in, messages out.
+//! The control messages of a connection: in and out, in order.
 
 use lanparty_proto::{Control, ControlDecoder, encode_control};
 use noq::{Connection, RecvStream, SendStream};
 
-use crate::LinkEnded;
+use crate::{LinkEnded, StreamLink};
 
 /// Bytes read from the stream at once.
 const CHUNK_LEN: usize = 4096;
@@ -13,9 +13,11 @@ fn broken(e: &dyn std::fmt::Display) -> LinkEnded {
 }
 
 /// The reading half.
-pub struct ControlReader {
-    stream: RecvStream,
-    decoder: ControlDecoder,
+pub struct ControlReader(Reader);
+
+enum Reader {
+    Quic { stream: RecvStream, decoder: ControlDecoder },
+    Stream(StreamLink),
 }
 
 impl ControlReader {
@@ -24,24 +26,34 @@ impl ControlReader {
     /// # Errors
     /// When the stream or the connection ended, or speaks no protocol of ours.
     pub async fn next(&mut self) -> Result<Control, LinkEnded> {
-        loop {
-            if let Some(message) = self.decoder.next_message().map_err(|e| broken(&e))? {
-                return Ok(message);
-            }
-            let mut chunk = [0; CHUNK_LEN];
-            match self.stream.read(&mut chunk).await {
-                Ok(Some(n)) => self.decoder.extend(&chunk[..n]),
-                Ok(None) => return Err(LinkEnded { reason: "closed by the other side".into(), by_peer: true }),
-                Err(noq::ReadError::ConnectionLost(e)) => return Err(e.into()),
-                Err(e) => return Err(broken(&e)),
-            }
+        match &mut self.0 {
+            Reader::Quic { stream, decoder } => next_of_quic(stream, decoder).await,
+            Reader::Stream(link) => link.next_control().await,
+        }
+    }
+}
+
+async fn next_of_quic(stream: &mut RecvStream, decoder: &mut ControlDecoder) -> Result<Control, LinkEnded> {
+    loop {
+        if let Some(message) = decoder.next_message().map_err(|e| broken(&e))? {
+            return Ok(message);
+        }
+        let mut chunk = [0; CHUNK_LEN];
+        match stream.read(&mut chunk).await {
+            Ok(Some(n)) => decoder.extend(&chunk[..n]),
+            Ok(None) => return Err(LinkEnded { reason: "closed by the other side".into(), by_peer: true }),
+            Err(noq::ReadError::ConnectionLost(e)) => return Err(e.into()),
+            Err(e) => return Err(broken(&e)),
         }
     }
 }
 
 /// The writing half.
-pub struct ControlWriter {
-    stream: SendStream,
+pub struct ControlWriter(Writer);
+
+enum Writer {
+    Quic(SendStream),
+    Stream(StreamLink),
 }
 
 impl ControlWriter {
@@ -50,17 +62,22 @@ impl ControlWriter {
     /// # Errors
     /// When the stream or the connection ended.
     pub async fn send(&mut self, message: &Control) -> Result<(), LinkEnded> {
-        match self.stream.write_all(&encode_control(message)).await {
-            Ok(()) => Ok(()),
-            Err(noq::WriteError::ConnectionLost(e)) => Err(e.into()),
-            Err(e) => Err(broken(&e)),
+        match &mut self.0 {
+            Writer::Stream(link) => link.send_control(message).await,
+            Writer::Quic(stream) => match stream.write_all(&encode_control(message)).await {
+                Ok(()) => Ok(()),
+                Err(noq::WriteError::ConnectionLost(e)) => Err(e.into()),
+                Err(e) => Err(broken(&e)),
+            },
         }
     }
 
     /// No more messages: what was sent is delivered before the stream ends.
     pub fn finish(&mut self) {
-        // Already finished or reset: both mean that nothing more is to be done.
-        let _ = self.stream.finish();
+        if let Writer::Quic(stream) = &mut self.0 {
+            // Already finished or reset: both mean that nothing more is to be done.
+            let _ = stream.finish();
+        }
     }
 }
 
@@ -76,6 +93,11 @@ pub(crate) async fn accept(connection: &Connection) -> Result<(ControlReader, Co
     Ok(halves(send, recv))
 }
 
+/// The messages between the datagrams of a stream.
+pub(crate) fn of_stream(link: &StreamLink) -> (ControlReader, ControlWriter) {
+    (ControlReader(Reader::Stream(link.clone())), ControlWriter(Writer::Stream(link.clone())))
+}
+
 fn halves(send: SendStream, recv: RecvStream) -> (ControlReader, ControlWriter) {
-    (ControlReader { stream: recv, decoder: ControlDecoder::new() }, ControlWriter { stream: send })
+    (ControlReader(Reader::Quic { stream: recv, decoder: ControlDecoder::new() }), ControlWriter(Writer::Quic(send)))
 }

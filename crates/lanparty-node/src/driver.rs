@@ -5,7 +5,9 @@ use std::io;
 use std::time::Instant;
 
 use bytes::Bytes;
-use lanparty_core::{Counters, CountersSnapshot, FrameRecord, Inbound, LadderCounters, Outbound, OutboundWork, PathSize, Point, Roster};
+use lanparty_core::{
+    Counters, CountersSnapshot, FrameRecord, Inbound, LadderCounters, Outbound, OutboundWork, PathSize, Point, Roster, WayFacts,
+};
 use lanparty_nic::Device;
 use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, LanMtu, MacAddr, MemberId, Role};
 use serde::Serialize;
@@ -153,13 +155,14 @@ impl<D: Device> MemberDriver<D> {
         news
     }
 
-    /// What the path takes now, both ways.
-    #[must_use]
-    pub(crate) fn path_size(&self) -> Option<PathSize> {
+    /// What the way in use did so far; what its path takes, both ways.
+    pub(crate) fn way_facts(&self) -> Option<WayFacts> {
         let c = self.connected.as_ref()?;
         let there = c.path_size();
         let back = c.way_back.map_or(there.budget, DatagramBudget::for_lan_mtu);
-        Some(PathSize { budget: there.budget.min(back), ..there })
+        let (path, received) = (c.link.path_facts(), c.link.received_packets());
+        let size = PathSize { budget: there.budget.min(back), ..there };
+        Some(WayFacts { size, sent: path.sent_packets, lost: path.lost_packets, received })
     }
 
     /// Leaves the room, with words for the relay.
@@ -171,6 +174,7 @@ impl<D: Device> MemberDriver<D> {
                 connected.control_out.finish();
             }
             connected.link.close(reason);
+            connected.link.wait_idle().await;
         }
     }
 
@@ -388,7 +392,7 @@ impl<D: Device> MemberDriver<D> {
     /// Looks at the path, and tells the relay when its budget has moved.
     async fn look_at_path(&mut self) -> Result<(), LinkEnded> {
         let Some(c) = &mut self.connected else { return Ok(()) };
-        self.outbound.count_discarded(c.link.take_discarded());
+        self.outbound.count_discarded(&c.link.take_discarded());
         let budget = c.watch.look(&c.link)?;
         if budget != c.budget {
             c.budget = budget;
@@ -399,7 +403,7 @@ impl<D: Device> MemberDriver<D> {
 
     fn end_draining(&mut self) {
         if let Some(draining) = self.draining.take() {
-            self.outbound.count_discarded(draining.link().take_discarded());
+            self.outbound.count_discarded(&draining.link().take_discarded());
             draining.link().close("moved to another connection");
         }
     }

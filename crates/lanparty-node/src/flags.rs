@@ -7,7 +7,7 @@ use clap::Args;
 use lanparty_proto::{LanMtu, RoomCode};
 
 use crate::sizing::parse_lan_mtu;
-use crate::{Dialer, Fault, LogFormat, PmtuDiscovery, RelayAddress, RelayTrust, Sizing, UnderlayFix};
+use crate::{Dialer, ExitCode, Fault, LogFormat, PmtuDiscovery, Proxy, RelayAddress, RelayTrust, Sizing, Transport, UnderlayFix};
 
 /// Where to join, and how.
 #[derive(Args, Clone, Debug)]
@@ -27,6 +27,18 @@ pub struct MemberFlags {
     /// The room
     #[arg(long, value_name = "CODE")]
     pub room: RoomCode,
+
+    /// How the relay is reached: QUIC over UDP, or a stream (TLS over TCP) where that does not work
+    #[arg(long, value_name = "WAY", default_value = "auto")]
+    pub transport: Transport,
+
+    /// HTTP proxy for the stream, as http://[USER:PASSWORD@]HOST:PORT; without it https_proxy and no_proxy decide
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<Proxy>,
+
+    /// Where the relay takes streams, when that is neither HOST:PORT of --relay nor port 443 there
+    #[arg(long, value_name = "HOST:PORT")]
+    pub relay_tls: Option<RelayAddress>,
 
     /// Where state is kept between runs
     #[arg(long, value_name = "DIR")]
@@ -60,7 +72,17 @@ impl MemberFlags {
     /// When the certificate file cannot be used.
     pub fn dialer(&self) -> Result<Dialer, Fault> {
         let trust = RelayTrust::load(self.relay_ca_cert.as_deref())?;
-        Ok(Dialer::new(self.relay.clone(), self.server_name.clone(), trust).sized(self.sizing()))
+        let dialer = Dialer::new(self.relay.clone(), self.server_name.clone(), trust).sized(self.sizing());
+        Ok(dialer.by(self.transport, self.stream_proxy()?, self.relay_tls.clone()))
+    }
+
+    fn stream_proxy(&self) -> Result<Option<Proxy>, Fault> {
+        let relay = self.relay_tls.as_ref().unwrap_or(&self.relay);
+        let unusable = |e| Fault::new(ExitCode::Configuration, e, "correct the environment variable, or say --proxy");
+        match &self.proxy {
+            Some(proxy) => Ok(Some(proxy.clone())),
+            None => Proxy::from_environment(|name| std::env::var(name).ok(), relay).map_err(unusable),
+        }
     }
 
     /// The sizes that the flags ask for.

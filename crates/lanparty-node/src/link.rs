@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lanparty_core::PathFacts;
-use lanparty_proto::{DatagramBudget, IdentityId, end_of_way, is_end_of_way, is_padding, padding};
+use lanparty_core::{Carrier, Drops, PathFacts};
+use lanparty_proto::{DatagramBudget, DropReason, IdentityId, end_of_way, is_end_of_way, is_padding, padding};
 use noq::Connection;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 
-use crate::DeviceLimit;
 use crate::control::{self, ControlReader, ControlWriter};
 use crate::endpoint::UDP_PAYLOAD_MAX;
 use crate::sizing::PACKET_OVERHEAD;
 use crate::tls::identity_of;
+use crate::{DeviceLimit, StreamLink};
 use quic::Quic;
 
 mod draining;
@@ -58,6 +58,7 @@ pub struct SendOutcome {
 #[derive(Clone)]
 enum Way {
     Quic(Quic),
+    Stream(StreamLink),
 }
 
 /// One connection.
@@ -83,6 +84,21 @@ impl Link {
     /// A link over QUIC.
     pub(crate) fn new(connection: Connection) -> Self {
         Self { way: Way::Quic(Quic::new(connection)), budget_max: None, device_limit: DeviceLimit::default(), inbound_end: Arc::default() }
+    }
+
+    /// A link over TLS.
+    #[must_use]
+    pub fn over(stream: StreamLink) -> Self {
+        Self { way: Way::Stream(stream), budget_max: None, device_limit: DeviceLimit::default(), inbound_end: Arc::default() }
+    }
+
+    /// What carries it.
+    #[must_use]
+    pub const fn carrier(&self) -> Carrier {
+        match &self.way {
+            Way::Quic(_) => Carrier::Quic,
+            Way::Stream(_) => Carrier::Stream,
+        }
     }
 
     /// A link over an accepted connection, and whose it is. An error when the peer proved no identity.
@@ -115,12 +131,14 @@ impl Link {
     pub fn found_budget(&self) -> DatagramBudget {
         match &self.way {
             Way::Quic(quic) => quic.budget(),
+            Way::Stream(stream) => stream.budget(),
         }
     }
 
     /// Whether the search for the path's size can find nothing larger, or there is none.
     pub(crate) fn is_at_most(&self) -> bool {
         match &self.way {
+            Way::Stream(_) => true,
             Way::Quic(_) => self.budget() == self.largest().unwrap_or(DATAGRAM_BUDGET_MAX) || self.found_budget() >= DATAGRAM_BUDGET_MAX,
         }
     }
@@ -128,6 +146,9 @@ impl Link {
     /// Sends a datagram that carries nothing and waits a moment: while the path is silent, the stack sees only after a
     /// time-out which of its probes was lost.
     pub async fn help_search(&self) {
+        if self.carrier() == Carrier::Stream {
+            return;
+        }
         // When the stack takes no more there is traffic enough, and when the link has ended its owner hears so anyway.
         let _ = self.send_now(&[Bytes::from(padding(1))]);
         tokio::time::sleep(HELP_INTERVAL).await;
@@ -137,6 +158,9 @@ impl Link {
     pub(crate) fn path_facts(&self) -> PathFacts {
         match &self.way {
             Way::Quic(quic) => quic.path_facts(self.budget()),
+            Way::Stream(stream) => {
+                PathFacts { sent_packets: 0, lost_packets: 0, budget: self.budget(), rtt: stream.rtt().unwrap_or_default() }
+            }
         }
     }
 
@@ -145,14 +169,24 @@ impl Link {
     pub fn rtt(&self) -> Option<Duration> {
         match &self.way {
             Way::Quic(quic) => quic.rtt(),
+            Way::Stream(stream) => stream.rtt(),
         }
     }
 
-    /// Packets sent and found lost on the path.
+    /// Packets sent and found lost on the path; a stream's are the system's.
     #[must_use]
     pub fn packets(&self) -> (u64, u64) {
         match &self.way {
             Way::Quic(quic) => quic.packets(),
+            Way::Stream(_) => (0, 0),
+        }
+    }
+
+    /// Packets received.
+    pub(crate) fn received_packets(&self) -> u64 {
+        match &self.way {
+            Way::Quic(quic) => quic.received_packets(),
+            Way::Stream(_) => 0,
         }
     }
 
@@ -169,9 +203,13 @@ impl Link {
             self.inbound_end.drained.send_replace(true);
         }
         loop {
-            let count = match &self.way {
-                Way::Quic(quic) => quic.recv(into).await?,
+            let received = match &self.way {
+                Way::Quic(quic) => quic.recv(into).await,
+                Way::Stream(stream) => stream.recv(into).await,
             };
+            let count = received.inspect_err(|_| {
+                self.inbound_end.drained.send_replace(true);
+            })?;
             let received = into.get_mut(..count).unwrap_or_default();
             let is_last = received.iter().any(|datagram| is_end_of_way(datagram));
             let frames = remove_padding(received);
@@ -193,6 +231,7 @@ impl Link {
     pub fn send_now(&self, datagrams: &[Bytes]) -> Result<SendOutcome, LinkEnded> {
         match &self.way {
             Way::Quic(quic) => quic.send_now(datagrams),
+            Way::Stream(stream) => stream.send_now(datagrams),
         }
     }
 
@@ -205,27 +244,34 @@ impl Link {
     pub async fn send_some(&self, queue: &mut VecDeque<Bytes>) -> Result<SendOutcome, LinkEnded> {
         match &self.way {
             Way::Quic(quic) => quic.send_some(queue).await,
+            Way::Stream(stream) => stream.send_some(queue).await,
         }
     }
 
-    /// Datagrams that the way has taken and given up since the last call: the path shrank, or fell behind.
+    /// Datagrams that the way has taken and given up since the last call: the path shrank under them, or fell behind.
     #[must_use]
-    pub fn take_discarded(&self) -> u64 {
+    pub fn take_discarded(&self) -> Drops {
         match &self.way {
-            Way::Quic(quic) => quic.take_discarded(),
+            Way::Quic(quic) => Drops::of(DropReason::DatagramBudget, quic.take_discarded()),
+            Way::Stream(stream) => Drops::of(DropReason::QueueFull, stream.take_discarded()),
         }
     }
 
     /// Says that frames take another way from now on, behind those that are on their way in this one.
     pub async fn end_way(&self) {
-        for _ in 0..ENDS {
-            match &self.way {
-                Way::Quic(quic) => quic.send_last(Bytes::from(end_of_way())).await,
+        let end = || Bytes::from(end_of_way());
+        match &self.way {
+            Way::Quic(quic) => {
+                for _ in 0..ENDS {
+                    quic.send_last(end()).await;
+                }
             }
+            // A link that has ended needs no end.
+            Way::Stream(stream) => drop(stream.send_now(&[end()])),
         }
     }
 
-    /// Resolves when the other side sends no more frames this way and those that came have been dealt with.
+    /// Resolves when the other side sends no more frames this way, or the link has ended, and those that came have been dealt with.
     pub(crate) async fn drained(&self) {
         // The sender lives as long as this link does.
         let _ = self.inbound_end.drained.subscribe().wait_for(|drained| *drained).await;
@@ -235,6 +281,14 @@ impl Link {
     pub fn close(&self, reason: &str) {
         match &self.way {
             Way::Quic(quic) => quic.close(reason),
+            Way::Stream(stream) => stream.close(reason),
+        }
+    }
+
+    /// After [`Self::close`]: resolves when a stream's farewell is sent. QUIC's is its endpoint's business.
+    pub(crate) async fn wait_idle(&self) {
+        if let Way::Stream(stream) = &self.way {
+            stream.wait_idle().await;
         }
     }
 
@@ -242,6 +296,7 @@ impl Link {
     pub async fn ended(&self) -> LinkEnded {
         match &self.way {
             Way::Quic(quic) => quic.ended().await,
+            Way::Stream(stream) => stream.ended().await,
         }
     }
 
@@ -252,6 +307,7 @@ impl Link {
     pub(crate) async fn open_control(&self) -> Result<(ControlReader, ControlWriter), LinkEnded> {
         match &self.way {
             Way::Quic(quic) => control::open(quic.connection()).await,
+            Way::Stream(stream) => Ok(control::of_stream(stream)),
         }
     }
 
@@ -262,6 +318,7 @@ impl Link {
     pub async fn accept_control(&self) -> Result<(ControlReader, ControlWriter), LinkEnded> {
         match &self.way {
             Way::Quic(quic) => control::accept(quic.connection()).await,
+            Way::Stream(stream) => Ok(control::of_stream(stream)),
         }
     }
 }

@@ -1,21 +1,21 @@
 //! Joining a room: dial the relay, measure the path, say hello, be welcomed or refused with words.
 
+mod quic;
+mod race;
 pub(crate) mod words;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use lanparty_core::{Carrier, Step};
 use lanparty_proto::{Control, DatagramBudget, Hello, LAN_MTU_MIN, MacAddr, MemberId, Move, PROTOCOL_VERSION, Role, RoomCode, Welcome};
-use noq::ConnectionError;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::control::{ControlReader, ControlWriter};
-use crate::endpoint::dial_endpoint;
-use crate::probe::Survey;
-use crate::{DeviceLimit, ExitCode, Fault, Identity, Link, LinkEnded, ProbePorts, RelayAddress, RelayTrust, Sizing, sizing, uplink};
+use crate::{DeviceLimit, ExitCode, Fault, Identity, Link, LinkEnded, Proxy, RelayAddress, RelayTrust, Sizing, sizing};
+use quic::DialEndpoint;
+use race::Reached;
 
-/// Time for one address of the relay to answer.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for the relay to answer a hello.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest wait for path MTU discovery before saying hello with what is known.
@@ -80,6 +80,20 @@ pub struct Joined {
     pub told_budget: DatagramBudget,
     /// What the relay was told of the LAN's carrier.
     pub told_lan_up: bool,
+    /// Why this is not QUIC, in words.
+    pub trouble: Option<String>,
+}
+
+/// Which way to the relay a member may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+pub enum Transport {
+    /// QUIC over UDP where that works, else TLS over TCP
+    #[default]
+    Auto,
+    /// QUIC over UDP only
+    Quic,
+    /// TLS over TCP only
+    Stream,
 }
 
 /// Everything needed to reach one relay, again and again.
@@ -92,20 +106,19 @@ pub struct Dialer {
     sizing: Sizing,
     device_limit: DeviceLimit,
     endpoints: Vec<DialEndpoint>,
+    /// The interface that leads to the relay, beside the tunnel.
+    uplink: Option<String>,
     /// Whether it waits for DNS now.
     resolving: bool,
     /// What probing the path's size without QUIC said, where it was needed: once in an outage is enough, and a relay that restarts
     /// must not wait for it.
     probed: Option<Option<Fault>>,
+    transport: Transport,
+    proxy: Option<Proxy>,
+    /// Where streams are taken, when that is not the relay's address.
+    stream_relay: Option<RelayAddress>,
     /// Random: who knows it may move our membership to another connection.
     run: u64,
-}
-
-/// A socket and the uplink it is bound to.
-struct DialEndpoint {
-    is_ipv6: bool,
-    uplink: Option<String>,
-    endpoint: noq::Endpoint,
 }
 
 impl Dialer {
@@ -121,8 +134,12 @@ impl Dialer {
             sizing: Sizing::default(),
             device_limit: DeviceLimit::default(),
             endpoints: vec![],
+            uplink: None,
             resolving: false,
             probed: None,
+            transport: Transport::Auto,
+            proxy: None,
+            stream_relay: None,
             run: random_run(),
         }
     }
@@ -145,6 +162,13 @@ impl Dialer {
     #[must_use]
     pub fn on_device(mut self, limit: DeviceLimit) -> Self {
         self.device_limit = limit;
+        self
+    }
+
+    /// Takes this way, or the better of both; streams go through `proxy`, and to `stream_relay` when that is not the relay's address.
+    #[must_use]
+    pub fn by(mut self, transport: Transport, proxy: Option<Proxy>, stream_relay: Option<RelayAddress>) -> Self {
+        (self.transport, self.proxy, self.stream_relay) = (transport, proxy, stream_relay);
         self
     }
 
@@ -181,111 +205,38 @@ impl Dialer {
     /// # Errors
     /// [`JoinError`] in words for the user.
     pub async fn join(&mut self, identity: &Identity, request: &JoinRequest) -> Result<Joined, JoinError> {
-        let (link, remote) = self.connect(identity).await?;
+        let Reached { link, remote, trouble } = self.connect(identity).await?;
         let joined = say_hello(&link, request, self.run).await;
         let (control_in, control_out, welcome, told_budget) = joined.inspect_err(|_| link.close("could not join"))?;
-        sizing::check(&link, self.sizing, &welcome).await.map_err(words::broke_off)?;
-        Ok(Joined { link, control_in, control_out, welcome, remote, told_budget, told_lan_up: request.lan_up })
+        if link.carrier() == Carrier::Quic {
+            sizing::check(&link, self.sizing, &welcome).await.map_err(words::broke_off)?;
+        }
+        Ok(Joined { link, control_in, control_out, welcome, remote, told_budget, told_lan_up: request.lan_up, trouble })
     }
 
-    /// Moves a membership that this dialer began to a fresh connection, when that takes larger datagrams than `than` both ways.
+    /// Moves a membership that this dialer began to another connection. For [`Step::Larger`] that must take larger datagrams than `than`,
+    /// both ways.
     ///
     /// # Errors
-    /// [`JoinError`] when the path takes no more, or the relay does not answer; the membership is where it was.
-    pub async fn move_over(&mut self, identity: &Identity, request: &JoinRequest, than: DatagramBudget) -> Result<Joined, JoinError> {
-        let (link, remote) = self.connect(identity).await?;
+    /// [`JoinError`] when there is no such connection, or the relay does not move it; the membership is where it was.
+    pub async fn move_over(
+        &mut self,
+        identity: &Identity,
+        request: &JoinRequest,
+        step: Step,
+        than: DatagramBudget,
+    ) -> Result<Joined, JoinError> {
+        let Reached { link, remote, trouble } = self.reach(identity, step).await?;
         let budget = settled_budget(&link).await;
-        if budget <= than {
+        let above = if step == Step::Larger { than } else { DatagramBudget(0) };
+        if budget <= above {
             link.close("not larger than before");
             return Err(JoinError::Unreachable(Fault::new(ExitCode::Unexpected, "a fresh connection takes no larger datagrams", "")));
         }
-        let wanted = Move { version: PROTOCOL_VERSION, room: request.room.clone(), run: self.run, budget, above: than };
+        let wanted = Move { version: PROTOCOL_VERSION, room: request.room.clone(), run: self.run, budget, above };
         let moved = ask(&link, Control::Move(wanted)).await;
         let (control_in, control_out, welcome) = moved.inspect_err(|_| link.close("could not move"))?;
-        Ok(Joined { link, control_in, control_out, welcome, remote, told_budget: budget, told_lan_up: request.lan_up })
-    }
-
-    /// Tries every address of the relay, in the resolver's order (RFC 6724).
-    async fn connect(&mut self, identity: &Identity) -> Result<(Link, SocketAddr), JoinError> {
-        let mut last = None;
-        self.resolving = true;
-        let resolved = self.relay.resolve().await.map_err(JoinError::Unreachable);
-        self.resolving = false;
-        for remote in resolved? {
-            match self.connect_to(remote, identity).await {
-                Ok(link) => return Ok((link, remote)),
-                Err(e @ JoinError::Final(_)) => return Err(e),
-                Err(e) => last = Some(e),
-            }
-        }
-        Err(last.expect("INVARIANT: a resolved name has an address"))
-    }
-
-    async fn connect_to(&mut self, remote: SocketAddr, identity: &Identity) -> Result<Link, JoinError> {
-        let endpoint = self.endpoint(remote, identity).map_err(JoinError::Unreachable)?;
-        let connecting = endpoint.connect(remote, &self.server_name).map_err(|e| {
-            JoinError::Final(Fault::new(
-                ExitCode::Configuration,
-                format!("cannot connect to {remote}: {e}"),
-                "check --relay and --server-name",
-            ))
-        })?;
-        self.large_enough(remote)?;
-        let outcome = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await;
-        match outcome.unwrap_or(Err(ConnectionError::TimedOut)) {
-            Ok(connection) => {
-                // The next outage may have another cause.
-                self.probed = None;
-                Ok(Link::new(connection).limited_to(self.sizing.budget_max, self.device_limit.clone()))
-            }
-            Err(ConnectionError::TimedOut) => {
-                if self.probed.is_none() {
-                    self.probed = Some(self.too_small_for_quic(remote).await);
-                }
-                let known = self.probed.clone().flatten().map(JoinError::Unreachable);
-                Err(known.unwrap_or_else(|| words::handshake(&self.server_name, &self.trust, remote, &ConnectionError::TimedOut)))
-            }
-            Err(e) => Err(words::handshake(&self.server_name, &self.trust, remote, &e)),
-        }
-    }
-
-    /// Tells a path that loses QUIC's smallest packets from a relay that does not answer, where the relay answers probes.
-    async fn too_small_for_quic(&self, remote: SocketAddr) -> Option<Fault> {
-        let ports = ProbePorts::default().of(remote.port())?;
-        let uplink = self.endpoints.iter().find(|d| d.is_ipv6 == remote.is_ipv6()).and_then(|d| d.uplink.as_deref());
-        let found = Survey { remote, ports, uplink }.size_up().await.ok()??;
-        let needed = sizing::wire_mtu_min(remote);
-        let carried = u32::from(found.passed?) + needed - u32::from(sizing::UDP_PAYLOAD_BASE);
-        (carried < needed).then(|| words::too_small("the path there", carried, needed, remote))
-    }
-
-    /// An uplink that cannot send QUIC's smallest packets would only look like a relay that does not answer.
-    fn large_enough(&self, remote: SocketAddr) -> Result<(), JoinError> {
-        let uplink = self.endpoints.iter().find(|d| d.is_ipv6 == remote.is_ipv6()).and_then(|d| d.uplink.as_deref());
-        let needed = sizing::wire_mtu_min(remote);
-        match uplink.and_then(|name| lanparty_nic::interface_facts(name).ok()).filter(|f| f.exists && f.mtu < needed) {
-            Some(facts) => Err(JoinError::Unreachable(words::too_small(&format!("the uplink {}", facts.name), facts.mtu, needed, remote))),
-            None => Ok(()),
-        }
-    }
-
-    /// One socket per address family, kept over reconnects while the uplink stays the same.
-    fn endpoint(&mut self, remote: SocketAddr, identity: &Identity) -> Result<noq::Endpoint, Fault> {
-        let is_ipv6 = remote.is_ipv6();
-        let known = self.endpoints.iter().position(|d| d.is_ipv6 == is_ipv6);
-        let before = known.and_then(|i| self.endpoints[i].uplink.clone());
-        let uplink = uplink::toward(remote).filter(|u| Some(u) != self.own_interface.as_ref()).or(before);
-        if let Some(i) = known {
-            if self.endpoints[i].uplink == uplink {
-                return Ok(self.endpoints[i].endpoint.clone());
-            }
-            self.endpoints.swap_remove(i);
-        }
-        let unusable = |e: rustls::Error| Fault::new(ExitCode::Unexpected, format!("TLS cannot be set up: {e}"), "");
-        let tls = self.trust.config(identity).map_err(unusable)?;
-        let endpoint = dial_endpoint(remote, uplink.as_deref(), tls, self.sizing)?;
-        self.endpoints.push(DialEndpoint { is_ipv6, uplink, endpoint: endpoint.clone() });
-        Ok(endpoint)
+        Ok(Joined { link, control_in, control_out, welcome, remote, told_budget: budget, told_lan_up: request.lan_up, trouble })
     }
 }
 

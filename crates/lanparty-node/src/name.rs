@@ -29,6 +29,12 @@ impl RelayAddress {
         self.port
     }
 
+    /// The same host at another port.
+    #[must_use]
+    pub(crate) fn with_port(&self, port: u16) -> Self {
+        Self { host: self.host.clone(), port }
+    }
+
     /// Every address the host has now.
     ///
     /// # Errors

@@ -7,10 +7,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanparty_core::{Backoff, Climb, Roster};
+use lanparty_core::{Backoff, Carrier, Roster, Step, Ways};
 use lanparty_nic::Device;
 use lanparty_proto::{Control, DatagramBudget, Refusal};
 use ring::rand::{SecureRandom, SystemRandom};
+use serde::Serialize;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
@@ -54,6 +55,17 @@ enum State {
     Between,
 }
 
+/// Which way a membership takes to its relay, for `lanparty status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct WayReport {
+    /// What carries it.
+    pub carrier: Carrier,
+    /// For how long.
+    pub seconds: u64,
+    /// Why it is not QUIC, in words.
+    pub because: Option<String>,
+}
+
 /// A membership and its data plane.
 pub struct Session<D> {
     /// The data plane.
@@ -67,8 +79,10 @@ pub struct Session<D> {
     /// Why the newest attempt failed.
     last_fault: Option<Fault>,
     said: Option<(String, Instant)>,
-    /// Whether a fresh connection would be larger than the one in use.
-    climb: Climb,
+    /// Whether the way in use is the best there is.
+    ways: Ways,
+    /// What is being tried, and because of what.
+    trying: Option<Step>,
     /// What a move to another connection brought to light.
     news: VecDeque<Control>,
 }
@@ -89,7 +103,8 @@ impl<D: Device> Session<D> {
             patience_until,
             last_fault: None,
             said: None,
-            climb: Climb::new(DatagramBudget(0)),
+            ways: Ways::new(Carrier::Quic, None, Instant::now()),
+            trying: None,
             news: VecDeque::new(),
         }
     }
@@ -137,7 +152,7 @@ impl<D: Device> Session<D> {
     fn driver_event(&mut self, event: DriverEvent) -> Option<SessionEvent> {
         Some(match event {
             DriverEvent::Looked => {
-                self.look_at_size();
+                self.look_at_way();
                 return None;
             }
             DriverEvent::Control(Control::Refused { code, message }) => {
@@ -164,14 +179,15 @@ impl<D: Device> Session<D> {
         })
     }
 
-    /// Tries a fresh connection when the one in use fell and did not find what it had.
-    fn look_at_size(&mut self) {
-        let Some(size) = self.driver.path_size() else { return };
-        if !self.climb.look(size, Instant::now()) {
-            return;
-        }
+    /// Tries another connection when the one in use may not be the best.
+    fn look_at_way(&mut self) {
+        let Some(facts) = self.driver.way_facts().filter(|_| matches!(self.state, State::Joined(_))) else { return };
+        let Some(step) = self.ways.look(facts, Instant::now()) else { return };
         self.state = match std::mem::replace(&mut self.state, State::Between) {
-            State::Joined(dialer) => State::Trying(spawn_move(dialer, Arc::clone(&self.identity), self.request.clone(), size.budget)),
+            State::Joined(dialer) => {
+                self.trying = Some(step);
+                State::Trying(spawn_move(dialer, Arc::clone(&self.identity), self.request.clone(), step, facts.size.budget))
+            }
             other => other,
         };
     }
@@ -196,21 +212,41 @@ impl<D: Device> Session<D> {
         }
     }
 
-    /// The membership has a connection already; the fresh one is used when it brought the membership with it.
+    /// The membership has a connection already; the other one is used when it brought the membership with it.
     fn tried(&mut self, (dialer, outcome): (Dialer, Result<Joined, JoinError>)) -> Option<SessionEvent> {
         self.state = State::Joined(dialer);
-        match outcome {
-            Ok(joined) => {
-                info!("moved to a fresh connection, which takes datagrams of {} bytes", joined.told_budget);
+        match (outcome, self.trying.take()) {
+            (Ok(joined), _) => {
+                let (carrier, budget) = (joined.link.carrier(), joined.told_budget);
+                self.ways.moved(carrier, Instant::now());
+                let because = self.ways.trouble().map_or_else(String::new, |trouble| format!(": {trouble}"));
+                info!("moved to another connection by {}, which takes datagrams of {budget} bytes{because}", carrier.in_words());
                 self.news.extend(self.driver.move_to(joined, self.request.mac));
             }
-            Err(error) => debug!("no fresh connection: {}", error.into_fault().cause),
+            (Err(error), step) => {
+                let cause = error.into_fault().cause;
+                debug!(?step, "no better connection: {cause}");
+                if step == Some(Step::Up) {
+                    self.ways.not_up(cause);
+                }
+            }
         }
         None
     }
 
+    /// Which way the membership takes, since when, and why not QUIC.
+    pub fn way(&self) -> Option<WayReport> {
+        self.driver.roster()?;
+        let (carrier, because) = (self.ways.carrier(), self.ways.trouble().map(str::to_owned));
+        Some(WayReport { carrier, seconds: self.ways.since().elapsed().as_secs(), because })
+    }
+
     fn joined(&mut self, dialer: Dialer, joined: Joined) -> SessionEvent {
-        self.climb = Climb::new(joined.told_budget);
+        self.ways = Ways::new(joined.link.carrier(), joined.trouble.clone(), Instant::now());
+        self.trying = None;
+        if let Some(trouble) = self.ways.trouble() {
+            info!("the way to the relay is {}: {trouble}", self.ways.carrier().in_words());
+        }
         let again = self.request.resume.is_some();
         self.request.resume = Some(joined.welcome.member);
         self.backoff.reset();
@@ -271,10 +307,10 @@ async fn advance(state: &mut State) -> Changed {
     }
 }
 
-/// One try of a fresh connection for a membership that lives on, whatever comes of it.
-fn spawn_move(mut dialer: Dialer, identity: Arc<Identity>, request: JoinRequest, than: DatagramBudget) -> JoinTask {
+/// One try of another connection for a membership that lives on, whatever comes of it.
+fn spawn_move(mut dialer: Dialer, identity: Arc<Identity>, request: JoinRequest, step: Step, than: DatagramBudget) -> JoinTask {
     tokio::spawn(async move {
-        let outcome = dialer.move_over(&identity, &request, than).await.map_err(|e| JoinError::Unreachable(e.into_fault()));
+        let outcome = dialer.move_over(&identity, &request, step, than).await.map_err(|e| JoinError::Unreachable(e.into_fault()));
         (dialer, outcome)
     })
 }

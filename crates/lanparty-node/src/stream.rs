@@ -1,5 +1,5 @@
 //! A link for networks that pass TCP alone: the same datagrams and control messages in TLS, framed as WebSocket
-//! (docs/wire-format.md §8, docs/decisions/0012-stream-transport.md).
+//! (docs/wire-format.md §8, docs/decisions/0014-stream-transport.md).
 //!
 //! What a frame may do is decided elsewhere. This module promises the verbs of [`crate::Link`], a queue that is short in bytes and in
 //! time, and that whatever it drops is counted. Which way a member takes is left to its dialer.

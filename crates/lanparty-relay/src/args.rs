@@ -12,12 +12,41 @@ use lanparty_proto::LanMtu;
 /// Port of a relay when none is given.
 const PORT: u16 = 8443;
 
+/// Where streams are taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ListenTls {
+    /// Nowhere.
+    Off,
+    /// On this address.
+    At(SocketAddr),
+}
+
+impl FromStr for ListenTls {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" { Ok(Self::Off) } else { parse_listen(text).map(Self::At) }
+    }
+}
+
 /// Options of `lanparty-relay` and `lanparty relay`.
 #[derive(Args, Clone, Debug)]
 pub struct RelayArgs {
     /// Address and UDP port to listen on; `[::]:8443` serves IPv4 and IPv6
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8443", value_parser = parse_listen)]
     pub listen: SocketAddr,
+
+    /// Address and TCP port for members whose network passes no UDP, or off; that of --listen when left out, 443 for the strictest
+    #[arg(long, value_name = "ADDR:PORT|off")]
+    pub listen_tls: Option<ListenTls>,
+
+    /// The same without TLS, behind a server on this machine or network that ends it; needs --public-name
+    #[arg(long, value_name = "ADDR:PORT", requires = "public_name")]
+    pub listen_plain: Option<SocketAddr>,
+
+    /// A name by which members call this relay, besides those in its certificate
+    #[arg(long, value_name = "NAME")]
+    pub public_name: Vec<String>,
 
     /// Write the development certificate here (DER), for gateways and clients to trust
     #[arg(long, value_name = "FILE")]

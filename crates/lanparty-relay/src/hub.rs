@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Delivery, Drops, FrameRecord, LinkId, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport};
+use lanparty_core::{
+    Carrier, Delivery, Drops, FrameRecord, LinkId, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport,
+};
 use lanparty_node::Link;
 use lanparty_proto::{Control, Refusal};
 use tokio::sync::mpsc;
@@ -126,6 +128,11 @@ impl Hub {
     /// Connections past their handshake.
     pub(crate) fn connections(&self) -> usize {
         self.lock().ways.len()
+    }
+
+    /// Those of them that are QUIC's.
+    pub(crate) fn quic_connections(&self) -> usize {
+        self.lock().ways.values().filter(|way| way.outbox.link().carrier() == Carrier::Quic).count()
     }
 
     pub(crate) fn report(&self) -> Vec<RoomReport> {

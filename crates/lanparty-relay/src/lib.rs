@@ -8,6 +8,7 @@ mod hub;
 mod outbox;
 mod run;
 mod serve;
+mod streams;
 
 pub use args::RelayArgs;
 pub use run::{RunningRelay, run};

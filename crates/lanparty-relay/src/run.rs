@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use lanparty_node::{
     Ask, CertificateSource, ExitCode, Fault, Incoming, ProbeService, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, ServerTls, StateDir,
-    StatusSocket, shutdown_requested, start_logging,
+    StatusSocket, StreamIncoming, shutdown_requested, start_logging,
 };
 use serde_json::json;
 use tracing::{info, warn};
 
 use crate::RelayArgs;
 use crate::hub::Hub;
-use crate::serve::serve;
+use crate::serve::{serve, serve_stream};
+use crate::streams::Streams;
 
 /// How often certificate files and unsaved state are looked at.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);
@@ -22,6 +23,7 @@ const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);
 const HALF_OPEN_UNPROVEN_MAX: usize = 64;
 /// Above this many half-open handshakes nobody else is let in.
 const HALF_OPEN_MAX: usize = 1024;
+const FAREWELL: &str = "the relay is shutting down";
 
 /// A relay that listens.
 pub struct RunningRelay {
@@ -30,6 +32,7 @@ pub struct RunningRelay {
     keys: RelayKeys,
     tls: ServerTls,
     probes: ProbeService,
+    streams: Streams,
     listen: SocketAddr,
 }
 
@@ -49,7 +52,7 @@ pub async fn run(args: RelayArgs) -> Result<(), Fault> {
         }
     };
     info!("lanparty-relay ending: {reason}");
-    relay.endpoint.close("the relay is shutting down").await;
+    tokio::join!(relay.endpoint.close(FAREWELL), relay.streams.close(FAREWELL));
     Ok(())
 }
 
@@ -79,7 +82,8 @@ impl RunningRelay {
         let listen = endpoint.local_addr().map_err(|e| Fault::new(ExitCode::Unexpected, e.to_string(), ""))?;
         info!("lanparty-relay listening on {listen}");
         let probes = ProbeService::listen(listen, args.probe_ports.unwrap_or_default());
-        Ok(Self { endpoint: Arc::new(endpoint), hub: Hub::new(args.config()), keys, tls, probes, listen })
+        let streams = Streams::listen(args, listen, &tls)?;
+        Ok(Self { endpoint: Arc::new(endpoint), hub: Hub::new(args.config()), keys, tls, probes, streams, listen })
     }
 
     /// Where it listens.
@@ -105,6 +109,7 @@ impl RunningRelay {
                     Some(incoming) => self.admit(incoming),
                     None => return,
                 },
+                incoming = self.streams.accept() => self.admit_stream(incoming),
                 () = tokio::time::sleep(self.hub.until_tick(HOUSEKEEPING_INTERVAL)) => self.hub.tick_if_due(),
                 request = status.next() => match request.ask() {
                     Ask::Status => request.send(self.report()),
@@ -117,7 +122,7 @@ impl RunningRelay {
     }
 
     fn admit(&self, incoming: Incoming) {
-        let half_open = self.endpoint.open_connections().saturating_sub(self.hub.connections());
+        let half_open = self.endpoint.open_connections().saturating_sub(self.hub.quic_connections());
         if half_open >= HALF_OPEN_MAX {
             return drop(incoming);
         }
@@ -125,6 +130,13 @@ impl RunningRelay {
             return incoming.retry();
         }
         tokio::spawn(serve(incoming, Arc::clone(&self.hub)));
+    }
+
+    fn admit_stream(&self, incoming: StreamIncoming) {
+        // The TCP handshake has proven the address.
+        if self.streams.open_handshakes() < HALF_OPEN_MAX {
+            tokio::spawn(serve_stream(incoming, Arc::clone(&self.hub)));
+        }
     }
 
     fn housekeeping(&mut self) {
@@ -148,6 +160,7 @@ impl RunningRelay {
             "program": "lanparty-relay",
             "version": env!("CARGO_PKG_VERSION"),
             "listen": self.listen.to_string(),
+            "listen_tls": self.streams.report(),
             "connections": self.hub.connections(),
             "probes": self.probes.report(),
             "rooms": self.hub.report(),

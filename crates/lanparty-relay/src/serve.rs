@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lanparty_core::{Drops, LinkId, RelayInput};
-use lanparty_node::{ControlReader, ControlWriter, Draining, Incoming, Link, LinkEnded, PathWatch};
-use lanparty_proto::{Control, DatagramBudget, DropReason, IdentityId};
+use lanparty_core::{LinkId, RelayInput};
+use lanparty_node::{ControlReader, ControlWriter, Draining, Incoming, Link, LinkEnded, PathWatch, StreamIncoming};
+use lanparty_proto::{Control, DatagramBudget, IdentityId};
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -23,14 +23,26 @@ const SETTLE_MAX: Duration = Duration::from_millis(800);
 /// Time for a refusal to reach the member before the connection closes.
 const REFUSAL_LINGER: Duration = Duration::from_millis(500);
 
-/// Serves one connection attempt.
+/// Serves one connection attempt over QUIC.
 pub(crate) async fn serve(incoming: Incoming, hub: Arc<Hub>) {
     let remote = incoming.remote_address().to_string();
-    let (link, identity) = match tokio::time::timeout(HANDSHAKE_TIMEOUT, incoming.establish()).await {
-        Ok(Ok(established)) => established,
-        Ok(Err(e)) => return debug!(%remote, "handshake failed: {e}"),
-        Err(_) => return debug!(%remote, "handshake took too long"),
-    };
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, incoming.establish()).await {
+        Ok(Ok((link, identity))) => serve_link(link, identity, remote, hub).await,
+        Ok(Err(e)) => debug!(%remote, "handshake failed: {e}"),
+        Err(_) => debug!(%remote, "handshake took too long"),
+    }
+}
+
+/// Serves one connection attempt over TLS.
+pub(crate) async fn serve_stream(incoming: StreamIncoming, hub: Arc<Hub>) {
+    let remote = format!("{} (TLS)", incoming.remote_address());
+    match incoming.handshake().await {
+        Ok((stream, identity)) => serve_link(Link::over(stream), identity, remote, hub).await,
+        Err(e) => debug!(%remote, "handshake failed: {e}"),
+    }
+}
+
+async fn serve_link(link: Link, identity: IdentityId, remote: String, hub: Arc<Hub>) {
     let control = tokio::time::timeout(HANDSHAKE_TIMEOUT, link.accept_control()).await;
     let Ok(Ok((control_in, control_out))) = control else {
         link.close("no control stream was opened");
@@ -113,8 +125,8 @@ impl Peer {
 
     fn look_at_path(&self, watch: &mut PathWatch, known: &mut DatagramBudget) -> Result<(), LinkEnded> {
         let discarded = self.link.take_discarded();
-        if discarded > 0 {
-            self.hub.count_dropped(self.id, &Drops::of(DropReason::DatagramBudget, discarded));
+        if discarded.total() > 0 {
+            self.hub.count_dropped(self.id, &discarded);
         }
         let budget = watch.look(&self.link)?;
         if budget != *known {

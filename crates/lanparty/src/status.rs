@@ -78,12 +78,26 @@ fn limited_by(told: &Value) -> String {
     }
 }
 
+/// By which way the relay is reached, and why not by QUIC.
+fn carrier(way: &Value, out: &mut String) {
+    let name = match way["carrier"].as_str() {
+        Some("quic") => "QUIC (UDP)",
+        Some("stream") => "TLS (TCP)",
+        _ => return,
+    };
+    out.push_str(&format!(", by {name} for {} s", way["seconds"]));
+    if let Some(because) = way["because"].as_str() {
+        out.push_str(&format!(": {because}"));
+    }
+}
+
 fn member(program: &Value, out: &mut String) {
     let reachable = if program["relay_reachable"] == Value::Bool(true) { "joined" } else { "not joined" };
     out.push_str(&format!("  room {} at {}: {reachable}", text(&program["room"]), text(&program["relay"])));
     if let Some(rtt) = program["rtt_ms"].as_f64() {
         out.push_str(&format!(", RTT {rtt:.1} ms"));
     }
+    carrier(&program["way"], out);
     let (interface, mac) = (text(&program["interface"]), text(&program["mac"]));
     out.push_str(&format!("\n  interface {interface} MAC {mac} LAN MTU {}{}", program["lan_mtu"], limited_by(program)));
     let addresses: Vec<String> = array(&program["addresses"]).iter().map(text).collect();

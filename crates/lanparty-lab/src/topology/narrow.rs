@@ -88,6 +88,14 @@ impl Narrow {
         [&self.near, &self.far].into_iter().try_for_each(|router| router.run(&["nft", &rules]).map(drop))
     }
 
+    /// Makes the near router drop or reject what these rules say, in both directions; nothing ends that.
+    pub fn set_filter(&self, rules: &[&str]) -> Result<()> {
+        let rules: Vec<String> = rules.iter().map(|rule| format!("add rule ip firewall forward {rule}")).collect();
+        let hook = "add chain ip firewall forward { type filter hook forward priority 0; }";
+        let table = "add table ip firewall\ndelete table ip firewall\nadd table ip firewall";
+        self.near.run(&["nft", &format!("{table}\n{hook}\n{}", rules.join("\n"))]).map(drop)
+    }
+
     fn route(&self, host: &Namespace, number: u8) -> Result<()> {
         let (near, far) = (&self.near, &self.far);
         let (own, at_home) = (Internet::address(number), Ipv4Addr::new(10, 98, number, 1));

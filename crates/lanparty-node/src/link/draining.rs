@@ -29,11 +29,10 @@ impl Draining {
         &self.link
     }
 
-    /// Resolves when nothing more is to be expected. Somebody must read the link meanwhile.
+    /// Resolves when nothing more is to be expected. Somebody must read the link meanwhile, to its end.
     pub async fn done(&self) {
         tokio::select! {
             () = self.link.drained() => {}
-            _ = self.link.ended() => {}
             () = tokio::time::sleep_until(self.until.into()) => {}
         }
     }

@@ -75,6 +75,10 @@ impl Quic {
         self.connection.path_stats(PathId::ZERO).map_or((0, 0), |s| (s.sent_packets, s.lost_packets))
     }
 
+    pub(super) fn received_packets(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
+    }
+
     pub(super) async fn recv(&self, into: &mut [Bytes]) -> Result<usize, LinkEnded> {
         Ok(self.connection.read_many_datagrams(into).await?)
     }

@@ -48,15 +48,21 @@ pub(crate) fn certificate(name: &str, trust: &RelayTrust, place: &dyn std::fmt::
     None
 }
 
-/// QUIC does not work over a path this small (RFC 9000 §14); a stream would.
+/// QUIC does not work over a path this small (RFC 9000 §14); a stream does.
 pub(super) fn too_small(what: &str, carried: u32, needed: u32, remote: SocketAddr) -> Fault {
     let cause = format!("{what} carries IP packets of {carried} bytes at most, and QUIC needs {needed} to reach the relay at {remote}");
-    let advice = "use another uplink, or raise the MTU of whatever is in between (a tunnel, PPP, WSL's eth0); lanparty has no transport for smaller paths yet";
+    let advice = "use another uplink, raise the MTU of whatever is in between (a tunnel, PPP, WSL's eth0), or let the relay take streams (--listen-tls)";
     Fault::new(ExitCode::Unexpected, cause, advice)
 }
 
 pub(super) fn does_not_answer(relay: &dyn std::fmt::Display) -> String {
     format!("the relay at {relay} does not answer (UDP)")
+}
+
+/// By QUIC it fails for one reason, by the stream for another.
+pub(super) fn neither(quic: JoinError, stream: JoinError) -> JoinError {
+    let (quic, stream) = (quic.into_fault(), stream.into_fault());
+    JoinError::Unreachable(Fault::new(quic.code, format!("{}; over TCP: {}", quic.cause, stream.cause), quic.advice))
 }
 
 /// No common version of QUIC, or of what is spoken over it: the TLS alert says so, whichever side raised it (RFC 7301 §3.2).

@@ -25,13 +25,28 @@ const WRITE_BUFFER_LEN_MAX: usize = 256 * 1024;
 #[cfg(target_os = "linux")]
 const NOT_SENT_LEN_MAX: u32 = 32 * 1024;
 
+/// Packets of 1,000 bytes over IPv4, less headers with the options that are usual.
+#[cfg(unix)]
+const SEGMENT_LEN_MAX: u32 = 948;
+
 pub(super) type WebSocket = WebSocketStream<HeardStream>;
 
 /// A TCP socket for addresses of `remote`'s family.
 pub(super) fn tcp_socket(remote: std::net::SocketAddr) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP))?;
+    stay_small(&socket)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// Asks for segments that also pass where QUIC does not: a path that says nothing of being too small would swallow larger ones, and TCP
+/// by itself does not notice. To be said before the connection is made, since each end says it of what it wants to get.
+pub(super) fn stay_small(socket: &Socket) -> std::io::Result<()> {
+    #[cfg(unix)]
+    socket.set_tcp_mss(SEGMENT_LEN_MAX)?;
+    #[cfg(not(unix))]
+    let _ = socket;
+    Ok(())
 }
 
 /// No waiting for company, and no hoard in the kernel.

@@ -1,0 +1,104 @@
+//! The way by QUIC: one socket per address family, each address of the relay in turn.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use noq::ConnectionError;
+
+use super::race::Reached;
+use super::{Dialer, JoinError, words};
+use crate::endpoint::dial_endpoint;
+use crate::probe::Survey;
+use crate::{ExitCode, Fault, Identity, Link, ProbePorts, sizing, uplink};
+
+/// Time for one address of the relay to answer.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A socket and the uplink it is bound to.
+pub(super) struct DialEndpoint {
+    is_ipv6: bool,
+    uplink: Option<String>,
+    pub(super) endpoint: noq::Endpoint,
+}
+
+impl Dialer {
+    /// Tries every address of the relay, in the resolver's order (RFC 6724).
+    pub(super) async fn connect_quic(&mut self, addresses: &[SocketAddr], identity: &Identity) -> Result<Reached, JoinError> {
+        let mut last = None;
+        for remote in addresses.iter().copied() {
+            match self.connect_to(remote, identity).await {
+                Ok(link) => return Ok(Reached { link, remote, trouble: None }),
+                Err(e @ JoinError::Final(_)) => return Err(e),
+                Err(e) => last = Some(e),
+            }
+        }
+        Err(last.expect("INVARIANT: a resolved name has an address"))
+    }
+
+    async fn connect_to(&mut self, remote: SocketAddr, identity: &Identity) -> Result<Link, JoinError> {
+        let endpoint = self.endpoint(remote, identity).map_err(JoinError::Unreachable)?;
+        let connecting = endpoint.connect(remote, &self.server_name).map_err(|e| {
+            JoinError::Final(Fault::new(
+                ExitCode::Configuration,
+                format!("cannot connect to {remote}: {e}"),
+                "check --relay and --server-name",
+            ))
+        })?;
+        self.large_enough(remote)?;
+        let outcome = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await;
+        match outcome.unwrap_or(Err(ConnectionError::TimedOut)) {
+            Ok(connection) => {
+                // The next outage may have another cause.
+                self.probed = None;
+                Ok(Link::new(connection).limited_to(self.sizing.budget_max, self.device_limit.clone()))
+            }
+            Err(ConnectionError::TimedOut) => {
+                if self.probed.is_none() {
+                    self.probed = Some(self.too_small_for_quic(remote).await);
+                }
+                let known = self.probed.clone().flatten().map(JoinError::Unreachable);
+                Err(known.unwrap_or_else(|| words::handshake(&self.server_name, &self.trust, remote, &ConnectionError::TimedOut)))
+            }
+            Err(e) => Err(words::handshake(&self.server_name, &self.trust, remote, &e)),
+        }
+    }
+
+    /// Tells a path that loses QUIC's smallest packets from a relay that does not answer, where the relay answers probes.
+    async fn too_small_for_quic(&self, remote: SocketAddr) -> Option<Fault> {
+        let ports = ProbePorts::default().of(remote.port())?;
+        let uplink = self.endpoints.iter().find(|d| d.is_ipv6 == remote.is_ipv6()).and_then(|d| d.uplink.as_deref());
+        let found = Survey { remote, ports, uplink }.size_up().await.ok()??;
+        let needed = sizing::wire_mtu_min(remote);
+        let carried = u32::from(found.passed?) + needed - u32::from(sizing::UDP_PAYLOAD_BASE);
+        (carried < needed).then(|| words::too_small("the path there", carried, needed, remote))
+    }
+
+    /// An uplink that cannot send QUIC's smallest packets would only look like a relay that does not answer.
+    fn large_enough(&self, remote: SocketAddr) -> Result<(), JoinError> {
+        let uplink = self.endpoints.iter().find(|d| d.is_ipv6 == remote.is_ipv6()).and_then(|d| d.uplink.as_deref());
+        let needed = sizing::wire_mtu_min(remote);
+        match uplink.and_then(|name| lanparty_nic::interface_facts(name).ok()).filter(|f| f.exists && f.mtu < needed) {
+            Some(facts) => Err(JoinError::Unreachable(words::too_small(&format!("the uplink {}", facts.name), facts.mtu, needed, remote))),
+            None => Ok(()),
+        }
+    }
+
+    /// One socket per address family, kept over reconnects while the uplink stays the same.
+    fn endpoint(&mut self, remote: SocketAddr, identity: &Identity) -> Result<noq::Endpoint, Fault> {
+        let is_ipv6 = remote.is_ipv6();
+        let known = self.endpoints.iter().position(|d| d.is_ipv6 == is_ipv6);
+        let before = known.and_then(|i| self.endpoints[i].uplink.clone());
+        let uplink = uplink::toward(remote).filter(|u| Some(u) != self.own_interface.as_ref()).or(before);
+        if let Some(i) = known {
+            if self.endpoints[i].uplink == uplink {
+                return Ok(self.endpoints[i].endpoint.clone());
+            }
+            self.endpoints.swap_remove(i);
+        }
+        let unusable = |e: rustls::Error| Fault::new(ExitCode::Unexpected, format!("TLS cannot be set up: {e}"), "");
+        let tls = self.trust.config(identity).map_err(unusable)?;
+        let endpoint = dial_endpoint(remote, uplink.as_deref(), tls, self.sizing)?;
+        self.endpoints.push(DialEndpoint { is_ipv6, uplink, endpoint: endpoint.clone() });
+        Ok(endpoint)
+    }
+}
