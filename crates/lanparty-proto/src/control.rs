@@ -118,6 +118,28 @@ pub struct Welcome {
     pub members: Vec<MemberInfo>,
 }
 
+/// How an end of a cable introduces itself to the other: whoever dialled first, then the other in answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CableHello {
+    /// [`PROTOCOL_VERSION`] of the sender.
+    pub version: u16,
+    /// A number that is new with every start of the program: a restarted end is told from one that dials twice.
+    pub run: u64,
+    /// The MAC address of its own interface.
+    pub mac: MacAddr,
+    /// Largest datagram its path takes toward the other end.
+    pub budget: DatagramBudget,
+    /// The largest LAN MTU that its owner wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lan_mtu_max: Option<LanMtu>,
+    /// In an answer: the LAN MTU from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lan_mtu: Option<LanMtu>,
+    /// Program and version, for the other end's log.
+    #[serde(default)]
+    pub software: String,
+}
+
 /// Why a relay refuses a member. The code is stable; the message is for people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Refusal {
@@ -229,6 +251,8 @@ pub enum Control {
         /// The words.
         message: String,
     },
+    /// Cable, either way: the first message.
+    CableHello(CableHello),
     /// Either way: I am leaving.
     Bye {
         /// Why, in words.

@@ -96,6 +96,10 @@ pub enum Direction {
     RemoteToLan,
     /// Relay: from a member toward the others.
     MemberToRoom,
+    /// Cable: from this end's TAP toward the other end.
+    TapToCable,
+    /// Cable: from the other end toward this end's TAP.
+    CableToTap,
 }
 
 impl Direction {
@@ -108,6 +112,8 @@ impl Direction {
             Self::LanToRemote => "LanToRemote",
             Self::RemoteToLan => "RemoteToLan",
             Self::MemberToRoom => "MemberToRoom",
+            Self::TapToCable => "TapToCable",
+            Self::CableToTap => "CableToTap",
         }
     }
 }

@@ -155,6 +155,41 @@ impl fmt::Display for RoomCode {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdentityId(pub [u8; 32]);
 
+impl IdentityId {
+    /// All of it, as 64 hexadecimal digits: what people copy to the other end of a cable.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        use fmt::Write;
+        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
+            // A string never refuses.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+}
+
+/// The text is not 64 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no key: 64 hexadecimal digits, as `lanparty cable --new` prints them on the other host")]
+pub struct InvalidIdentity(pub String);
+
+impl FromStr for IdentityId {
+    type Err = InvalidIdentity;
+
+    fn from_str(s: &str) -> Result<Self, InvalidIdentity> {
+        let invalid = || InvalidIdentity(s.chars().take(80).collect());
+        if s.len() != 64 || !s.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(invalid());
+        }
+        let mut octets = [0; 32];
+        for (at, octet) in octets.iter_mut().enumerate() {
+            let digits = s.get(2 * at..2 * at + 2).ok_or_else(invalid)?;
+            *octet = u8::from_str_radix(digits, 16).map_err(|_| invalid())?;
+        }
+        Ok(Self(octets))
+    }
+}
+
 impl fmt::Display for IdentityId {
     /// The first eight octets in hexadecimal: enough to tell two machines apart in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -187,6 +222,16 @@ mod tests {
         for first in 0..=255 {
             let mac = MacAddr::locally_administered([first, 0, 0, 0, 0, 0]);
             assert!(mac.is_valid_source() && mac.0[0] & 2 == 2, "{mac}");
+        }
+    }
+
+    #[test]
+    fn a_key_survives_text_and_back_and_half_a_key_is_none() {
+        let key = IdentityId(std::array::from_fn(|at| at as u8 * 7));
+        assert_eq!(key.to_hex().parse(), Ok(key));
+        assert_eq!(key.to_hex().to_uppercase().parse(), Ok(key));
+        for bad in ["", &key.to_string(), &format!("{}0", key.to_hex()), &"\u{e9}".repeat(32), &format!("+{}", &key.to_hex()[1..])] {
+            assert!(bad.parse::<IdentityId>().is_err(), "{bad}");
         }
     }
 

@@ -31,14 +31,14 @@ pub use batch::FrameBatch;
 pub use checksum::Checksum;
 pub use class::TrafficClass;
 pub use control::{
-    CONTROL_MESSAGE_LEN_MAX, Control, ControlDecoder, ControlError, Hello, MemberInfo, Move, PROTOCOL_VERSION, Refusal, Role, Welcome,
-    control_from_json, control_to_json, encode_control,
+    CONTROL_MESSAGE_LEN_MAX, CableHello, Control, ControlDecoder, ControlError, Hello, MemberInfo, Move, PROTOCOL_VERSION, Refusal, Role,
+    Welcome, control_from_json, control_to_json, encode_control,
 };
 pub use drop_reason::{Direction, DropReason};
 pub use echo::{Echo, GatewaySign, MemberFrame};
 pub use frame::Frame;
 pub use header::{DATAGRAM_HEADER_LEN, DatagramHeader, end_of_way, is_end_of_way, is_padding, padding};
-pub use ids::{IdentityId, InvalidMac, InvalidRoomCode, MacAddr, MemberId, RoomCode};
+pub use ids::{IdentityId, InvalidIdentity, InvalidMac, InvalidRoomCode, MacAddr, MemberId, RoomCode};
 pub use mss::clamp_mss;
 pub use mtu::{DatagramBudget, ETHERNET_HEADER_LEN, IPV6_LAN_MTU_MIN, LAN_MTU_MAX, LAN_MTU_MIN, LanMtu, SizeVerdict, WireMtu, frame_fits};
 pub use mtu_option::lower_told_mtu;
