@@ -72,6 +72,11 @@ impl Limits {
         Ok(Self { now, room: roster.lan_mtu(), told: if path.settled { now } else { there } })
     }
 
+    /// For a link between two ends on which both sizes are known.
+    pub(crate) const fn of(now: LanMtu, told: LanMtu) -> Self {
+        Self { now, told }
+    }
+
     /// Why a frame of this length cannot go on as it is.
     pub(crate) fn check(self, len: usize, policy: &AdmissionPolicy) -> Result<(), DropReason> {
         frame_fits(len, policy.lan_mtu, Some(DatagramBudget::for_lan_mtu(self.now)))

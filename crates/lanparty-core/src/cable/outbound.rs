@@ -1,0 +1,144 @@
+//! Outbound: frames from this end's TAP toward the other end. Stations 2 and 3 of the walk: admit (what is only too large goes
+//! down the size ladder, beneath its VLAN tags), encode.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use lanparty_proto::{
+    AdmissionPolicy, DatagramBudget, DatagramHeader, Direction, DropReason, Frame, FrameBatch, LanMtu, MemberId, lower_told_mtu,
+};
+
+use super::{CableEnd, CableGuard, tags};
+use crate::ladder::{Ladder, Limits, Rung};
+use crate::{Counters, FrameLog, LadderCounters, OutboundWork, PathSize};
+
+/// The outbound half of a cable's end.
+pub struct CableOutbound {
+    guard: CableGuard,
+    counters: Counters,
+    ladder: Ladder,
+    log: FrameLog,
+}
+
+impl CableOutbound {
+    /// An outbound half that lets through what `guard` does.
+    #[must_use]
+    pub fn new(guard: CableGuard, log_every_frame: bool) -> Self {
+        Self { guard, counters: Counters::default(), ladder: Ladder::new(), log: FrameLog::new(log_every_frame) }
+    }
+
+    /// Takes every frame out of `batch`, and appends to `work` what is to be done. `end` is `None` while the cable is not
+    /// plugged in.
+    pub fn process(&mut self, batch: &mut FrameBatch, end: Option<&CableEnd>, path: PathSize, now: Instant, work: &mut OutboundWork) {
+        while let Some(datagram) = batch.pop() {
+            self.counters.count_in(datagram.len() - FrameBatch::HEADROOM);
+            match end {
+                Some(end) => self.process_one(datagram, end, path, now, work),
+                None => self.drop_frame(datagram.get(FrameBatch::HEADROOM..).unwrap_or_default(), DropReason::LinkDown, now, work),
+            }
+        }
+    }
+
+    fn process_one(&mut self, mut datagram: BytesMut, end: &CableEnd, path: PathSize, now: Instant, work: &mut OutboundWork) {
+        let (headroom, frame) = datagram.split_at_mut(FrameBatch::HEADROOM);
+        let limits = match self.guard.admit(frame).and_then(|_| limits(tags::tags_len(frame), end.lan_mtu, path)) {
+            Ok(limits) => limits,
+            Err(reason) => return self.drop_frame(frame, reason, now, work),
+        };
+        let fits = tags::beneath(frame, |bare| {
+            self.lower_sizes(bare, limits, end.lan_mtu);
+            limits.check(bare.len(), &AdmissionPolicy::new(end.lan_mtu))
+        });
+        if let Err(reason) = fits {
+            return self.step_down(frame, end.own, limits, reason, now, work);
+        }
+        headroom.copy_from_slice(&DatagramHeader { source: end.own }.encode());
+        self.counters.count_forwarded(frame.len());
+        work.records.extend(self.log.note(frame, Ok(1), now));
+        work.datagrams.push(datagram.freeze());
+    }
+
+    /// Rung 1, and what this end's LAN tells of its MTU.
+    fn lower_sizes(&mut self, bare: &mut [u8], limits: Limits, lan_mtu: LanMtu) {
+        self.ladder.clamp(bare, limits);
+        if lower_told_mtu(bare, lan_mtu) {
+            self.ladder.count_told_mtu();
+        }
+    }
+
+    /// Rungs 2 to 5. What comes of them has the tags of what it came from.
+    fn step_down(&mut self, frame: &mut [u8], own: MemberId, limits: Limits, reason: DropReason, now: Instant, work: &mut OutboundWork) {
+        let rung = tags::beneath(frame, |bare| match Frame::parse(bare) {
+            Ok(parsed) => self.ladder.descend(&parsed, limits, reason, now),
+            Err(reason) => Rung::Drop(reason),
+        });
+        match rung {
+            Rung::Pieces(pieces) => {
+                work.records.extend(self.log.note(frame, Ok(pieces.len()), now));
+                self.counters.count_split(pieces.len() as u64);
+                let header = DatagramHeader { source: own }.encode();
+                for piece in pieces.iter().map(|piece| tags::put_on(piece, frame)) {
+                    self.counters.count_forwarded(piece.len());
+                    work.datagrams.push([&header[..], &piece].concat().into());
+                }
+            }
+            Rung::Answer(answer) => {
+                work.records.extend(self.log.note_answered(frame, now));
+                self.counters.count_answered();
+                work.answers.push(tags::put_on(&answer, frame).into());
+            }
+            Rung::Drop(reason) => self.drop_frame(frame, reason, now, work),
+        }
+    }
+
+    fn drop_frame(&mut self, frame: &[u8], reason: DropReason, now: Instant, work: &mut OutboundWork) {
+        work.records.extend(self.log.note(frame, Err(reason), now));
+        self.counters.count_dropped(reason);
+    }
+
+    /// A datagram that [`Self::process`] gave out was not sent after all.
+    pub const fn take_back(&mut self, datagram: &Bytes, reason: DropReason) {
+        self.counters.recount_as_dropped(datagram.len().saturating_sub(FrameBatch::HEADROOM), reason);
+    }
+
+    /// An answer that [`Self::process`] gave out did not enter the TAP: what it answered was dropped, and nobody was told.
+    pub fn take_back_answer(&mut self, answer: &[u8], reason: DropReason) {
+        self.counters.recount_answered_as_dropped(reason);
+        tags::beneath(&mut answer.to_vec(), |bare| self.ladder.take_back(bare));
+    }
+
+    /// The stack beneath gave up `frames` that [`Self::process`] gave out: the path shrank under them.
+    pub fn count_discarded(&mut self, frames: u64) {
+        for _ in 0..frames {
+            self.counters.recount_as_dropped(0, DropReason::DatagramBudget);
+        }
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What the size ladder did.
+    #[must_use]
+    pub const fn ladder(&self) -> LadderCounters {
+        self.ladder.counters()
+    }
+
+    /// The direction, as logs spell it.
+    #[must_use]
+    pub const fn direction(&self) -> Direction {
+        Direction::TapToCable
+    }
+}
+
+/// The sizes of what is beneath `tags_len` bytes of tags: the LAN MTU does not count them, the path does.
+fn limits(tags_len: usize, lan_mtu: LanMtu, path: PathSize) -> Result<Limits, DropReason> {
+    let room = path.budget.0.saturating_sub(u16::try_from(tags_len).unwrap_or(u16::MAX));
+    let now = DatagramBudget(room).lan_mtu().ok_or(DropReason::DatagramBudget)?.min(lan_mtu);
+    Ok(Limits::of(now, if path.settled { now } else { lan_mtu }))
+}
+
+#[cfg(test)]
+mod tests;
