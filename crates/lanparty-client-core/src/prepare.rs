@@ -1,6 +1,6 @@
 //! Before the relay hears of us: identity and TAP, so that what is wrong with this machine is said first.
 
-use lanparty_nic::{Tap, TapConfig, TapError};
+use lanparty_nic::{Tap, TapConfig};
 use lanparty_node::{ExitCode, Fault, Identity, StateDir, StateFile};
 use lanparty_proto::MacAddr;
 use tracing::{info, warn};
@@ -23,17 +23,8 @@ pub(crate) fn identity(args: &ClientArgs) -> Result<(Identity, StateFile), Fault
 /// Creates the TAP with its cable unplugged: nothing on this host may use it before there is a LAN behind it.
 pub(crate) fn tap(args: &ClientArgs, mac: MacAddr) -> Result<Tap, Fault> {
     let config = TapConfig { name: args.tap_name.clone(), mac: Some(mac), mtu: None };
-    let tap = Tap::create(&config).map_err(|e| tap_fault(&e))?;
+    let tap = Tap::create(&config)?;
     tap.set_carrier(false).map_err(|e| Fault::new(ExitCode::Unexpected, format!("cannot unplug {}: {e}", args.tap_name), ""))?;
     info!(interface = %args.tap_name, %mac, "prepared TAP adapter {}: MAC {mac} configured and media disconnected before relay connect", args.tap_name);
     Ok(tap)
-}
-
-fn tap_fault(error: &TapError) -> Fault {
-    let code = match error {
-        e if e.is_usage() => ExitCode::Configuration,
-        TapError::NoDriver | TapError::NotPermitted => ExitCode::Permission,
-        _ => ExitCode::Unexpected,
-    };
-    Fault::new(code, error.to_string(), "")
 }

@@ -1,16 +1,10 @@
-//! The user's own scripts.
+//! What the user's own scripts are told.
 
 use std::path::Path;
-use std::time::Duration;
 
 use lanparty_proto::{LanMtu, MacAddr, RoomCode};
-use tokio::process::Command;
-use tracing::{info, warn};
 
-/// A script that takes longer than this is ended: it must not keep the room waiting.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What a script is told.
+/// The facts.
 #[derive(Clone, Debug)]
 pub(crate) struct ScriptFacts {
     pub(crate) interface: String,
@@ -19,19 +13,13 @@ pub(crate) struct ScriptFacts {
     pub(crate) room: RoomCode,
 }
 
-/// Runs `script` and says what it answered. Its failure stops nothing.
+/// Runs `script`, which must not keep the room waiting. Its failure stops nothing.
 pub(crate) async fn run_script(script: &Path, facts: &ScriptFacts) {
-    let mut command = Command::new(script);
-    command
-        .env("LANPARTY_INTERFACE", &facts.interface)
-        .env("LANPARTY_MAC", facts.mac.to_string())
-        .env("LANPARTY_MTU", facts.lan_mtu.to_string())
-        .env("LANPARTY_ROOM", facts.room.as_str())
-        .kill_on_drop(true);
-    match tokio::time::timeout(TIMEOUT, command.status()).await {
-        Ok(Ok(status)) if status.success() => info!(script = %script.display(), "script done"),
-        Ok(Ok(status)) => warn!(script = %script.display(), "script failed: {status}"),
-        Ok(Err(e)) => warn!(script = %script.display(), "script cannot be run: {e}; is it executable?"),
-        Err(_) => warn!(script = %script.display(), "script ended after {} s", TIMEOUT.as_secs()),
-    }
+    let variables = [
+        ("LANPARTY_INTERFACE", facts.interface.clone()),
+        ("LANPARTY_MAC", facts.mac.to_string()),
+        ("LANPARTY_MTU", facts.lan_mtu.to_string()),
+        ("LANPARTY_ROOM", facts.room.to_string()),
+    ];
+    lanparty_node::run_script(script, &variables).await;
 }

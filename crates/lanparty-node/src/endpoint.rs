@@ -46,7 +46,7 @@ fn mtu_search(sizing: Sizing) -> Option<MtuDiscoveryConfig> {
     sizing.fixed_payload().is_none().then_some(mtu)
 }
 
-fn transport(sizing: Sizing) -> Arc<TransportConfig> {
+pub(crate) fn transport(sizing: Sizing) -> Arc<TransportConfig> {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY_PACKETS)).max_ack_delay(Some(ACK_DELAY_MAX));
     let mut transport = TransportConfig::default();

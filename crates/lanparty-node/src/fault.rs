@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::{IsTerminal, Write};
 
+use lanparty_nic::TapError;
+
 /// Exit codes of every lanparty program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExitCode {
@@ -42,6 +44,18 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+impl From<TapError> for Fault {
+    fn from(error: TapError) -> Self {
+        let code = match &error {
+            e if e.is_usage() => ExitCode::Configuration,
+            TapError::NoDriver | TapError::NotPermitted => ExitCode::Permission,
+            _ => ExitCode::Unexpected,
+        };
+        // The words of a TAP's error say what to do.
+        Self::new(code, error.to_string(), "")
+    }
+}
 
 impl From<ExitCode> for std::process::ExitCode {
     fn from(code: ExitCode) -> Self {

@@ -113,6 +113,13 @@ impl Identity {
         self.signer.sign(message).as_ref().to_vec()
     }
 
+    /// A key that is this identity's for one purpose, and the same in the next run.
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
+        let secret = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.key);
+        let tag = ring::hmac::sign(&secret, purpose.as_bytes());
+        tag.as_ref().try_into().expect("INVARIANT: SHA-256 has 32 bytes")
+    }
+
     pub(crate) fn certificate(&self) -> CertificateDer<'static> {
         self.certificate.clone()
     }

@@ -3,6 +3,7 @@
 //!
 //! What a frame may do is decided in `lanparty-core`; this crate moves bytes and keeps time.
 
+mod cable;
 mod control;
 mod device;
 mod driver;
@@ -18,6 +19,7 @@ mod name;
 mod path_watch;
 mod probe;
 mod relay_keys;
+mod scripts;
 mod session;
 mod shutdown;
 mod sizing;
@@ -28,6 +30,7 @@ mod tls;
 mod trust;
 mod uplink;
 
+pub use cable::{CableDriver, CableEndpoint, CableEvent, CablePlan, CableReport, CableSession};
 pub use control::{ControlReader, ControlWriter};
 pub use device::{AsyncDevice, Written};
 pub use driver::{DriverEvent, DriverReport, MemberDriver};
@@ -39,10 +42,11 @@ pub use identity::Identity;
 pub use link::{Draining, LINK_DEAD_AFTER, Link, LinkEnded, SendOutcome};
 pub use logging::{LogFormat, every_frame_is_logged, start_logging};
 pub use membership::{Dialer, JoinError, JoinRequest, Joined, Transport};
-pub use name::{RelayAddress, software};
+pub use name::{CABLE_PORT, CableAddress, RelayAddress, software};
 pub use path_watch::PathWatch;
 pub use probe::{ProbePorts, ProbeService};
 pub use relay_keys::{RELAY_DEV_NAME, RelayKeys};
+pub use scripts::run_script;
 pub use session::{Session, SessionEvent, WayReport};
 pub use shutdown::shutdown_requested;
 pub use sizing::{DeviceLimit, PmtuDiscovery, Sizing, parse_lan_mtu};
@@ -51,4 +55,4 @@ pub use status::{Answers, Ask, Conversation, PingAsk, StatusRequest, StatusSocke
 pub use stream::{Proxy, StreamIncoming, StreamLink, StreamListener, StreamTarget, StreamWay, dial_stream};
 pub use tls::{CertificateFiles, CertificateSource, ServerTls};
 pub use trust::RelayTrust;
-pub use uplink::ipv4_addresses;
+pub use uplink::{ipv4_addresses, own_address};

@@ -1,4 +1,4 @@
-//! Names a user types: the relay's address.
+//! Names a user types: the address of a relay, or of a cable's other end.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,6 +8,8 @@ use crate::{ExitCode, Fault};
 
 /// Port of a relay when none is given.
 const RELAY_PORT: u16 = 8443;
+/// Port of a cable's end when none is given: below the relay's, whose probes have the two above it.
+pub const CABLE_PORT: u16 = 8442;
 
 /// `HOST:PORT` of a relay; the port may be left out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,25 +56,76 @@ impl FromStr for RelayAddress {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
-        if let Ok(addr) = s.parse::<SocketAddr>() {
-            return Ok(Self { host: addr.ip().to_string(), port: addr.port() });
-        }
-        if let Ok(ip) = s.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
-            return Ok(Self { host: ip.to_string(), port: RELAY_PORT });
-        }
-        let (host, port) = s.rsplit_once(':').map_or((s, None), |(host, port)| (host, Some(port)));
-        if host.is_empty() || s.contains(['/', ' ']) || host.contains(':') {
-            return Err(format!("`{s}` is no relay address; write it as relay.example.net:{RELAY_PORT}"));
-        }
-        let parse = |port: &str| port.parse().ok().filter(|port| *port != 0).ok_or_else(|| format!("`{port}` is no port: 1 to 65535"));
-        Ok(Self { host: host.to_owned(), port: port.map_or(Ok(RELAY_PORT), parse)? })
+        let (host, port) = parse(s, RELAY_PORT)
+            .map_err(|why| why.unwrap_or_else(|| format!("`{s}` is no relay address; write it as relay.example.net:{RELAY_PORT}")))?;
+        Ok(Self { host, port })
     }
 }
 
 impl fmt::Display for RelayAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        show(&self.host, self.port, f)
     }
+}
+
+/// `HOST:PORT` of a cable's other end; the port may be left out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CableAddress {
+    host: String,
+    port: u16,
+}
+
+impl CableAddress {
+    /// Every address the host has now.
+    ///
+    /// # Errors
+    /// When the name does not resolve.
+    pub async fn resolve(&self) -> Result<Vec<SocketAddr>, Fault> {
+        let unresolved = |detail: String| {
+            let cause = format!("the other end's name `{}` does not resolve: {detail}", self.host);
+            Fault::new(ExitCode::Unexpected, cause, "check the spelling of --remote and this machine's DNS")
+        };
+        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await.map_err(|e| unresolved(e.to_string()))?;
+        let addresses: Vec<_> = found.collect();
+        if addresses.is_empty() { Err(unresolved("no address".into())) } else { Ok(addresses) }
+    }
+}
+
+impl FromStr for CableAddress {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let (host, port) = parse(s, CABLE_PORT).map_err(|why| {
+            why.unwrap_or_else(|| format!("`{s}` is no host; write it as host.example.net or host.example.net:{CABLE_PORT}"))
+        })?;
+        Ok(Self { host, port })
+    }
+}
+
+impl fmt::Display for CableAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(&self.host, self.port, f)
+    }
+}
+
+/// Host and port; what is wrong with the port, or nothing when the whole is no address.
+fn parse(s: &str, default_port: u16) -> Result<(String, u16), Option<String>> {
+    if let Ok(addr) = s.parse::<SocketAddr>() {
+        return Ok((addr.ip().to_string(), addr.port()));
+    }
+    if let Ok(ip) = s.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
+        return Ok((ip.to_string(), default_port));
+    }
+    let (host, port) = s.rsplit_once(':').map_or((s, None), |(host, port)| (host, Some(port)));
+    if host.is_empty() || s.contains(['/', ' ']) || host.contains(':') {
+        return Err(None);
+    }
+    let number = |port: &str| port.parse().ok().filter(|port| *port != 0).ok_or_else(|| Some(format!("`{port}` is no port: 1 to 65535")));
+    Ok((host.to_owned(), port.map_or(Ok(default_port), number)?))
+}
+
+fn show(host: &str, port: u16, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
 }
 
 /// Program and version, as a member introduces itself to a relay.

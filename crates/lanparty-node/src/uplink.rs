@@ -46,3 +46,16 @@ where
     #[cfg(not(target_os = "linux"))]
     let _ = (SockRef::from(socket), interface);
 }
+
+/// The address that this machine has toward the internet: its own, which a NAT may hide. Nothing without a default route.
+#[must_use]
+pub fn own_address() -> Option<IpAddr> {
+    // Addresses for documentation (RFC 5737, RFC 3849): nothing is sent, only the routing table asked.
+    let toward = |any: SocketAddr, far: SocketAddr| {
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(far).ok()?;
+        socket.local_addr().ok().map(|local| local.ip()).filter(|ip| !ip.is_loopback())
+    };
+    toward((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), 9).into())
+        .or_else(|| toward((Ipv6Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into()))
+}

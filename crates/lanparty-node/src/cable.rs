@@ -1,0 +1,13 @@
+//! A cable over QUIC: one UDP socket that listens and dials, the other end pinned by its key, and the cable that is kept
+//! plugged in over outages, restarts and changes of address.
+
+mod driver;
+mod endpoint;
+mod hello;
+mod pin;
+mod session;
+mod words;
+
+pub use driver::{CableDriver, CableReport};
+pub use endpoint::CableEndpoint;
+pub use session::{CableEvent, CablePlan, CableSession};

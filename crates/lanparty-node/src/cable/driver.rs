@@ -1,0 +1,311 @@
+//! Drives one end of a cable: frames between its TAP and its link, until something happens that its owner must decide.
+//!
+//! The stations are those of a member (see `crate::driver`), with the other end where the relay was.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+use lanparty_core::{
+    CableEnd, CableGuard, CableInbound, CableMtu, CableOutbound, CountersSnapshot, FrameRecord, LadderCounters, OutboundWork, PathSize,
+};
+use lanparty_nic::{Device, DeviceFault};
+use lanparty_proto::{CableHello, Control, DatagramBudget, Direction, DropReason, FrameBatch, LanMtu};
+use noq::PathId;
+use serde::Serialize;
+use tracing::info;
+
+use super::hello::Contacted;
+use crate::device::Written;
+use crate::endpoint::canonical;
+use crate::{AsyncDevice, ControlReader, ControlWriter, Link, LinkEnded, PathWatch, every_frame_is_logged};
+
+/// Datagrams taken from the link at once.
+const RECV_BATCH: usize = 128;
+
+/// What the owner of an end must decide.
+#[derive(Debug)]
+pub(super) enum DriverEvent {
+    /// Both ends use this LAN MTU from now on.
+    LanMtu(LanMtu),
+    /// The connection ended.
+    LinkEnded(LinkEnded),
+    /// The TAP is gone.
+    DeviceFailed(io::Error),
+}
+
+/// Counters of both directions, for `lanparty status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct CableReport {
+    /// From the TAP to the other end.
+    pub outbound: CountersSnapshot,
+    /// From the other end to the TAP.
+    pub inbound: CountersSnapshot,
+    /// What became of frames that were too large.
+    pub ladder: LadderCounters,
+    /// Frames that wait for the path.
+    pub queued: usize,
+    /// Largest datagram the path takes now, in bytes.
+    pub budget: u16,
+    /// Largest datagram from the other end, as it says.
+    pub budget_back: u16,
+}
+
+struct Connected {
+    link: Link,
+    control_in: ControlReader,
+    control_out: ControlWriter,
+    end: CableEnd,
+    budget: DatagramBudget,
+    theirs: CableHello,
+    watch: PathWatch,
+    /// At the end that decides.
+    mtu: Option<CableMtu>,
+}
+
+/// One end's data plane.
+pub struct CableDriver<D> {
+    device: AsyncDevice<D>,
+    is_isolated: bool,
+    outbound: CableOutbound,
+    inbound: CableInbound,
+    connected: Option<Connected>,
+    batch: FrameBatch,
+    pending: VecDeque<Bytes>,
+    received: Vec<Bytes>,
+    frames: Vec<Bytes>,
+    work: OutboundWork,
+}
+
+impl<D: Device> CableDriver<D> {
+    /// An end without a link. Frames of its TAP are dropped as `LinkDown` until [`Self::connect`].
+    pub(super) fn new(device: AsyncDevice<D>, guard: CableGuard) -> Self {
+        let all = every_frame_is_logged();
+        Self {
+            device,
+            is_isolated: guard != CableGuard::Open,
+            outbound: CableOutbound::new(guard, all),
+            inbound: CableInbound::new(CableGuard::Open, all),
+            connected: None,
+            batch: FrameBatch::new(),
+            pending: VecDeque::new(),
+            received: vec![Bytes::new(); RECV_BATCH],
+            frames: vec![],
+            work: OutboundWork::default(),
+        }
+    }
+
+    /// Uses this connection from now on, in the place of one that there may be. `mtu` is for the end that decides.
+    pub(super) fn connect(&mut self, contacted: Contacted, lan_mtu: LanMtu, mtu: Option<CableMtu>) {
+        self.drop_pending();
+        let Contacted { link, control_in, control_out, theirs, budget, has_dialled, .. } = contacted;
+        self.inbound.set_guard(if self.is_isolated { CableGuard::OneHost(theirs.mac) } else { CableGuard::Open });
+        let (end, watch) = (CableEnd::new(has_dialled, lan_mtu), PathWatch::new(&link));
+        let before = self.connected.replace(Connected { link, control_in, control_out, end, budget, theirs, watch, mtu });
+        if let Some(before) = before {
+            before.link.close("a newer connection of the same cable took its place");
+        }
+    }
+
+    /// Pulls the cable out, with words for the other end.
+    pub(super) async fn disconnect(&mut self, reason: &str) {
+        self.drop_pending();
+        if let Some(mut connected) = self.connected.take() {
+            if connected.control_out.send(&Control::Bye { reason: reason.to_owned() }).await.is_ok() {
+                connected.control_out.finish();
+            }
+            connected.link.close(reason);
+        }
+    }
+
+    /// The TAP.
+    pub const fn device(&mut self) -> &mut AsyncDevice<D> {
+        &mut self.device
+    }
+
+    /// The link, while plugged in.
+    pub fn link(&self) -> Option<&Link> {
+        self.connected.as_ref().map(|c| &c.link)
+    }
+
+    /// Where the other end is now, while plugged in.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        let path = self.link()?.connection().path(PathId::ZERO)?;
+        path.remote_address().ok().map(canonical)
+    }
+
+    /// What the other end says of itself, while plugged in.
+    pub fn theirs(&self) -> Option<&CableHello> {
+        self.connected.as_ref().map(|c| &c.theirs)
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn report(&self) -> CableReport {
+        let budgets = self.connected.as_ref().map_or((0, 0), |c| (c.budget.0, c.theirs.budget.0));
+        CableReport {
+            outbound: self.outbound.counters().snapshot(),
+            inbound: self.inbound.counters().snapshot(),
+            ladder: self.outbound.ladder(),
+            queued: self.pending.len(),
+            budget: budgets.0,
+            budget_back: budgets.1,
+        }
+    }
+
+    /// Carries frames until something needs a decision. Cancel-safe: no frame is lost when the future is dropped.
+    pub(super) async fn next_event(&mut self) -> DriverEvent {
+        loop {
+            match self.step().await {
+                Ok(None) => {}
+                Ok(Some(event)) => return event,
+                Err(ended) => {
+                    self.drop_pending();
+                    self.connected = None;
+                    return DriverEvent::LinkEnded(ended);
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
+        let Self { device, connected, batch, pending, received, .. } = self;
+        let Some(c) = connected else {
+            let outcome = device.recv(batch).await;
+            return self.handle_outbound(outcome);
+        };
+        // While the path takes no more, the TAP is not read: its own queue tells the sender.
+        let backlog = !pending.is_empty();
+        tokio::select! {
+            outcome = device.recv(batch), if !backlog => self.handle_outbound(outcome),
+            sent = c.link.send_some(pending), if backlog => {
+                self.outbound_refused(&sent?.refused);
+                Ok(None)
+            }
+            count = c.link.recv(received) => {
+                let count = count?;
+                Ok(self.handle_inbound(count))
+            }
+            message = c.control_in.next() => {
+                let message = message?;
+                self.handle_control(message)
+            }
+            () = c.watch.due() => self.look_at_path().await,
+        }
+    }
+
+    /// Stations 2 to 4 for a batch from the TAP: every frame of it is sent, queued, or dropped and counted.
+    fn handle_outbound(&mut self, outcome: io::Result<usize>) -> Result<Option<DriverEvent>, LinkEnded> {
+        if let Err(e) = outcome {
+            return Ok(Some(DriverEvent::DeviceFailed(e)));
+        }
+        let (end, path) = match &self.connected {
+            Some(c) => (Some(&c.end), PathSize { budget: c.link.budget(), settled: c.watch.is_settled() }),
+            None => (None, PathSize::settled(DatagramBudget(0))),
+        };
+        self.outbound.process(&mut self.batch, end, path, Instant::now(), &mut self.work);
+        for record in self.work.records.drain(..) {
+            log_frame(self.outbound.direction(), &record);
+        }
+        self.answer();
+        let Some(c) = &self.connected else { return Ok(None) };
+        let sent = c.link.send_now(&self.work.datagrams)?;
+        self.pending.extend(self.work.datagrams.drain(sent.taken..));
+        self.work.datagrams.clear();
+        self.outbound_refused(&sent.refused);
+        Ok(None)
+    }
+
+    /// Tells senders behind the TAP that their frames were too large. Those who miss it hear it at their next try.
+    fn answer(&mut self) {
+        if self.work.answers.is_empty() {
+            return;
+        }
+        let answers = std::mem::take(&mut self.work.answers);
+        let untold = |left: usize, reason| answers.iter().rev().take(left).map(move |answer| (answer.clone(), reason));
+        let not_sent: Vec<_> = match self.device.send(&answers) {
+            Ok(written) => untold(written.left, DropReason::QueueFull).chain(written.unsent).collect(),
+            // A TAP that fails says so when it is read next.
+            Err(_) => untold(answers.len(), DropReason::DeviceError).collect(),
+        };
+        for (answer, reason) in not_sent {
+            self.outbound.take_back_answer(&answer, reason);
+        }
+    }
+
+    fn outbound_refused(&mut self, refused: &[Bytes]) {
+        for datagram in refused {
+            self.outbound.take_back(datagram, DropReason::DatagramBudget);
+        }
+    }
+
+    /// Stations 10 and 11 for a batch from the link.
+    fn handle_inbound(&mut self, count: usize) -> Option<DriverEvent> {
+        let mut records = vec![];
+        self.frames.clear();
+        let datagrams = self.received.iter_mut().take(count).map(std::mem::take);
+        let end = self.connected.as_ref().map(|c| &c.end);
+        self.inbound.process(datagrams, end, Instant::now(), &mut self.frames, &mut records);
+        for record in &records {
+            log_frame(self.inbound.direction(), record);
+        }
+        let (left, reason, failed) = match self.device.send(&self.frames) {
+            Ok(Written { left, unsent }) => {
+                unsent.iter().for_each(|(frame, why)| self.inbound.take_back(frame, *why));
+                (left, DropReason::QueueFull, None)
+            }
+            // Its owner took it down, and may take it up again.
+            Err(e) if DeviceFault::of(&e) == Some(DeviceFault::Down) => (self.frames.len(), DropReason::DeviceError, None),
+            Err(e) => (self.frames.len(), DropReason::DeviceError, Some(DriverEvent::DeviceFailed(e))),
+        };
+        for frame in self.frames.iter().rev().take(left) {
+            self.inbound.take_back(frame, reason);
+        }
+        failed
+    }
+
+    fn handle_control(&mut self, message: Control) -> Result<Option<DriverEvent>, LinkEnded> {
+        let Some(c) = &mut self.connected else { return Ok(None) };
+        match message {
+            Control::Budget { budget } => c.theirs.budget = budget,
+            Control::LanMtu { mtu, .. } if c.mtu.is_none() => {
+                c.end.lan_mtu = mtu;
+                return Ok(Some(DriverEvent::LanMtu(mtu)));
+            }
+            Control::Bye { reason } => return Err(LinkEnded { reason, by_peer: true }),
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// Looks at the path, tells the other end when its budget has moved, and decides on the LAN MTU where that is this end's to do.
+    async fn look_at_path(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
+        let Some(c) = &mut self.connected else { return Ok(None) };
+        self.outbound.count_discarded(c.link.take_discarded());
+        let budget = c.watch.look(&c.link)?;
+        if budget != c.budget {
+            c.budget = budget;
+            c.control_out.send(&Control::Budget { budget }).await?;
+        }
+        let now = Instant::now();
+        let Some(mtu) = c.mtu.as_mut().and_then(|mtu| mtu.observe([budget, c.theirs.budget], now)) else { return Ok(None) };
+        c.end.lan_mtu = mtu;
+        c.control_out.send(&Control::LanMtu { mtu, limited_by: None }).await?;
+        Ok(Some(DriverEvent::LanMtu(mtu)))
+    }
+
+    fn drop_pending(&mut self) {
+        for datagram in self.pending.drain(..) {
+            self.outbound.take_back(&datagram, DropReason::LinkDown);
+        }
+    }
+}
+
+/// One line of the frame log.
+fn log_frame(direction: Direction, record: &FrameRecord) {
+    let (src, dst) = (record.src_text(), record.dst_text());
+    let (action, drop_reason, len, suppressed) = (record.action(), record.reason(), record.len, record.suppressed);
+    info!(%direction, %src, %dst, len, %action, %drop_reason, suppressed, "cable frame");
+}

@@ -1,0 +1,179 @@
+//! From a UDP address to a cable that may be plugged in: handshake, search for the path's size, hello and answer.
+//!
+//! No frame crosses before both hellos have: only then has each end proven its key to the other (with TLS 1.3 the dialling end
+//! is through with the handshake before the other one has looked at its key).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lanparty_proto::{CableHello, Control, DatagramBudget, LAN_MTU_MIN, LanMtu, PROTOCOL_VERSION, Refusal};
+use noq::{Connecting, Connection, ConnectionError};
+
+use super::endpoint::CableEndpoint;
+use super::pin::Pin;
+use super::words::{self, Keys};
+use crate::endpoint::canonical;
+use crate::membership::settled_budget;
+use crate::{CableAddress, ControlReader, ControlWriter, ExitCode, Fault, Link, LinkEnded, control, sizing, uplink};
+
+/// Time for one address of the other end to answer.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for a hello, or its answer. Each end searches the path first, for half of it at most.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// What this end says of itself; the budget is filled in for each connection.
+#[derive(Clone)]
+pub(super) struct Intro(pub(super) CableHello);
+
+impl Intro {
+    fn with(&self, budget: DatagramBudget, lan_mtu: Option<LanMtu>) -> Control {
+        Control::CableHello(CableHello { budget, lan_mtu, ..self.0.clone() })
+    }
+}
+
+/// A connection with the right key at both ends.
+pub(super) struct Contacted {
+    pub(super) link: Link,
+    pub(super) control_in: ControlReader,
+    pub(super) control_out: ControlWriter,
+    /// What the other end said.
+    pub(super) theirs: CableHello,
+    /// What this end's path takes.
+    pub(super) budget: DatagramBudget,
+    pub(super) remote: SocketAddr,
+    pub(super) has_dialled: bool,
+}
+
+impl Contacted {
+    /// Answers the hello of the end that dialled.
+    pub(super) async fn answer(&mut self, intro: &Intro, lan_mtu: LanMtu) -> Result<(), LinkEnded> {
+        self.control_out.send(&intro.with(self.budget, Some(lan_mtu))).await
+    }
+}
+
+/// Dials every address that the other end's name has now, in the resolver's order (RFC 6724).
+pub(super) async fn dial(endpoint: CableEndpoint, to: CableAddress, intro: Intro, interface: String) -> Result<Contacted, Fault> {
+    let mut last = None;
+    for remote in to.resolve().await? {
+        match dial_one(&endpoint, remote, &intro, &interface).await {
+            Ok(contacted) => return Ok(contacted),
+            Err(fault) => last = Some(fault),
+        }
+    }
+    Err(last.unwrap_or_else(|| words::silent(&to)))
+}
+
+async fn dial_one(endpoint: &CableEndpoint, remote: SocketAddr, intro: &Intro, interface: &str) -> Result<Contacted, Fault> {
+    check_way(remote, interface)?;
+    let (connecting, pin) = endpoint
+        .dial(remote)
+        .map_err(|e| Fault::new(ExitCode::Configuration, format!("cannot dial {remote}: {e}"), "check --remote and --listen"))?;
+    let connection = shake_hands(endpoint, connecting, &pin, remote, true).await?;
+    let link = Link::new(connection);
+    let broken = |ended: LinkEnded| explain(endpoint, &link, &pin, remote, true, &ended);
+    let budget = settled_budget(&link).await;
+    let (mut control_in, mut control_out) = control::open(link.connection()).await.map_err(&broken)?;
+    control_out.send(&intro.with(budget, None)).await.map_err(&broken)?;
+    let theirs = next_hello(&mut control_in).await.map_err(&broken)?.map_err(|words| refused(remote, &words))?;
+    Ok(Contacted { link, control_in, control_out, theirs, budget, remote, has_dialled: true })
+}
+
+/// Hears out somebody who dialled. The hello is answered by who decides.
+pub(super) async fn hear_out(endpoint: CableEndpoint, incoming: noq::Incoming) -> Result<Contacted, Fault> {
+    let remote = canonical(incoming.remote_address());
+    let broke_off = |e: &ConnectionError| words::not_plugged(keys(&endpoint), remote, None, e, false);
+    let (connecting, pin) = endpoint.answer(incoming).map_err(|e| broke_off(&e))?;
+    let connection = shake_hands(&endpoint, connecting, &pin, remote, false).await?;
+    let link = Link::new(connection);
+    let broken = |ended: LinkEnded| explain(&endpoint, &link, &pin, remote, false, &ended);
+    let (budget, control) = tokio::join!(settled_budget(&link), in_time(link.accept_control()));
+    let (mut control_in, control_out) = control.map_err(&broken)?;
+    let theirs = next_hello(&mut control_in).await.map_err(&broken)?.map_err(|words| refused(remote, &words))?;
+    if theirs.version != PROTOCOL_VERSION {
+        let words = format!("version {} of the cable's protocol; this end speaks {PROTOCOL_VERSION}", theirs.version);
+        refuse(control_out, &link, Refusal::Version, &words).await;
+        return Err(refused(remote, &words));
+    }
+    Ok(Contacted { link, control_in, control_out, theirs, budget, remote, has_dialled: false })
+}
+
+async fn shake_hands(
+    endpoint: &CableEndpoint,
+    connecting: Connecting,
+    pin: &Pin,
+    remote: SocketAddr,
+    has_dialled: bool,
+) -> Result<Connection, Fault> {
+    let outcome = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await;
+    let outcome = outcome.unwrap_or(Err(ConnectionError::TimedOut));
+    outcome.map_err(|e| words::not_plugged(keys(endpoint), remote, pin.wrong_key(), &e, has_dialled))
+}
+
+/// Why a connection ended before it was plugged in: the other end may have refused our key only then.
+fn explain(endpoint: &CableEndpoint, link: &Link, pin: &Pin, remote: SocketAddr, has_dialled: bool, ended: &LinkEnded) -> Fault {
+    match link.connection().close_reason() {
+        Some(error @ (ConnectionError::ConnectionClosed(_) | ConnectionError::TransportError(_))) => {
+            words::not_plugged(keys(endpoint), remote, pin.wrong_key(), &error, has_dialled)
+        }
+        _ => Fault::new(ExitCode::Unexpected, format!("{remote} broke off: {ended}"), ""),
+    }
+}
+
+/// The other end's hello, or why it refuses.
+async fn next_hello(control_in: &mut ControlReader) -> Result<Result<CableHello, String>, LinkEnded> {
+    loop {
+        match in_time(control_in.next()).await? {
+            Control::CableHello(hello) => return Ok(Ok(hello)),
+            Control::Refused { message, .. } => return Ok(Err(message)),
+            Control::Bye { reason } => return Err(LinkEnded { reason, by_peer: true }),
+            _ => {}
+        }
+    }
+}
+
+async fn in_time<T>(what: impl Future<Output = Result<T, LinkEnded>>) -> Result<T, LinkEnded> {
+    let late = |_| Err(LinkEnded { reason: "no hello came in time".into(), by_peer: false });
+    tokio::time::timeout(HELLO_TIMEOUT, what).await.unwrap_or_else(late)
+}
+
+/// Refuses with words that have a moment to arrive.
+pub(super) async fn refuse(mut control_out: ControlWriter, link: &Link, code: Refusal, words: &str) {
+    const LINGER: Duration = Duration::from_millis(300);
+    if control_out.send(&Control::Refused { code, message: words.to_owned() }).await.is_ok() {
+        control_out.finish();
+        let _ = tokio::time::timeout(LINGER, link.ended()).await;
+    }
+    link.close(words);
+}
+
+fn refused(remote: SocketAddr, words: &str) -> Fault {
+    Fault::new(ExitCode::Refused, format!("the cable between here and {remote} is refused: {words}"), "")
+}
+
+/// The words for a path on which no Ethernet fits.
+pub(super) fn too_small(budget: DatagramBudget) -> String {
+    format!("the path takes datagrams of {budget} bytes only; an Ethernet of {LAN_MTU_MIN} bytes does not fit")
+}
+
+/// A way that cannot work looks like silence; the interface it leaves by knows better.
+fn check_way(remote: SocketAddr, interface: &str) -> Result<(), Fault> {
+    let Some(way) = uplink::toward(canonical(remote)) else { return Ok(()) };
+    let bridge = lanparty_nic::interface_facts(interface).ok().and_then(|facts| facts.bridge_master);
+    if way == interface || Some(&way) == bridge.as_ref() {
+        let cause = format!("the way to the other end at {remote} leads through the cable itself ({way})");
+        let advice = format!("add a route to it by the interface that leads to the internet: `ip route add {} …`", remote.ip());
+        return Err(Fault::new(ExitCode::Configuration, cause, advice));
+    }
+    let needed = sizing::wire_mtu_min(remote);
+    match lanparty_nic::interface_facts(&way).ok().filter(|facts| facts.exists && facts.mtu < needed) {
+        Some(facts) => {
+            let cause = format!("the uplink {way} carries IP packets of {} bytes at most, and a cable needs {needed}", facts.mtu);
+            Err(Fault::new(ExitCode::Unexpected, cause, "raise its MTU, or use another uplink"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn keys(endpoint: &CableEndpoint) -> Keys {
+    Keys { own: endpoint.own(), peer: endpoint.peer() }
+}

@@ -1,0 +1,238 @@
+//! A cable that stays plugged in: listens for the other end, dials it for ever when its name is known, and of several
+//! connections keeps one.
+
+use std::io;
+use std::time::Instant;
+
+use lanparty_core::{Backoff, CableGuard, CableMtu, Contact};
+use lanparty_nic::Device;
+use lanparty_proto::{CableHello, DatagramBudget, LanMtu, MacAddr, PROTOCOL_VERSION, Refusal};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use super::driver::{CableDriver, DriverEvent};
+use super::endpoint::CableEndpoint;
+use super::hello::{self, Contacted, Intro};
+use super::words::Refrain;
+use crate::{AsyncDevice, CableAddress, Fault, software};
+
+/// Handshakes at once. There is one other end; the rest are strangers, and each of them is gone within seconds.
+const ATTEMPTS_MAX: usize = 64;
+
+/// What a cable's owner wants of it.
+#[derive(Clone, Debug)]
+pub struct CablePlan {
+    /// Where the other end is, when that is known; else it must come here.
+    pub remote: Option<CableAddress>,
+    /// The largest LAN MTU.
+    pub lan_mtu_max: Option<LanMtu>,
+    /// Whether one host is expected at each end, and nothing else is let through.
+    pub is_isolated: bool,
+    /// The name of the TAP.
+    pub interface: String,
+    /// Its MAC address.
+    pub mac: MacAddr,
+}
+
+/// What the owner of a cable hears.
+#[derive(Debug)]
+pub enum CableEvent {
+    /// Frames cross from now on, with this LAN MTU.
+    Plugged(LanMtu),
+    /// They do not any more; the reason in words.
+    Unplugged(String),
+    /// Both ends use this LAN MTU from now on.
+    LanMtu(LanMtu),
+    /// The TAP is gone.
+    DeviceFailed(io::Error),
+}
+
+enum Dial {
+    /// The other end's address is not known, or there is a connection.
+    Rests,
+    Due(Instant),
+    UnderWay,
+}
+
+struct Attempt {
+    has_dialled: bool,
+    outcome: Result<Contacted, Fault>,
+}
+
+/// One end of a cable, and its data plane.
+pub struct CableSession<D> {
+    /// The data plane.
+    pub driver: CableDriver<D>,
+    endpoint: CableEndpoint,
+    plan: CablePlan,
+    intro: Intro,
+    attempts: JoinSet<Attempt>,
+    dial: Dial,
+    backoff: Backoff,
+    contact: Option<Contact>,
+    dial_words: Refrain,
+    stranger_words: Refrain,
+}
+
+impl<D: Device> CableSession<D> {
+    /// Starts listening, and dialling when the other end's address is known. It never gives up.
+    #[must_use]
+    pub fn start(device: AsyncDevice<D>, endpoint: CableEndpoint, plan: CablePlan) -> Self {
+        let guard = if plan.is_isolated { CableGuard::OneHost(plan.mac) } else { CableGuard::Open };
+        let intro = Intro(CableHello {
+            version: PROTOCOL_VERSION,
+            run: random_u64(),
+            mac: plan.mac,
+            budget: DatagramBudget(0),
+            lan_mtu_max: plan.lan_mtu_max,
+            lan_mtu: None,
+            software: software("lanparty-cable"),
+        });
+        let dial = if plan.remote.is_some() { Dial::Due(Instant::now()) } else { Dial::Rests };
+        Self {
+            driver: CableDriver::new(device, guard),
+            endpoint,
+            plan,
+            intro,
+            attempts: JoinSet::new(),
+            dial,
+            backoff: Backoff::default(),
+            contact: None,
+            dial_words: Refrain::default(),
+            stranger_words: Refrain::default(),
+        }
+    }
+
+    /// Pulls the cable out for good, with words for the other end.
+    pub async fn end(&mut self, reason: &str) {
+        self.driver.disconnect(reason).await;
+        self.endpoint.close(reason).await;
+    }
+
+    /// Carries frames and keeps the cable plugged in until the owner must hear of something.
+    ///
+    /// Cancel-safe: no frame is lost. A connection that is just being answered may be; then it is dialled again.
+    pub async fn next_event(&mut self) -> CableEvent {
+        loop {
+            let room = self.attempts.len() < ATTEMPTS_MAX;
+            tokio::select! {
+                event = self.driver.next_event() => return self.driver_event(event),
+                incoming = self.endpoint.accept(), if room => self.hear_out(incoming),
+                Some(attempt) = self.attempts.join_next() => match attempt {
+                    Ok(attempt) => if let Some(event) = self.attempted(attempt).await {
+                        return event;
+                    },
+                    Err(e) => std::panic::resume_unwind(e.into_panic()),
+                },
+                () = due(&self.dial) => self.start_dialling(),
+            }
+        }
+    }
+
+    fn hear_out(&mut self, incoming: noq::Incoming) {
+        let hearing = hello::hear_out(self.endpoint.clone(), incoming);
+        self.attempts.spawn(async { Attempt { has_dialled: false, outcome: hearing.await } });
+    }
+
+    fn start_dialling(&mut self) {
+        self.dial = Dial::Rests;
+        if let Some(to) = self.plan.remote.clone() {
+            self.dial = Dial::UnderWay;
+            let dialling = hello::dial(self.endpoint.clone(), to, self.intro.clone(), self.plan.interface.clone());
+            self.attempts.spawn(async { Attempt { has_dialled: true, outcome: dialling.await } });
+        }
+    }
+
+    fn driver_event(&mut self, event: DriverEvent) -> CableEvent {
+        match event {
+            DriverEvent::LanMtu(mtu) => CableEvent::LanMtu(mtu),
+            DriverEvent::DeviceFailed(e) => CableEvent::DeviceFailed(e),
+            DriverEvent::LinkEnded(ended) => {
+                self.contact = None;
+                self.dial_again();
+                CableEvent::Unplugged(ended.to_string())
+            }
+        }
+    }
+
+    /// Dials after a moment, when the other end's address is known and nothing else is under way.
+    fn dial_again(&mut self) {
+        if self.plan.remote.is_some() && !matches!(self.dial, Dial::UnderWay) {
+            self.dial = Dial::Due(Instant::now() + self.backoff.next(random_u64() as u32));
+        }
+    }
+
+    async fn attempted(&mut self, Attempt { has_dialled, outcome }: Attempt) -> Option<CableEvent> {
+        if has_dialled {
+            self.dial = Dial::Rests;
+        }
+        let event = match outcome {
+            Ok(contacted) => self.contacted(contacted).await,
+            Err(fault) => {
+                self.say(has_dialled, &fault);
+                None
+            }
+        };
+        if self.contact.is_none() {
+            self.dial_again();
+        }
+        event
+    }
+
+    /// Failures do not interest while the cable is plugged in: both ends may have dialled. But a stranger at the door is always named.
+    fn say(&mut self, has_dialled: bool, fault: &Fault) {
+        match (has_dialled, &self.contact) {
+            (true, None) => self.dial_words.say(fault),
+            (true, Some(_)) => debug!("{}", fault.cause),
+            (false, _) => self.stranger_words.say(fault),
+        }
+    }
+
+    /// Takes a connection with the other end, unless the one that there is stays.
+    async fn contacted(&mut self, mut contacted: Contacted) -> Option<CableEvent> {
+        let dialled_by = if contacted.has_dialled { self.endpoint.own() } else { self.endpoint.peer() };
+        let contact = Contact { dialled_by, run: contacted.theirs.run };
+        if self.contact.is_some_and(|current| !current.yields_to(&contact)) {
+            debug!("both ends dialled: the other connection stays");
+            contacted.link.close("both ends dialled, and the other connection stays");
+            return None;
+        }
+        let caps = [self.plan.lan_mtu_max, contacted.theirs.lan_mtu_max];
+        let (lan_mtu, mtu) = if contacted.has_dialled {
+            // An answer without it is none of this version.
+            (contacted.theirs.lan_mtu?, None)
+        } else {
+            let Some(mtu) = CableMtu::new([contacted.budget, contacted.theirs.budget], caps) else {
+                let words = hello::too_small(contacted.budget.min(contacted.theirs.budget));
+                warn!("the cable from {} is refused: {words}", contacted.remote);
+                tokio::spawn(async move { hello::refuse(contacted.control_out, &contacted.link, Refusal::PathTooSmall, &words).await });
+                return None;
+            };
+            contacted.answer(&self.intro, mtu.agreed()).await.ok()?;
+            (mtu.agreed(), Some(mtu))
+        };
+        self.contact = Some(contact);
+        self.backoff.reset();
+        self.dial_words.end();
+        self.dial = match self.dial {
+            Dial::UnderWay => Dial::UnderWay,
+            _ => Dial::Rests,
+        };
+        self.driver.connect(contacted, lan_mtu, mtu);
+        Some(CableEvent::Plugged(lan_mtu))
+    }
+}
+
+async fn due(dial: &Dial) {
+    match dial {
+        Dial::Due(at) => tokio::time::sleep_until((*at).into()).await,
+        Dial::Rests | Dial::UnderWay => std::future::pending().await,
+    }
+}
+
+fn random_u64() -> u64 {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).expect("INVARIANT: the operating system gives random bytes");
+    u64::from_ne_bytes(bytes)
+}
