@@ -39,6 +39,7 @@ const RANKS: &[(&str, u8)] = &[
     ("lanparty-client-core", 3),
     ("lanparty-relay", 4),
     ("lanparty-gateway", 4),
+    ("lanparty-cable", 4),
     ("lanparty-client-win", 4),
     ("lanparty", 5),
 ];

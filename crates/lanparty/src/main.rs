@@ -38,6 +38,8 @@ enum Role {
     Gateway(lanparty_gateway::GatewayArgs),
     /// Run the relay that members of rooms meet at
     Relay(lanparty_relay::RelayArgs),
+    /// Plug an Ethernet cable between two hosts, without a relay
+    Cable(lanparty_cable::CableArgs),
     /// Show what the lanparty programs on this machine are doing
     Status(status::StatusArgs),
     /// Say in words what is wrong with this host, or with the way to a relay
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Role::Client(args) => block_on(lanparty_client_core::run(args)),
         Role::Gateway(args) => block_on(lanparty_gateway::run(args)),
         Role::Relay(args) => block_on(lanparty_relay::run(args)),
+        Role::Cable(args) => block_on(lanparty_cable::run(args)),
         Role::Status(args) => block_on(status::run(args)),
         Role::Doctor(args) => doctor::end(&args),
         Role::Ping(args) => ping::end(&args),

@@ -35,6 +35,7 @@ fn in_words(program: &Value) -> String {
     let mut out = format!("{name} {}\n", text(&program["version"]));
     match name {
         "lanparty-relay" => relay(program, &mut out),
+        "lanparty-cable" => cable(program, &mut out),
         "lanparty-client" | "lanparty-gateway" => member(program, &mut out),
         _ => out.push_str(&format!("  {}: {}\n", text(&program["socket"]), text(&program["error"]))),
     }
@@ -109,6 +110,42 @@ fn member(program: &Value, out: &mut String) {
         out.push_str(&format!("    {} peer {} {}{}\n", text(&m["role"]), m["id"], text(&m["mac"]), way(m)));
     }
     findings(&program["findings"], out);
+    frames("out", &program["frames"]["outbound"], out);
+    frames("in ", &program["frames"]["inbound"], out);
+    ladder(&program["frames"]["ladder"], out);
+}
+
+/// One end of a cable.
+fn cable(program: &Value, out: &mut String) {
+    let is_plugged = program["plugged"] == Value::Bool(true);
+    out.push_str(&format!(
+        "  cable {}: {} for {} s",
+        text(&program["interface"]),
+        if is_plugged { "plugged in" } else { "unplugged" },
+        program["since_s"]
+    ));
+    if is_plugged {
+        out.push_str(&format!(
+            ", LAN MTU {}, datagrams out {} back {}",
+            program["lan_mtu"], program["frames"]["budget"], program["frames"]["budget_back"]
+        ));
+    } else if let Some(why) = program["last_end"].as_str() {
+        out.push_str(&format!(" ({why})"));
+    }
+    out.push_str(&format!("\n  other end {}\n    ", text(&program["peer"])));
+    match (program["remote"].as_str(), program["dials"].as_str()) {
+        (Some(remote), _) => out.push_str(&format!("at {remote}")),
+        (None, Some(dials)) => out.push_str(&format!("dialling {dials}, listening on {}", text(&program["listen"]))),
+        (None, None) => out.push_str(&format!("listening for it on {}", text(&program["listen"]))),
+    }
+    if let Some(rtt) = program["rtt_ms"].as_f64() {
+        out.push_str(&format!(", RTT {rtt:.1} ms, {} of {} packets lost", program["packets_lost"], program["packets_sent"]));
+    }
+    out.push_str(&format!("\n  this end {}\n    MAC {}", text(&program["key"]), text(&program["mac"])));
+    if let Some(bridge) = program["bridge"].as_str() {
+        out.push_str(&format!(", port of {bridge}"));
+    }
+    out.push_str(if program["isolated"] == Value::Bool(true) { ", isolated\n" } else { "\n" });
     frames("out", &program["frames"]["outbound"], out);
     frames("in ", &program["frames"]["inbound"], out);
     ladder(&program["frames"]["ladder"], out);

@@ -1,0 +1,16 @@
+//! `lanparty-cable`: a thin main over the library of the same name.
+
+use clap::Parser;
+use lanparty_cable::CableArgs;
+
+/// Plug an Ethernet cable between two hosts, without a relay.
+#[derive(Parser)]
+#[command(name = "lanparty-cable", version)]
+struct Cli {
+    #[command(flatten)]
+    args: CableArgs,
+}
+
+fn main() -> std::process::ExitCode {
+    lanparty_node::block_on(lanparty_cable::run(Cli::parse().args))
+}
