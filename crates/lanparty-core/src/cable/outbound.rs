@@ -135,9 +135,12 @@ impl CableOutbound {
 
 /// The sizes of what is beneath `tags_len` bytes of tags: the LAN MTU does not count them, the path does.
 fn limits(tags_len: usize, lan_mtu: LanMtu, path: PathSize) -> Result<Limits, DropReason> {
-    let room = path.budget.0.saturating_sub(u16::try_from(tags_len).unwrap_or(u16::MAX));
-    let now = DatagramBudget(room).lan_mtu().ok_or(DropReason::DatagramBudget)?.min(lan_mtu);
-    Ok(Limits::of(now, if path.settled { now } else { lan_mtu }))
+    let tags_len = u16::try_from(tags_len).unwrap_or(u16::MAX);
+    let beneath = |budget: DatagramBudget| DatagramBudget(budget.0.saturating_sub(tags_len)).lan_mtu();
+    let now = beneath(path.budget).ok_or(DropReason::DatagramBudget)?.min(lan_mtu);
+    // While the path is searched, only what both ends have agreed on will not be outdated in a moment.
+    let told = if path.settled { Some(now) } else { beneath(DatagramBudget::for_lan_mtu(lan_mtu)) };
+    Ok(Limits::of(now, told.unwrap_or(now)))
 }
 
 #[cfg(test)]

@@ -69,6 +69,17 @@ fn a_full_packet_beneath_a_tag_passes_where_the_path_has_room_for_the_tag() {
 }
 
 #[test]
+fn while_the_path_is_searched_a_sender_is_told_what_was_agreed_less_its_tag() {
+    let lan_mtu = LanMtu::new(MTU).unwrap();
+    let told = |tags_len, budget| limits(tags_len, lan_mtu, PathSize { budget: DatagramBudget(budget), settled: false });
+    let mtu = |bytes| LanMtu::new(bytes).unwrap();
+    assert_eq!(told(4, MTU + 17), Ok(Limits::of(mtu(MTU - 4), mtu(MTU - 4))));
+    assert_eq!(told(4, 1200), Ok(Limits::of(mtu(1200 - 17 - 4), mtu(MTU - 4))));
+    assert_eq!(told(0, 1200), Ok(Limits::of(mtu(1200 - 17), lan_mtu)));
+    assert_eq!(told(0, 100), Err(DropReason::DatagramBudget));
+}
+
+#[test]
 fn what_may_be_fragmented_is_beneath_its_tag() {
     let mut bench = Bench::new();
     let work = bench.send(&tagged(&udp(1500, false)), 0);
