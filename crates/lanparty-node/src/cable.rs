@@ -6,6 +6,7 @@ mod endpoint;
 mod hello;
 mod pin;
 mod session;
+mod way;
 mod words;
 
 pub use driver::{CableDriver, CableReport};

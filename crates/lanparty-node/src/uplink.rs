@@ -13,12 +13,17 @@ pub(crate) fn toward(remote: SocketAddr) -> Option<String> {
     if remote.ip().is_loopback() {
         return None;
     }
+    let local = address_toward(remote)?;
+    if local == remote.ip() { None } else { owner_of(local) }
+}
+
+/// The address by which this machine reaches `remote` now.
+pub(crate) fn address_toward(remote: SocketAddr) -> Option<IpAddr> {
     let any: SocketAddr = if remote.is_ipv6() { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any).ok()?;
     // Sends nothing: connecting a UDP socket only asks the routing table.
     socket.connect(remote).ok()?;
-    let local = socket.local_addr().ok()?.ip();
-    if local == remote.ip() { None } else { owner_of(local) }
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// The IPv4 addresses of an interface now, those of its labels (`lan0:1`) included; none when there is no such interface.
@@ -50,12 +55,7 @@ where
 /// The address that this machine has toward the internet: its own, which a NAT may hide. Nothing without a default route.
 #[must_use]
 pub fn own_address() -> Option<IpAddr> {
-    // Addresses for documentation (RFC 5737, RFC 3849): nothing is sent, only the routing table asked.
-    let toward = |any: SocketAddr, far: SocketAddr| {
-        let socket = UdpSocket::bind(any).ok()?;
-        socket.connect(far).ok()?;
-        socket.local_addr().ok().map(|local| local.ip()).filter(|ip| !ip.is_loopback())
-    };
-    toward((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), 9).into())
-        .or_else(|| toward((Ipv6Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into()))
+    // Addresses for documentation (RFC 5737, RFC 3849), which no machine has.
+    let far: [SocketAddr; 2] = [(Ipv4Addr::new(192, 0, 2, 1), 9).into(), (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into()];
+    far.into_iter().filter_map(address_toward).find(|ip| !ip.is_loopback())
 }

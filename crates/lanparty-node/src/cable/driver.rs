@@ -105,7 +105,7 @@ impl<D: Device> CableDriver<D> {
         let (end, watch) = (CableEnd::new(has_dialled, lan_mtu), PathWatch::new(&link));
         let before = self.connected.replace(Connected { link, control_in, control_out, end, budget, theirs, watch, mtu });
         if let Some(before) = before {
-            before.link.close("a newer connection of the same cable took its place");
+            before.link.close("another connection of this cable took its place");
         }
     }
 

@@ -96,6 +96,11 @@ impl CableEndpoint {
         Ok((connecting, pin))
     }
 
+    /// Sends from whatever address this host has now.
+    pub(super) fn follow_address(&self) {
+        self.endpoint.handle_network_change(None);
+    }
+
     /// Ends every connection, with words for the other end.
     pub(super) async fn close(&self, reason: &str) {
         self.endpoint.close(VarInt::from_u32(0), reason.as_bytes());

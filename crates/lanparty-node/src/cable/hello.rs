@@ -4,6 +4,8 @@
 //! is through with the handshake before the other one has looked at its key).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lanparty_proto::{CableHello, Control, DatagramBudget, LAN_MTU_MIN, LanMtu, PROTOCOL_VERSION, Refusal};
@@ -11,23 +13,45 @@ use noq::{Connecting, Connection, ConnectionError};
 
 use super::endpoint::CableEndpoint;
 use super::pin::Pin;
+use super::way;
 use super::words::{self, Keys};
 use crate::endpoint::canonical;
 use crate::membership::settled_budget;
-use crate::{CableAddress, ControlReader, ControlWriter, ExitCode, Fault, Link, LinkEnded, control, sizing, uplink};
+use crate::{CableAddress, ControlReader, ControlWriter, ExitCode, Fault, Link, LinkEnded, control};
 
 /// Time for one address of the other end to answer.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for a hello, or its answer. Each end searches the path first, for half of it at most.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// With these words a connection ends that nobody needs any more.
+pub(super) const NEEDLESS: &str = "both ends dialled, and the other connection stays";
+
 /// What this end says of itself; the budget is filled in for each connection.
 #[derive(Clone)]
-pub(super) struct Intro(pub(super) CableHello);
+pub(super) struct Intro {
+    pub(super) hello: CableHello,
+    /// Whether the cable is plugged in meanwhile.
+    pub(super) is_plugged: Arc<AtomicBool>,
+}
 
 impl Intro {
     fn with(&self, budget: DatagramBudget, lan_mtu: Option<LanMtu>) -> Control {
-        Control::CableHello(CableHello { budget, lan_mtu, ..self.0.clone() })
+        Control::CableHello(CableHello { budget, lan_mtu, ..self.hello.clone() })
+    }
+}
+
+/// Why there is no new connection.
+pub(super) enum NotContacted {
+    /// There is one already.
+    Needless,
+    /// In words.
+    Failed(Fault),
+}
+
+impl From<Fault> for NotContacted {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault)
     }
 }
 
@@ -52,19 +76,20 @@ impl Contacted {
 }
 
 /// Dials every address that the other end's name has now, in the resolver's order (RFC 6724).
-pub(super) async fn dial(endpoint: CableEndpoint, to: CableAddress, intro: Intro, interface: String) -> Result<Contacted, Fault> {
+pub(super) async fn dial(endpoint: CableEndpoint, to: CableAddress, intro: Intro, interface: String) -> Result<Contacted, NotContacted> {
     let mut last = None;
     for remote in to.resolve().await? {
         match dial_one(&endpoint, remote, &intro, &interface).await {
             Ok(contacted) => return Ok(contacted),
-            Err(fault) => last = Some(fault),
+            Err(NotContacted::Needless) => return Err(NotContacted::Needless),
+            Err(NotContacted::Failed(fault)) => last = Some(fault),
         }
     }
-    Err(last.unwrap_or_else(|| words::silent(&to)))
+    Err(last.unwrap_or_else(|| words::silent(&to)).into())
 }
 
-async fn dial_one(endpoint: &CableEndpoint, remote: SocketAddr, intro: &Intro, interface: &str) -> Result<Contacted, Fault> {
-    check_way(remote, interface)?;
+async fn dial_one(endpoint: &CableEndpoint, remote: SocketAddr, intro: &Intro, interface: &str) -> Result<Contacted, NotContacted> {
+    way::check(remote, interface)?;
     let (connecting, pin) = endpoint
         .dial(remote)
         .map_err(|e| Fault::new(ExitCode::Configuration, format!("cannot dial {remote}: {e}"), "check --remote and --listen"))?;
@@ -72,6 +97,11 @@ async fn dial_one(endpoint: &CableEndpoint, remote: SocketAddr, intro: &Intro, i
     let link = Link::new(connection);
     let broken = |ended: LinkEnded| explain(endpoint, &link, &pin, remote, true, &ended);
     let budget = settled_budget(&link).await;
+    // Before the hello the other end cannot have taken this connection.
+    if intro.is_plugged.load(Ordering::Relaxed) {
+        link.close(NEEDLESS);
+        return Err(NotContacted::Needless);
+    }
     let (mut control_in, mut control_out) = control::open(link.connection()).await.map_err(&broken)?;
     control_out.send(&intro.with(budget, None)).await.map_err(&broken)?;
     let theirs = next_hello(&mut control_in).await.map_err(&broken)?.map_err(|words| refused(remote, &words))?;
@@ -79,7 +109,7 @@ async fn dial_one(endpoint: &CableEndpoint, remote: SocketAddr, intro: &Intro, i
 }
 
 /// Hears out somebody who dialled. The hello is answered by who decides.
-pub(super) async fn hear_out(endpoint: CableEndpoint, incoming: noq::Incoming) -> Result<Contacted, Fault> {
+pub(super) async fn hear_out(endpoint: CableEndpoint, incoming: noq::Incoming) -> Result<Contacted, NotContacted> {
     let remote = canonical(incoming.remote_address());
     let broke_off = |e: &ConnectionError| words::not_plugged(keys(&endpoint), remote, None, e, false);
     let (connecting, pin) = endpoint.answer(incoming).map_err(|e| broke_off(&e))?;
@@ -92,7 +122,7 @@ pub(super) async fn hear_out(endpoint: CableEndpoint, incoming: noq::Incoming) -
     if theirs.version != PROTOCOL_VERSION {
         let words = format!("version {} of the cable's protocol; this end speaks {PROTOCOL_VERSION}", theirs.version);
         refuse(control_out, &link, Refusal::Version, &words).await;
-        return Err(refused(remote, &words));
+        return Err(refused(remote, &words).into());
     }
     Ok(Contacted { link, control_in, control_out, theirs, budget, remote, has_dialled: false })
 }
@@ -110,12 +140,13 @@ async fn shake_hands(
 }
 
 /// Why a connection ended before it was plugged in: the other end may have refused our key only then.
-fn explain(endpoint: &CableEndpoint, link: &Link, pin: &Pin, remote: SocketAddr, has_dialled: bool, ended: &LinkEnded) -> Fault {
+fn explain(endpoint: &CableEndpoint, link: &Link, pin: &Pin, remote: SocketAddr, has_dialled: bool, ended: &LinkEnded) -> NotContacted {
     match link.connection().close_reason() {
         Some(error @ (ConnectionError::ConnectionClosed(_) | ConnectionError::TransportError(_))) => {
-            words::not_plugged(keys(endpoint), remote, pin.wrong_key(), &error, has_dialled)
+            words::not_plugged(keys(endpoint), remote, pin.wrong_key(), &error, has_dialled).into()
         }
-        _ => Fault::new(ExitCode::Unexpected, format!("{remote} broke off: {ended}"), ""),
+        _ if ended.reason == NEEDLESS => NotContacted::Needless,
+        _ => Fault::new(ExitCode::Unexpected, format!("{remote} broke off: {ended}"), "").into(),
     }
 }
 
@@ -153,25 +184,6 @@ fn refused(remote: SocketAddr, words: &str) -> Fault {
 /// The words for a path on which no Ethernet fits.
 pub(super) fn too_small(budget: DatagramBudget) -> String {
     format!("the path takes datagrams of {budget} bytes only; an Ethernet of {LAN_MTU_MIN} bytes does not fit")
-}
-
-/// A way that cannot work looks like silence; the interface it leaves by knows better.
-fn check_way(remote: SocketAddr, interface: &str) -> Result<(), Fault> {
-    let Some(way) = uplink::toward(canonical(remote)) else { return Ok(()) };
-    let bridge = lanparty_nic::interface_facts(interface).ok().and_then(|facts| facts.bridge_master);
-    if way == interface || Some(&way) == bridge.as_ref() {
-        let cause = format!("the way to the other end at {remote} leads through the cable itself ({way})");
-        let advice = format!("add a route to it by the interface that leads to the internet: `ip route add {} …`", remote.ip());
-        return Err(Fault::new(ExitCode::Configuration, cause, advice));
-    }
-    let needed = sizing::wire_mtu_min(remote);
-    match lanparty_nic::interface_facts(&way).ok().filter(|facts| facts.exists && facts.mtu < needed) {
-        Some(facts) => {
-            let cause = format!("the uplink {way} carries IP packets of {} bytes at most, and a cable needs {needed}", facts.mtu);
-            Err(Fault::new(ExitCode::Unexpected, cause, "raise its MTU, or use another uplink"))
-        }
-        None => Ok(()),
-    }
 }
 
 fn keys(endpoint: &CableEndpoint) -> Keys {

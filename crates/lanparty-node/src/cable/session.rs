@@ -2,23 +2,28 @@
 //! connections keeps one.
 
 use std::io;
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use lanparty_core::{Backoff, CableGuard, CableMtu, Contact};
 use lanparty_nic::Device;
 use lanparty_proto::{CableHello, DatagramBudget, LanMtu, MacAddr, PROTOCOL_VERSION, Refusal};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::driver::{CableDriver, DriverEvent};
 use super::endpoint::CableEndpoint;
-use super::hello::{self, Contacted, Intro};
+use super::hello::{self, Contacted, Intro, NEEDLESS, NotContacted};
+use super::way::Way;
 use super::words::Refrain;
 use crate::{AsyncDevice, CableAddress, Fault, software};
 
 /// Handshakes at once. There is one other end; the rest are strangers, and each of them is gone within seconds.
 const ATTEMPTS_MAX: usize = 64;
+/// A connection that has lasted so long was a success. Two programs with one key would else take the cable from each other without a pause.
+const STEADY_AFTER: Duration = Duration::from_secs(5);
 
 /// What a cable's owner wants of it.
 #[derive(Clone, Debug)]
@@ -57,7 +62,7 @@ enum Dial {
 
 struct Attempt {
     has_dialled: bool,
-    outcome: Result<Contacted, Fault>,
+    outcome: Result<Contacted, NotContacted>,
 }
 
 /// One end of a cable, and its data plane.
@@ -71,6 +76,9 @@ pub struct CableSession<D> {
     dial: Dial,
     backoff: Backoff,
     contact: Option<Contact>,
+    contacted_at: Instant,
+    /// While there is a connection that this end dialled: only such an end may move (RFC 9000 §9).
+    way: Option<Way>,
     dial_words: Refrain,
     stranger_words: Refrain,
 }
@@ -80,7 +88,7 @@ impl<D: Device> CableSession<D> {
     #[must_use]
     pub fn start(device: AsyncDevice<D>, endpoint: CableEndpoint, plan: CablePlan) -> Self {
         let guard = if plan.is_isolated { CableGuard::OneHost(plan.mac) } else { CableGuard::Open };
-        let intro = Intro(CableHello {
+        let hello = CableHello {
             version: PROTOCOL_VERSION,
             run: random_u64(),
             mac: plan.mac,
@@ -88,7 +96,8 @@ impl<D: Device> CableSession<D> {
             lan_mtu_max: plan.lan_mtu_max,
             lan_mtu: None,
             software: software("lanparty-cable"),
-        });
+        };
+        let intro = Intro { hello, is_plugged: Arc::default() };
         let dial = if plan.remote.is_some() { Dial::Due(Instant::now()) } else { Dial::Rests };
         Self {
             driver: CableDriver::new(device, guard),
@@ -99,6 +108,8 @@ impl<D: Device> CableSession<D> {
             dial,
             backoff: Backoff::default(),
             contact: None,
+            contacted_at: Instant::now(),
+            way: None,
             dial_words: Refrain::default(),
             stranger_words: Refrain::default(),
         }
@@ -126,6 +137,10 @@ impl<D: Device> CableSession<D> {
                     Err(e) => std::panic::resume_unwind(e.into_panic()),
                 },
                 () = due(&self.dial) => self.start_dialling(),
+                () = look_due(self.way.as_ref()) => if self.way.as_mut().is_some_and(Way::has_moved) {
+                    info!("this host's address has changed; the other end will follow");
+                    self.endpoint.follow_address();
+                },
             }
         }
     }
@@ -149,7 +164,11 @@ impl<D: Device> CableSession<D> {
             DriverEvent::LanMtu(mtu) => CableEvent::LanMtu(mtu),
             DriverEvent::DeviceFailed(e) => CableEvent::DeviceFailed(e),
             DriverEvent::LinkEnded(ended) => {
-                self.contact = None;
+                (self.contact, self.way) = (None, None);
+                self.intro.is_plugged.store(false, Ordering::Relaxed);
+                if self.contacted_at.elapsed() >= STEADY_AFTER {
+                    self.backoff.reset();
+                }
                 self.dial_again();
                 CableEvent::Unplugged(ended.to_string())
             }
@@ -169,7 +188,8 @@ impl<D: Device> CableSession<D> {
         }
         let event = match outcome {
             Ok(contacted) => self.contacted(contacted).await,
-            Err(fault) => {
+            Err(NotContacted::Needless) => None,
+            Err(NotContacted::Failed(fault)) => {
                 self.say(has_dialled, &fault);
                 None
             }
@@ -194,8 +214,8 @@ impl<D: Device> CableSession<D> {
         let dialled_by = if contacted.has_dialled { self.endpoint.own() } else { self.endpoint.peer() };
         let contact = Contact { dialled_by, run: contacted.theirs.run };
         if self.contact.is_some_and(|current| !current.yields_to(&contact)) {
-            debug!("both ends dialled: the other connection stays");
-            contacted.link.close("both ends dialled, and the other connection stays");
+            debug!("{NEEDLESS}");
+            contacted.link.close(NEEDLESS);
             return None;
         }
         let caps = [self.plan.lan_mtu_max, contacted.theirs.lan_mtu_max];
@@ -213,7 +233,9 @@ impl<D: Device> CableSession<D> {
             (mtu.agreed(), Some(mtu))
         };
         self.contact = Some(contact);
-        self.backoff.reset();
+        self.intro.is_plugged.store(true, Ordering::Relaxed);
+        self.contacted_at = Instant::now();
+        self.way = contacted.has_dialled.then(|| Way::to(contacted.remote));
         self.dial_words.end();
         self.dial = match self.dial {
             Dial::UnderWay => Dial::UnderWay,
@@ -228,6 +250,13 @@ async fn due(dial: &Dial) {
     match dial {
         Dial::Due(at) => tokio::time::sleep_until((*at).into()).await,
         Dial::Rests | Dial::UnderWay => std::future::pending().await,
+    }
+}
+
+async fn look_due(way: Option<&Way>) {
+    match way {
+        Some(way) => way.due().await,
+        None => std::future::pending().await,
     }
 }
 
