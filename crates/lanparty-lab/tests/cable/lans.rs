@@ -1,0 +1,53 @@
+//! A cable between two bridges makes two LANs one.
+
+use std::net::Ipv4Addr;
+
+use lanparty_lab::{DhcpServer, End, LAN, Namespace, Offloads, Requirements, Switch, Tool, address, dhclient, ping, ping_with};
+
+use crate::bench::{Bench, CABLE, eventually, mtu_of};
+use crate::flow::transfer;
+use crate::programs::SOON;
+
+/// A machine of a LAN, whose switch the host of the cable is.
+fn join_lan(bench: &Bench, switch: &Switch, name: &str) -> Namespace {
+    let machine = bench.pair.lab.namespace(name).unwrap();
+    switch.plug(End::new(&machine, LAN), &format!("to-{name}"), Offloads::On).unwrap();
+    machine
+}
+
+#[test]
+fn a_dhcp_server_on_one_side_gives_leases_on_the_other() {
+    if !Requirements::wires().and(&[Tool::Dnsmasq, Tool::Dhclient]).ready_or_skip() {
+        return;
+    }
+    let bench = Bench::new("lans");
+    let (a, b) = (&bench.pair.a, &bench.pair.b);
+    let (_a, _b) = (bench.start(a, &[]), bench.start(b, &["--remote", "10.99.0.11"]));
+    let switches = [a, b].map(|host| Switch::new(host.clone()).unwrap());
+    for (host, end, switch) in [(a, &_a, &switches[0]), (b, &_b, &switches[1])] {
+        end.wait_for("the cable is plugged in", SOON).unwrap();
+        // As the guide says it: `ip link set cable0 master br0`.
+        switch.join(CABLE).unwrap();
+        end.wait_for("is a port of br0", SOON).unwrap();
+        eventually("a port carries what its bridge does", || mtu_of(host, CABLE) == 1500);
+    }
+    let (server, desk) = (join_lan(&bench, &switches[0], "server"), join_lan(&bench, &switches[1], "desk"));
+    let address_of = |last| Ipv4Addr::new(10, 73, 42, last);
+    address(End::new(&server, LAN), &format!("{}/24", address_of(1))).unwrap();
+    let dhcp = DhcpServer::start(&server, LAN, address_of(100), address_of(150), &[]).unwrap();
+    let lease = dhclient(&desk, LAN, SOON).unwrap();
+    assert_eq!(lease.server, address_of(1));
+    assert!(dhcp.leases().unwrap().iter().any(|row| row.address == lease.address));
+    assert_eq!(ping(&desk, address_of(1), 3).unwrap().received, 3);
+    assert_eq!(switches[0].port_of(&desk.mac(LAN).unwrap()).unwrap().as_deref(), Some(CABLE), "the other LAN is behind the cable");
+    transfer(&desk, &server, address_of(1), 3_000_000);
+    transfer(&server, &desk, lease.address, 3_000_000);
+    // Their hosts send 1,500 bytes: what fits is told to them, or their packets are fragmented.
+    assert_eq!(ping_with(&desk, address_of(1), 3, &["-s", "1472", "-M", "dont"]).unwrap().received, 3);
+    ping_with(&desk, address_of(1), 2, &["-s", "1472", "-M", "do"]).unwrap();
+    let route = desk.run(&["ip", "route", "get", &address_of(1).to_string()]).unwrap().stdout;
+    assert!(route.contains("mtu 1417"), "{route}");
+    let words = bench.programs.run(b, &["lanparty", "status"]).success().unwrap().stdout;
+    assert!(words.contains("port of br0"), "{words}");
+    bench.assert_conserved();
+}
