@@ -8,9 +8,9 @@ use lanparty_node::{CABLE_PORT, CableAddress, LogFormat, parse_lan_mtu};
 use lanparty_proto::{IdentityId, LanMtu};
 
 const AFTER_HELP: &str = "\
-On both:  lanparty cable --new          prints a key, and the line for the other
-On one:   lanparty cable --peer KEY
-There:    lanparty cable --peer KEY --remote HOST
+On both:  `lanparty cable --new` prints a key, and the line for the other.
+On one:   `lanparty cable --peer KEY`.
+There:    `lanparty cable --peer KEY --remote HOST`.
 Needs root or CAP_NET_ADMIN. The guide is docs/cable.md.";
 
 /// Options of `lanparty cable` and `lanparty-cable`.

@@ -34,14 +34,16 @@ pub async fn run(args: CableArgs) -> Result<(), Fault> {
     let (identity, identity_file) = keys::identity(&args)?;
     let peer = keys::peer(&args, identity.id())?;
     let identity = Arc::new(identity);
-    let tap = prepare(&args, identity.mac())?;
+    // Several cables may end on one host, even in one bridge.
+    let mac = identity.mac_for(&format!("lanparty cable: {} of the cable to {}", args.tap_name, peer.to_hex()));
+    let tap = prepare(&args, mac)?;
     let endpoint = CableEndpoint::open(args.listen, args.remote.is_some(), Arc::clone(&identity), peer)?;
     let listen = endpoint.local_addr().map_err(|e| Fault::new(ExitCode::Unexpected, format!("the UDP socket is gone: {e}"), ""))?;
     info!("lanparty cable listening on {listen}; this end's key is {}, the other one's {}", identity.id().to_hex(), peer.to_hex());
     if let Some(remote) = &args.remote {
         info!("lanparty cable dialling {remote}");
     }
-    let mut cable = Cable::new(args, tap, endpoint, identity_file, identity.mac(), listen)?;
+    let mut cable = Cable::new(args, tap, endpoint, identity_file, mac, listen)?;
     let mut status = StatusSocket::open("cable");
     let outcome = cable.serve(&mut status).await;
     cable.end().await;

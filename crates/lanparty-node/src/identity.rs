@@ -113,6 +113,13 @@ impl Identity {
         self.signer.sign(message).as_ref().to_vec()
     }
 
+    /// A virtual MAC address for one purpose, the same in the next run: for a node with several interfaces.
+    #[must_use]
+    pub fn mac_for(&self, purpose: &str) -> MacAddr {
+        let derived = self.derive(purpose);
+        MacAddr::locally_administered(*derived.first_chunk().expect("INVARIANT: 32 bytes begin with 6"))
+    }
+
     /// A key that is this identity's for one purpose, and the same in the next run.
     pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
         let secret = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.key);
@@ -140,6 +147,8 @@ mod tests {
         let (first, _) = Identity::load_or_create(path.clone(), false).unwrap();
         let (second, _) = Identity::load_or_create(path.clone(), false).unwrap();
         assert_eq!((first.mac(), first.id()), (second.mac(), second.id()));
+        assert_eq!(first.mac_for("one"), second.mac_for("one"));
+        assert!(first.mac_for("one") != first.mac_for("two") && first.mac_for("one").is_valid_source());
         let (third, _) = Identity::load_or_create(path.clone(), true).unwrap();
         assert_ne!(first.id(), third.id());
         assert!(path.with_extension("json.bad").exists());
