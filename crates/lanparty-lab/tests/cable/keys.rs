@@ -88,3 +88,26 @@ fn nothing_is_readable_on_the_wire() {
     assert_eq!(with_secret(&mut wire, &mut on_wire), 0, "of {on_wire} packets on the wire");
     assert!(on_wire >= 10, "{on_wire} packets");
 }
+
+#[test]
+fn strangers_at_the_door_disturb_nobody_and_do_not_fill_the_log() {
+    const STRANGERS: usize = 6;
+    if !ready() {
+        return;
+    }
+    let bench = Bench::new("strangers");
+    let (a, _b) = bench.plug_in(&[]);
+    let third = &bench.pair.relay;
+    let stranger =
+        |number: usize| bench.start_for(third, &bench.keys[0], &["--remote", "10.99.0.11", "--tap-name", &format!("cable{number}")]);
+    let strangers: Vec<Proc> = (0..STRANGERS).map(stranger).collect();
+    for stranger in &strangers {
+        stranger.wait_for("refuses this host's key", SOON).unwrap();
+    }
+    let mark = a.mark();
+    assert_eq!(ping(&bench.pair.a, Bench::B, 20).unwrap().received, 20);
+    let named = a.lines()[mark..].iter().filter(|line| line.contains("and is refused")).count();
+    assert!(named <= 5, "{named} lines in four seconds");
+    assert!(a.lines().iter().any(|line| line.contains("and is refused")));
+    assert_eq!(bench.status(&bench.pair.a)["times_plugged"], 1);
+}

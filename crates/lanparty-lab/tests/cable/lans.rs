@@ -1,8 +1,11 @@
 //! A cable between two bridges makes two LANs one.
 
 use std::net::Ipv4Addr;
+use std::thread;
+use std::time::Duration;
 
-use lanparty_lab::{DhcpServer, End, LAN, Namespace, Offloads, Requirements, Switch, Tool, address, dhclient, ping, ping_with};
+use lanparty_lab::{DhcpServer, End, LAN, Namespace, Offloads, Requirements, Switch, Tool, address, dhclient, ping, ping_with, run};
+use serde_json::Value;
 
 use crate::bench::{Bench, CABLE, eventually, mtu_of};
 use crate::flow::transfer;
@@ -50,4 +53,49 @@ fn a_dhcp_server_on_one_side_gives_leases_on_the_other() {
     let words = bench.programs.run(b, &["lanparty", "status"]).success().unwrap().stdout;
     assert!(words.contains("port of br0"), "{words}");
     bench.assert_conserved();
+}
+
+/// The spanning tree's state of a host's cables.
+fn port_states(host: &Namespace) -> Vec<String> {
+    let ports = run(&["bridge", "-n", host.netns(), "-j", "link", "show"]).unwrap().stdout;
+    let ports: Vec<Value> = serde_json::from_str(&ports).unwrap();
+    let cables = ports.iter().filter(|port| port["ifname"].as_str().unwrap().starts_with("cable"));
+    cables.map(|port| port["state"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_spanning_tree_crosses_and_breaks_the_loop_of_two_cables() {
+    if !Requirements::wires().ready_or_skip() {
+        return;
+    }
+    let bench = Bench::new("loop");
+    let (a, b) = (&bench.pair.a, &bench.pair.b);
+    let second = ["--tap-name", "cable1"];
+    let ends = [
+        bench.start(a, &[]),
+        bench.start(a, &[&second[..], &["--listen", ":8440"]].concat()),
+        bench.start(b, &["--remote", "10.99.0.11"]),
+        bench.start(b, &[&second[..], &["--remote", "10.99.0.11:8440"]].concat()),
+    ];
+    for end in &ends {
+        end.wait_for("the cable is plugged in", SOON).unwrap();
+    }
+    ends[3].wait_for("port 8442/udp is taken, so this end takes another one", SOON).unwrap();
+    for (host, own) in [(a, "10.88.0.1/24"), (b, "10.88.0.2/24")] {
+        host.ip("link add br0 type bridge stp_state 1 forward_delay 400 hello_time 100 mcast_snooping 0").unwrap();
+        for cable in ["cable0", "cable1"] {
+            host.ip(&format!("link set {cable} master br0")).unwrap();
+        }
+        host.ip(&format!("addr add {own} dev br0")).unwrap();
+        host.link_up("br0", true).unwrap();
+    }
+    let states = || [port_states(a), port_states(b)].concat();
+    let count = |state: &str| states().iter().filter(|s| *s == state).count();
+    eventually("three ports forward and one blocks", || (count("forwarding"), count("blocking")) == (3, 1));
+    println!("{:?}", states());
+    assert_eq!(ping(a, Ipv4Addr::new(10, 88, 0, 2), 5).unwrap().received, 5);
+    let frames = || a.run(&["cat", "/sys/class/net/br0/statistics/rx_packets"]).unwrap().stdout.trim().parse::<u64>().unwrap();
+    let before = frames();
+    thread::sleep(Duration::from_secs(2));
+    assert!(frames() - before < 100, "nothing goes round: {} frames", frames() - before);
 }

@@ -48,6 +48,24 @@ fn the_lan_mtu_is_what_the_wire_carries_and_both_interfaces_follow() {
 }
 
 #[test]
+fn a_cable_over_ipv6_promises_what_its_larger_header_leaves() {
+    if !ready() {
+        return;
+    }
+    let bench = Bench::new("ipv6");
+    let (a, b) = (&bench.pair.a, &bench.pair.b);
+    for (host, last) in [(a, 1), (b, 2)] {
+        host.ip(&format!("addr add fd00:99::{last}/64 dev wan nodad")).unwrap();
+    }
+    let ends = (bench.start(a, &[]), bench.start(b, &["--remote", "fd00:99::1"]));
+    ends.1.wait_for("the cable is plugged in remote=[fd00:99::1]:8442", SOON).unwrap();
+    bench.address(a);
+    bench.address(b);
+    assert!((1397 - STEP..=1397).contains(&mtu_of(a, CABLE)), "{}", mtu_of(a, CABLE));
+    bench.transfer(1_000_000);
+}
+
+#[test]
 fn the_smaller_wish_of_both_ends_counts() {
     if !ready() {
         return;
