@@ -72,9 +72,9 @@ impl Limits {
         Ok(Self { now, room: roster.lan_mtu(), told: if path.settled { now } else { there } })
     }
 
-    /// For a link between two ends on which both sizes are known.
-    pub(crate) const fn of(now: LanMtu, told: LanMtu) -> Self {
-        Self { now, told }
+    /// For a link between two ends that know what passes now, what they agreed on, and what a sender may be told.
+    pub(crate) const fn of(now: LanMtu, room: LanMtu, told: LanMtu) -> Self {
+        Self { now, room, told }
     }
 
     /// Why a frame of this length cannot go on as it is.

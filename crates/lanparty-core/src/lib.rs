@@ -9,8 +9,8 @@
 
 mod announce;
 mod backoff;
-mod climb;
 mod cable;
+mod climb;
 mod counters;
 mod diagnostics;
 mod echo;
@@ -32,8 +32,8 @@ mod words;
 
 pub use announce::{ANNOUNCE_INTERVAL, AnnounceReason, Announcement, Announcer};
 pub use backoff::Backoff;
-pub use climb::Climb;
 pub use cable::{CableEnd, CableGuard, CableInbound, CableMtu, CableOutbound, Contact};
+pub use climb::Climb;
 pub use counters::{Counters, CountersSnapshot, Drops};
 pub use diagnostics::{ClientFacts, Diagnostics};
 pub use echo::{EchoEvent, EchoOutput, Heard, Ping, PingPlan, PingReport, Sweep, SweepReport};

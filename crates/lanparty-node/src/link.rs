@@ -1,6 +1,7 @@
 //! A link: one connection, as something that takes and gives datagrams in batches, whatever carries it.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,12 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use lanparty_core::{Carrier, Drops, PathFacts};
 use lanparty_proto::{DatagramBudget, DropReason, IdentityId, end_of_way, is_end_of_way, is_padding, padding};
-use noq::Connection;
+use noq::{Connection, ConnectionError};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 
 use crate::control::{self, ControlReader, ControlWriter};
-use crate::endpoint::UDP_PAYLOAD_MAX;
+use crate::endpoint::{UDP_PAYLOAD_MAX, canonical};
 use crate::sizing::PACKET_OVERHEAD;
 use crate::tls::identity_of;
 use crate::{DeviceLimit, StreamLink};
@@ -164,6 +165,15 @@ impl Link {
         }
     }
 
+    /// Where the other side is now.
+    #[must_use]
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        match &self.way {
+            Way::Quic(quic) => quic.remote_address().map(canonical),
+            Way::Stream(stream) => Some(stream.remote_address()),
+        }
+    }
+
     /// Smoothed round-trip time.
     #[must_use]
     pub fn rtt(&self) -> Option<Duration> {
@@ -289,6 +299,14 @@ impl Link {
     pub(crate) async fn wait_idle(&self) {
         if let Way::Stream(stream) = &self.way {
             stream.wait_idle().await;
+        }
+    }
+
+    /// How QUIC puts it that the connection has ended.
+    pub(crate) fn close_reason(&self) -> Option<ConnectionError> {
+        match &self.way {
+            Way::Quic(quic) => quic.connection().close_reason(),
+            Way::Stream(_) => None,
         }
     }
 

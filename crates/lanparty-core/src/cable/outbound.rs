@@ -4,13 +4,11 @@
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use lanparty_proto::{
-    AdmissionPolicy, DatagramBudget, DatagramHeader, Direction, DropReason, Frame, FrameBatch, LanMtu, MemberId, lower_told_mtu,
-};
+use lanparty_proto::{AdmissionPolicy, DatagramBudget, DatagramHeader, Direction, DropReason, FrameBatch, LanMtu, MemberId, Role};
 
 use super::{CableEnd, CableGuard, tags};
 use crate::ladder::{Ladder, Limits, Rung};
-use crate::{Counters, FrameLog, LadderCounters, OutboundWork, PathSize};
+use crate::{Counters, Drops, FrameLog, LadderCounters, OutboundWork, PathSize};
 
 /// The outbound half of a cable's end.
 pub struct CableOutbound {
@@ -24,7 +22,7 @@ impl CableOutbound {
     /// An outbound half that lets through what `guard` does.
     #[must_use]
     pub fn new(guard: CableGuard, log_every_frame: bool) -> Self {
-        Self { guard, counters: Counters::default(), ladder: Ladder::new(), log: FrameLog::new(log_every_frame) }
+        Self { guard, counters: Counters::default(), ladder: Ladder::new(Role::Gateway), log: FrameLog::new(log_every_frame) }
     }
 
     /// Takes every frame out of `batch`, and appends to `work` what is to be done. `end` is `None` while the cable is not
@@ -46,8 +44,9 @@ impl CableOutbound {
             Err(reason) => return self.drop_frame(frame, reason, now, work),
         };
         let fits = tags::beneath(frame, |bare| {
-            self.lower_sizes(bare, limits, end.lan_mtu);
-            limits.check(bare.len(), &AdmissionPolicy::new(end.lan_mtu))
+            limits.check(bare.len(), &AdmissionPolicy::new(end.lan_mtu))?;
+            self.ladder.lower_sizes(bare, limits);
+            Ok(())
         });
         if let Err(reason) = fits {
             return self.step_down(frame, end.own, limits, reason, now, work);
@@ -58,20 +57,9 @@ impl CableOutbound {
         work.datagrams.push(datagram.freeze());
     }
 
-    /// Rung 1, and what this end's LAN tells of its MTU.
-    fn lower_sizes(&mut self, bare: &mut [u8], limits: Limits, lan_mtu: LanMtu) {
-        self.ladder.clamp(bare, limits);
-        if lower_told_mtu(bare, lan_mtu) {
-            self.ladder.count_told_mtu();
-        }
-    }
-
     /// Rungs 2 to 5. What comes of them has the tags of what it came from.
     fn step_down(&mut self, frame: &mut [u8], own: MemberId, limits: Limits, reason: DropReason, now: Instant, work: &mut OutboundWork) {
-        let rung = tags::beneath(frame, |bare| match Frame::parse(bare) {
-            Ok(parsed) => self.ladder.descend(&parsed, limits, reason, now),
-            Err(reason) => Rung::Drop(reason),
-        });
+        let rung = tags::beneath(frame, |bare| self.ladder.descend(bare, limits, reason, now));
         match rung {
             Rung::Pieces(pieces) => {
                 work.records.extend(self.log.note(frame, Ok(pieces.len()), now));
@@ -108,9 +96,11 @@ impl CableOutbound {
     }
 
     /// The stack beneath gave up `frames` that [`Self::process`] gave out: the path shrank under them.
-    pub fn count_discarded(&mut self, frames: u64) {
-        for _ in 0..frames {
-            self.counters.recount_as_dropped(0, DropReason::DatagramBudget);
+    pub fn count_discarded(&mut self, discarded: &Drops) {
+        for (reason, frames) in discarded.iter() {
+            for _ in 0..frames {
+                self.counters.recount_as_dropped(0, reason);
+            }
         }
     }
 
@@ -140,7 +130,7 @@ fn limits(tags_len: usize, lan_mtu: LanMtu, path: PathSize) -> Result<Limits, Dr
     let now = beneath(path.budget).ok_or(DropReason::DatagramBudget)?.min(lan_mtu);
     // While the path is searched, only what both ends have agreed on will not be outdated in a moment.
     let told = if path.settled { Some(now) } else { beneath(DatagramBudget::for_lan_mtu(lan_mtu)) };
-    Ok(Limits::of(now, told.unwrap_or(now)))
+    Ok(Limits::of(now, lan_mtu, told.unwrap_or(now)))
 }
 
 #[cfg(test)]

@@ -13,13 +13,10 @@ use lanparty_core::{
 };
 use lanparty_nic::{Device, DeviceFault};
 use lanparty_proto::{CableHello, Control, DatagramBudget, Direction, DropReason, FrameBatch, LanMtu};
-use noq::PathId;
 use serde::Serialize;
 use tracing::info;
 
 use super::hello::Contacted;
-use crate::device::Written;
-use crate::endpoint::canonical;
 use crate::{AsyncDevice, ControlReader, ControlWriter, Link, LinkEnded, PathWatch, every_frame_is_logged};
 
 /// Datagrams taken from the link at once.
@@ -132,8 +129,7 @@ impl<D: Device> CableDriver<D> {
 
     /// Where the other end is now, while plugged in.
     pub fn remote(&self) -> Option<SocketAddr> {
-        let path = self.link()?.connection().path(PathId::ZERO)?;
-        path.remote_address().ok().map(canonical)
+        self.link()?.remote_address()
     }
 
     /// What the other end says of itself, while plugged in.
@@ -224,14 +220,13 @@ impl<D: Device> CableDriver<D> {
             return;
         }
         let answers = std::mem::take(&mut self.work.answers);
-        let untold = |left: usize, reason| answers.iter().rev().take(left).map(move |answer| (answer.clone(), reason));
-        let not_sent: Vec<_> = match self.device.send(&answers) {
-            Ok(written) => untold(written.left, DropReason::QueueFull).chain(written.unsent).collect(),
-            // A TAP that fails says so when it is read next.
-            Err(_) => untold(answers.len(), DropReason::DeviceError).collect(),
-        };
-        for (answer, reason) in not_sent {
-            self.outbound.take_back_answer(&answer, reason);
+        // A TAP that fails says so when it is read next.
+        let written = self.device.send(&answers);
+        for answer in answers.iter().rev().take(written.left) {
+            self.outbound.take_back_answer(answer, written.why_left());
+        }
+        for (answer, reason) in &written.unsent {
+            self.outbound.take_back_answer(answer, *reason);
         }
     }
 
@@ -251,19 +246,14 @@ impl<D: Device> CableDriver<D> {
         for record in &records {
             log_frame(self.inbound.direction(), record);
         }
-        let (left, reason, failed) = match self.device.send(&self.frames) {
-            Ok(Written { left, unsent }) => {
-                unsent.iter().for_each(|(frame, why)| self.inbound.take_back(frame, *why));
-                (left, DropReason::QueueFull, None)
-            }
-            // Its owner took it down, and may take it up again.
-            Err(e) if DeviceFault::of(&e) == Some(DeviceFault::Down) => (self.frames.len(), DropReason::DeviceError, None),
-            Err(e) => (self.frames.len(), DropReason::DeviceError, Some(DriverEvent::DeviceFailed(e))),
-        };
-        for frame in self.frames.iter().rev().take(left) {
-            self.inbound.take_back(frame, reason);
+        let written = self.device.send(&self.frames);
+        written.unsent.iter().for_each(|(frame, why)| self.inbound.take_back(frame, *why));
+        for frame in self.frames.iter().rev().take(written.left) {
+            self.inbound.take_back(frame, written.why_left());
         }
-        failed
+        // Its owner took it down, and may take it up again.
+        let failed = written.failed.filter(|e| DeviceFault::of(e) != Some(DeviceFault::Down));
+        failed.map(DriverEvent::DeviceFailed)
     }
 
     fn handle_control(&mut self, message: Control) -> Result<Option<DriverEvent>, LinkEnded> {
@@ -283,7 +273,7 @@ impl<D: Device> CableDriver<D> {
     /// Looks at the path, tells the other end when its budget has moved, and decides on the LAN MTU where that is this end's to do.
     async fn look_at_path(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
         let Some(c) = &mut self.connected else { return Ok(None) };
-        self.outbound.count_discarded(c.link.take_discarded());
+        self.outbound.count_discarded(&c.link.take_discarded());
         let budget = c.watch.look(&c.link)?;
         if budget != c.budget {
             c.budget = budget;

@@ -17,7 +17,7 @@ use super::way;
 use super::words::{self, Keys};
 use crate::endpoint::canonical;
 use crate::membership::settled_budget;
-use crate::{CableAddress, ControlReader, ControlWriter, ExitCode, Fault, Link, LinkEnded, control};
+use crate::{CableAddress, ControlReader, ControlWriter, ExitCode, Fault, Link, LinkEnded};
 
 /// Time for one address of the other end to answer.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -102,7 +102,7 @@ async fn dial_one(endpoint: &CableEndpoint, remote: SocketAddr, intro: &Intro, i
         link.close(NEEDLESS);
         return Err(NotContacted::Needless);
     }
-    let (mut control_in, mut control_out) = control::open(link.connection()).await.map_err(&broken)?;
+    let (mut control_in, mut control_out) = link.open_control().await.map_err(&broken)?;
     control_out.send(&intro.with(budget, None)).await.map_err(&broken)?;
     let theirs = next_hello(&mut control_in).await.map_err(&broken)?.map_err(|words| refused(remote, &words))?;
     Ok(Contacted { link, control_in, control_out, theirs, budget, remote, has_dialled: true })
@@ -141,7 +141,7 @@ async fn shake_hands(
 
 /// Why a connection ended before it was plugged in: the other end may have refused our key only then.
 fn explain(endpoint: &CableEndpoint, link: &Link, pin: &Pin, remote: SocketAddr, has_dialled: bool, ended: &LinkEnded) -> NotContacted {
-    match link.connection().close_reason() {
+    match link.close_reason() {
         Some(error @ (ConnectionError::ConnectionClosed(_) | ConnectionError::TransportError(_))) => {
             words::not_plugged(keys(endpoint), remote, pin.wrong_key(), &error, has_dialled).into()
         }

@@ -1,6 +1,7 @@
 //! A link over QUIC: frames are its datagrams (RFC 9221).
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -65,6 +66,10 @@ impl Quic {
         let sent_packets = stats.as_ref().map_or(0, |s| s.sent_packets);
         let lost_packets = stats.as_ref().map_or(0, |s| s.lost_packets.saturating_sub(s.lost_plpmtud_probes));
         PathFacts { sent_packets, lost_packets, budget, rtt: self.rtt().unwrap_or_default() }
+    }
+
+    pub(super) fn remote_address(&self) -> Option<SocketAddr> {
+        self.connection.path(PathId::ZERO)?.remote_address().ok()
     }
 
     pub(super) fn rtt(&self) -> Option<Duration> {
