@@ -73,9 +73,9 @@ fn while_the_path_is_searched_a_sender_is_told_what_was_agreed_less_its_tag() {
     let lan_mtu = LanMtu::new(MTU).unwrap();
     let told = |tags_len, budget| limits(tags_len, lan_mtu, PathSize { budget: DatagramBudget(budget), settled: false });
     let mtu = |bytes| LanMtu::new(bytes).unwrap();
-    assert_eq!(told(4, MTU + 17), Ok(Limits::of(mtu(MTU - 4), mtu(MTU - 4))));
-    assert_eq!(told(4, 1200), Ok(Limits::of(mtu(1200 - 17 - 4), mtu(MTU - 4))));
-    assert_eq!(told(0, 1200), Ok(Limits::of(mtu(1200 - 17), lan_mtu)));
+    assert_eq!(told(4, MTU + 17), Ok(Limits::of(mtu(MTU - 4), lan_mtu, mtu(MTU - 4))));
+    assert_eq!(told(4, 1200), Ok(Limits::of(mtu(1200 - 17 - 4), lan_mtu, mtu(MTU - 4))));
+    assert_eq!(told(0, 1200), Ok(Limits::of(mtu(1200 - 17), lan_mtu, lan_mtu)));
     assert_eq!(told(0, 100), Err(DropReason::DatagramBudget));
 }
 
