@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lanparty_lab::{Namespace, Pair, Probe, Proc, Requirements, Tool, ping};
+use lanparty_lab::{End, Namespace, Offloads, Pair, PairOptions, Probe, Proc, Requirements, Tool, Uplink, address, ping, veth};
 
 use crate::bench::{Bench, eventually, ready};
 use crate::flow::Echo;
@@ -42,6 +42,32 @@ fn of_two_ends_that_name_each_other_one_connection_stays() {
             end.sigterm();
             end.exit_code(SOON).unwrap();
         }
+    }
+}
+
+#[test]
+fn of_two_ends_that_dial_each_other_over_a_long_and_lossy_way_one_connection_stays() {
+    if !ready() {
+        return;
+    }
+    let far = PairOptions { a: Uplink::wire("delay=80ms loss=2%").unwrap(), ..PairOptions::default() };
+    let bench = Bench::with("both-far", &far);
+    let (a, b) = (&bench.pair.a, &bench.pair.b);
+    for round in 0..4 {
+        let ends = [bench.start(a, &["--remote", "10.99.0.12"]), bench.start(b, &["--remote", "10.99.0.11"])];
+        for (host, end) in [a, b].into_iter().zip(&ends) {
+            end.wait_for("the cable is plugged in", SOON).unwrap();
+            bench.address(host);
+        }
+        // Longer than a lost packet of a handshake takes to be sent again.
+        thread::sleep(Duration::from_secs(3));
+        let plugged = || [a, b].map(|host| bench.status(host)["times_plugged"].as_u64().unwrap());
+        let (before, probe) = (plugged(), Probe::default());
+        let there = probe.run(a, b, Bench::B).unwrap();
+        println!("round {round}: plugged in {before:?} times; {} of {} came", there.received(), there.sent);
+        assert_eq!((plugged(), there.duplicates()), (before, 0));
+        assert!(before.iter().all(|times| *times <= 3) && there.received() > there.sent * 8 / 10, "{before:?}");
+        ends.iter().for_each(Proc::kill9);
     }
 }
 
@@ -159,10 +185,10 @@ fn an_end_behind_a_nat_that_forgets_it_is_followed() {
     // `b` moves behind a router that has its address now.
     let router = lab.namespace("router").unwrap();
     b.ip("link del dev wan").unwrap();
-    internet.attach(lab, &router, 12, &lanparty_lab::Uplink::default()).unwrap();
-    lanparty_lab::veth(lanparty_lab::End::new(b, "wan"), lanparty_lab::End::new(&router, "home"), lanparty_lab::Offloads::Off).unwrap();
-    lanparty_lab::address(lanparty_lab::End::new(b, "wan"), "10.8.0.2/24").unwrap();
-    lanparty_lab::address(lanparty_lab::End::new(&router, "home"), "10.8.0.1/24").unwrap();
+    internet.attach(lab, &router, 12, &Uplink::default()).unwrap();
+    veth(End::new(b, "wan"), End::new(&router, "home"), Offloads::Off).unwrap();
+    address(End::new(b, "wan"), "10.8.0.2/24").unwrap();
+    address(End::new(&router, "home"), "10.8.0.1/24").unwrap();
     b.ip("route add default via 10.8.0.1").unwrap();
     router.sysctl("net/ipv4/ip_forward", "1").unwrap();
     let masquerade = |ports: &str| {
