@@ -237,10 +237,10 @@ impl<D: Device> CableSession<D> {
         self.contacted_at = Instant::now();
         self.way = contacted.has_dialled.then(|| Way::to(contacted.remote));
         self.dial_words.end();
-        self.dial = match self.dial {
-            Dial::UnderWay => Dial::UnderWay,
-            _ => Dial::Rests,
-        };
+        // One that is under way finds out by itself that it is needless.
+        if matches!(self.dial, Dial::Due(_)) {
+            self.dial = Dial::Rests;
+        }
         self.driver.connect(contacted, lan_mtu, mtu);
         Some(CableEvent::Plugged(lan_mtu))
     }
