@@ -175,9 +175,9 @@ impl<D: Device> CableSession<D> {
         }
     }
 
-    /// Dials after a moment, when the other end's address is known and nothing else is under way.
+    /// Dials after a moment, when the other end's address is known. What is due already stays due: a stranger who knocks must not put it off.
     fn dial_again(&mut self) {
-        if self.plan.remote.is_some() && !matches!(self.dial, Dial::UnderWay) {
+        if self.plan.remote.is_some() && matches!(self.dial, Dial::Rests) {
             self.dial = Dial::Due(Instant::now() + self.backoff.next(random_u64() as u32));
         }
     }
