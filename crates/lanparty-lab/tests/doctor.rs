@@ -154,7 +154,7 @@ fn a_path_below_quics_minimum_is_told_from_a_relay_that_is_silent() {
     examined.says("path-below-quic-minimum", &[]);
     assert!(examined.title("path-below-quic-minimum").contains("pass only up to 972 bytes, and QUIC needs 1200"));
     let options = street.programs.member_options("ROOM1");
-    let words: Vec<&str> = ["lanparty", "client"].into_iter().chain(options.iter().map(String::as_str)).collect();
+    let words: Vec<&str> = ["lanparty", "client", "--transport", "quic"].into_iter().chain(options.iter().map(String::as_str)).collect();
     let refused = street.programs.run(&street.home, &words);
     assert!(refused.stderr.contains("the path there carries IP packets of 1000 bytes at most, and QUIC needs 1228"), "{}", refused.stderr);
     // All UDP is gone now, the probes' too: then it is blocked, and no size is to blame.

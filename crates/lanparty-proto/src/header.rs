@@ -39,7 +39,7 @@ pub fn end_of_way() -> Vec<u8> {
 /// Whether a datagram says that. It is no frame.
 #[must_use]
 pub const fn is_end_of_way(datagram: &[u8]) -> bool {
-    matches!(datagram, [kind, ..] if *kind & KIND_MASK == KIND_END)
+    matches!(datagram, [KIND_END])
 }
 
 /// Who sent the frame that follows, as the relay numbered it.
@@ -82,6 +82,12 @@ mod tests {
         let mut datagram = header.encode().to_vec();
         datagram.extend_from_slice(b"frame");
         assert_eq!(DatagramHeader::decode(&datagram), Ok((header, &b"frame"[..])));
+    }
+
+    #[test]
+    fn the_end_of_a_way_is_one_byte_and_nothing_else_is() {
+        assert!(is_end_of_way(&end_of_way()) && DatagramHeader::decode(&end_of_way()).is_err());
+        assert!(!is_end_of_way(&[KIND_END, 0]) && !is_end_of_way(&[KIND_END | 1]) && !is_end_of_way(&padding(1)) && !is_end_of_way(&[]));
     }
 
     #[test]
