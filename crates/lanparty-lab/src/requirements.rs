@@ -40,6 +40,10 @@ pub enum Tool {
     Iperf,
     /// `conntrack`, to forget a NAT's mappings.
     Conntrack,
+    /// `nginx`, an ordinary reverse proxy.
+    Nginx,
+    /// `tinyproxy`, an HTTP proxy.
+    Tinyproxy,
 }
 
 impl Tool {
@@ -55,6 +59,8 @@ impl Tool {
             Self::GameServer => ("teeworlds-server", "teeworlds-server"),
             Self::Iperf => ("iperf3", "iperf3"),
             Self::Conntrack => ("conntrack", "conntrack"),
+            Self::Nginx => ("nginx", "nginx-light"),
+            Self::Tinyproxy => ("tinyproxy", "tinyproxy-bin"),
         }
     }
 }
