@@ -67,6 +67,11 @@ pub enum Heard {
         /// To which request.
         echo: Echo,
     },
+    /// What this member sends comes directly from now on.
+    DirectBegins {
+        /// Who says it.
+        from: MacAddr,
+    },
 }
 
 /// The near end of the echo: takes frames between members out of the inbound half.
@@ -84,6 +89,10 @@ impl Ear {
             MemberFrame::Request(echo) if frame.dst() == own => self.answer(frame, echo, own, now),
             MemberFrame::Reply(echo) if frame.dst() == own => {
                 self.heard.push(Heard::Reply { from: frame.src(), echo });
+                Ok(())
+            }
+            MemberFrame::DirectBegins if frame.dst() == own => {
+                self.heard.push(Heard::DirectBegins { from: frame.src() });
                 Ok(())
             }
             _ => Err(DropReason::ControlPlaneEtherType),

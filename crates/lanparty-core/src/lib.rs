@@ -47,7 +47,9 @@ pub use neighbours::{Neighbours, SIGN_INTERVAL};
 pub use outbound::{Outbound, OutboundWork};
 pub use path_sense::{FALLEN_REST, Padding, PathFacts, PathSense, Sensed};
 pub use path_size::PathSize;
-pub use relay::{Delivery, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport};
+pub use relay::{
+    Delivery, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport, worth_trying,
+};
 pub use roster::Roster;
 pub use watch::{DhcpOutcome, Point, SeenSearch, Watch};
 pub use ways::{Carrier, Step, WayFacts, Ways};

@@ -3,6 +3,7 @@
 //! Forwards by membership, never by learning: a member's MAC address is what it announced and the relay accepted.
 //! Everything here can be rebuilt from the members, who announce themselves again after a restart.
 
+mod direct;
 mod forward;
 mod join;
 mod moves;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use lanparty_proto::{Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, Refusal, Role, RoomCode};
 
+pub use direct::worth_trying;
 pub use forward::{Delivery, Place};
 pub use report::{MemberReport, RoomReport};
 use room::Room;
@@ -240,6 +242,7 @@ impl Relay {
                 self.outputs.extend(sends);
                 self.outputs.push_back(RelayOutput::Event(event));
             }
+            Control::Candidates { addresses } => self.introduce(link, &addresses, now),
             Control::AskSightings { mac } => self.ask_sightings(link, mac, now),
             answer @ Control::Sightings { .. } => self.pass_sightings(id, link, answer),
             Control::Bye { reason } => self.leave(link, &reason),

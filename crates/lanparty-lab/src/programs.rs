@@ -68,7 +68,17 @@ impl<'a> Programs<'a> {
     /// What gateway and client have in common.
     fn member(&self, program: Program) -> Program {
         let relay = format!("{}:{PORT}", Party::RELAY);
-        let words = ["--relay", &relay, "--server-name", "lanparty-relay.local", "--relay-ca-cert", &self.certificate, "--room", ROOM];
+        let words = [
+            "--relay",
+            &relay,
+            "--server-name",
+            "lanparty-relay.local",
+            "--relay-ca-cert",
+            &self.certificate,
+            "--room",
+            ROOM,
+            "--no-direct",
+        ];
         program.args(words)
     }
 

@@ -4,7 +4,6 @@
 mod driver;
 mod endpoint;
 mod hello;
-mod pin;
 mod session;
 mod way;
 mod words;

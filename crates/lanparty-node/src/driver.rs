@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{
@@ -14,13 +14,17 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::device::Written;
+use crate::peers::Peers;
 use crate::{
     AsyncDevice, ControlReader, ControlWriter, Draining, Joined, LINK_DEAD_AFTER, Link, LinkEnded, PathWatch, every_frame_is_logged,
 };
 
+mod direct;
 mod echo;
 mod room;
 
+/// How often direct links are looked at while there is no relay.
+const ISLAND_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Datagrams taken from the link at once.
 const RECV_BATCH: usize = 128;
 
@@ -82,6 +86,10 @@ pub struct MemberDriver<D> {
     connected: Option<Connected>,
     /// The link it had before it moved, while frames come from it.
     draining: Option<Draining>,
+    /// Other members that are reached without the relay.
+    peers: Peers,
+    /// The room as it was when the relay went, while some of its members are reached directly.
+    island: Option<Roster>,
     batch: FrameBatch,
     pending: VecDeque<Bytes>,
     received: Vec<Bytes>,
@@ -108,6 +116,8 @@ impl<D: Device> MemberDriver<D> {
             inbound,
             connected: None,
             draining: None,
+            peers: Peers::default(),
+            island: None,
             batch: FrameBatch::new(),
             pending: VecDeque::new(),
             received: vec![Bytes::new(); RECV_BATCH],
@@ -134,6 +144,10 @@ impl<D: Device> MemberDriver<D> {
         self.connected =
             Some(Connected { link, control_in, control_out, roster, budget, watch, way_back: None, is_over_ipv6: remote.is_ipv6() });
         self.draining = None;
+        self.island = None;
+        if let Some(c) = &self.connected {
+            self.peers.retain(&c.roster);
+        }
         self.say_findings();
     }
 
@@ -242,7 +256,8 @@ impl<D: Device> MemberDriver<D> {
                 Ok(Some(event)) => return event,
                 Err(ended) => {
                     self.drop_pending();
-                    self.connected = None;
+                    let roster = self.connected.take().map(|c| c.roster);
+                    self.island = roster.filter(|_| !self.peers.reached().is_empty());
                     self.draining = None;
                     return DriverEvent::LinkEnded(ended);
                 }
@@ -251,11 +266,17 @@ impl<D: Device> MemberDriver<D> {
     }
 
     async fn step(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
-        let Self { device, connected, draining, batch, pending, received, runs, observed, .. } = self;
+        let Self { device, connected, draining, peers, batch, pending, received, runs, observed, .. } = self;
         let Some(c) = connected else {
             runs.end();
-            let outcome = device_frames(device, batch).await;
-            return self.handle_outbound(outcome);
+            return tokio::select! {
+                outcome = device_frames(device, batch) => self.handle_outbound(outcome),
+                event = peers.next() => self.handle_peer(event),
+                () = tokio::time::sleep(ISLAND_LOOK_INTERVAL) => {
+                    self.look_at_peers();
+                    Ok(None)
+                }
+            };
         };
         // While the path takes no more, the device is not read: its own queue tells the sender.
         let backlog = !pending.is_empty();
@@ -272,6 +293,7 @@ impl<D: Device> MemberDriver<D> {
                     Ok(None)
                 }
             },
+            event = peers.next() => self.handle_peer(event),
             message = c.control_in.next() => {
                 let message = message?;
                 if let Control::AskSightings { mac } = message {
@@ -300,7 +322,7 @@ impl<D: Device> MemberDriver<D> {
         if let Err(e) = outcome {
             return Ok(Some(DriverEvent::DeviceFailed(e)));
         }
-        let (roster, path) = room_and_path(self.connected.as_ref());
+        let (roster, path) = room_and_path(self.connected.as_ref(), self.island.as_ref());
         let (work, now) = (&mut self.work, Instant::now());
         self.observed.look(self.batch.iter(), Point::FromDevice, now);
         if let Some(other) = self.observed.look_around(self.batch.iter(), roster, now) {
@@ -312,6 +334,7 @@ impl<D: Device> MemberDriver<D> {
             log_frame(self.role, &self.interface, self.outbound.direction().as_str(), None, &record);
         }
         self.answer();
+        self.send_directly();
         let Some(c) = &self.connected else { return Ok(None) };
         let sent = c.link.send_now(&self.work.datagrams)?;
         self.pending.extend(self.work.datagrams.drain(sent.taken..));
@@ -346,7 +369,7 @@ impl<D: Device> MemberDriver<D> {
     fn handle_inbound(&mut self, count: usize) -> Result<Option<DriverEvent>, LinkEnded> {
         let mut records: Vec<(Option<MemberId>, FrameRecord)> = vec![];
         self.frames.clear();
-        let (roster, now) = (self.connected.as_ref().map(|c| &c.roster), Instant::now());
+        let (roster, now) = (room_and_path(self.connected.as_ref(), self.island.as_ref()).0, Instant::now());
         self.observed.look_inside(self.received.iter().take(count), Point::FromRoom, now);
         let datagrams = self.received.iter_mut().take(count).map(std::mem::take);
         self.inbound.process(datagrams, roster, now, &mut self.frames, &mut records);
@@ -370,12 +393,18 @@ impl<D: Device> MemberDriver<D> {
                 Control::MemberJoined { member } => c.roster.insert(member.clone()),
                 Control::MemberLeft { id, .. } => {
                     c.roster.remove(*id);
+                    self.peers.forget(*id);
                     self.inbound.forget(*id);
                 }
                 Control::LanMtu { mtu, limited_by } => c.roster.set_lan_mtu(*mtu, *limited_by),
                 Control::PathMtu { id, mtu } if *id == c.roster.own().id => c.way_back = *mtu,
                 Control::PathMtu { id, mtu } => c.roster.set_path_mtu(*id, *mtu),
                 Control::LanState { up } => c.roster.set_lan_state(*up),
+                Control::PeerAt { id, identity, addresses } => {
+                    if let Some(member) = c.roster.member(*id) {
+                        self.peers.introduce((*id, member.mac), *identity, addresses, Instant::now());
+                    }
+                }
                 _ => {}
             }
         }
@@ -394,6 +423,8 @@ impl<D: Device> MemberDriver<D> {
         let Some(c) = &mut self.connected else { return Ok(()) };
         self.outbound.count_discarded(&c.link.take_discarded());
         let budget = c.watch.look(&c.link)?;
+        self.look_at_peers();
+        let Some(c) = &mut self.connected else { return Ok(()) };
         if budget != c.budget {
             c.budget = budget;
             self.tell(&Control::Budget { budget }).await;
@@ -420,11 +451,12 @@ fn warn_of(other: MacAddr) {
     warn!("two-gateways-on-one-lan: another lanparty gateway at {other} bridges this LAN as well; stop one of them");
 }
 
-/// The room, and what the path to it takes now; nothing without a link.
-fn room_and_path(connected: Option<&Connected>) -> (Option<&Roster>, PathSize) {
-    match connected {
-        Some(c) => (Some(&c.roster), c.path_size()),
-        None => (None, PathSize::settled(DatagramBudget(0))),
+/// The room, and what the path to it takes now; nothing without any link. A direct link takes all that the room agreed on.
+fn room_and_path<'a>(connected: Option<&'a Connected>, island: Option<&'a Roster>) -> (Option<&'a Roster>, PathSize) {
+    match (connected, island) {
+        (Some(c), _) => (Some(&c.roster), c.path_size()),
+        (None, Some(roster)) => (Some(roster), PathSize::settled(DatagramBudget::for_lan_mtu(roster.lan_mtu()))),
+        (None, None) => (None, PathSize::settled(DatagramBudget(0))),
     }
 }
 

@@ -40,6 +40,10 @@ pub struct MemberFlags {
     #[arg(long, value_name = "HOST:PORT")]
     pub relay_tls: Option<RelayAddress>,
 
+    /// Exchange frames with other members by the relay only, and tell nobody this machine's addresses
+    #[arg(long)]
+    pub no_direct: bool,
+
     /// Where state is kept between runs
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -73,7 +77,7 @@ impl MemberFlags {
     pub fn dialer(&self) -> Result<Dialer, Fault> {
         let trust = RelayTrust::load(self.relay_ca_cert.as_deref())?;
         let dialer = Dialer::new(self.relay.clone(), self.server_name.clone(), trust).sized(self.sizing());
-        Ok(dialer.by(self.transport, self.stream_proxy()?, self.relay_tls.clone()))
+        Ok(dialer.by(self.transport, self.stream_proxy()?, self.relay_tls.clone()).direct(!self.no_direct))
     }
 
     fn stream_proxy(&self) -> Result<Option<Proxy>, Fault> {

@@ -114,6 +114,8 @@ pub struct Dialer {
     /// must not wait for it.
     probed: Option<Option<Fault>>,
     transport: Transport,
+    /// Whether other members may reach us without the relay.
+    is_direct: bool,
     proxy: Option<Proxy>,
     /// Where streams are taken, when that is not the relay's address.
     stream_relay: Option<RelayAddress>,
@@ -138,6 +140,7 @@ impl Dialer {
             resolving: false,
             probed: None,
             transport: Transport::Auto,
+            is_direct: false,
             proxy: None,
             stream_relay: None,
             run: random_run(),
@@ -170,6 +173,19 @@ impl Dialer {
     pub fn by(mut self, transport: Transport, proxy: Option<Proxy>, stream_relay: Option<RelayAddress>) -> Self {
         (self.transport, self.proxy, self.stream_relay) = (transport, proxy, stream_relay);
         self
+    }
+
+    /// Lets other members reach us without the relay.
+    #[must_use]
+    pub const fn direct(mut self, is_direct: bool) -> Self {
+        self.is_direct = is_direct;
+        self
+    }
+
+    /// The sockets on which other members may reach us, and the interface that is no way to them.
+    pub(crate) fn direct_endpoints(&self) -> Option<(Vec<noq::Endpoint>, Option<&str>)> {
+        let endpoints = self.endpoints.iter().map(|dial| dial.endpoint.clone()).collect();
+        self.is_direct.then_some((endpoints, self.own_interface.as_deref()))
     }
 
     /// Waits until the relay knows that we are gone, for a moment at most.

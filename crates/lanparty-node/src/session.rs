@@ -81,6 +81,8 @@ pub struct Session<D> {
     said: Option<(String, Instant)>,
     /// Whether the way in use is the best there is.
     ways: Ways,
+    /// It is carried by another connection than before.
+    is_new: bool,
     /// What is being tried, and because of what.
     trying: Option<Step>,
     /// What a move to another connection brought to light.
@@ -105,6 +107,7 @@ impl<D: Device> Session<D> {
             said: None,
             ways: Ways::new(Carrier::Quic, None, Instant::now()),
             trying: None,
+            is_new: false,
             news: VecDeque::new(),
         }
     }
@@ -140,6 +143,7 @@ impl<D: Device> Session<D> {
             let told_lan_up =
                 if let Changed::Finished(finished) = &changed { finished.1.as_ref().ok().map(|j| j.told_lan_up) } else { None };
             let event = self.changed(changed);
+            self.offer_direct().await;
             if told_lan_up.is_some_and(|told| told != self.request.lan_up) {
                 self.driver.tell(&Control::LanState { up: self.request.lan_up }).await;
             }
@@ -222,6 +226,7 @@ impl<D: Device> Session<D> {
                 let because = self.ways.trouble().map_or_else(String::new, |trouble| format!(": {trouble}"));
                 info!("moved to another connection by {}, which takes datagrams of {budget} bytes{because}", carrier.in_words());
                 self.news.extend(self.driver.move_to(joined, self.request.mac));
+                self.is_new = true;
             }
             (Err(error), step) => {
                 let cause = error.into_fault().cause;
@@ -232,6 +237,14 @@ impl<D: Device> Session<D> {
             }
         }
         None
+    }
+
+    /// Once per connection: tells the relay where other members may reach this one directly.
+    async fn offer_direct(&mut self) {
+        let (State::Joined(dialer), true) = (&self.state, std::mem::take(&mut self.is_new)) else { return };
+        let Some((endpoints, own_interface)) = dialer.direct_endpoints() else { return };
+        let addresses = self.driver.peers().listen_on(&endpoints, &self.identity, own_interface);
+        self.driver.tell(&Control::Candidates { addresses }).await;
     }
 
     /// Which way the membership takes, since when, and why not QUIC.
@@ -254,6 +267,7 @@ impl<D: Device> Session<D> {
         self.last_fault = None;
         self.said = None;
         self.state = State::Joined(dialer);
+        self.is_new = true;
         self.driver.connect(joined, self.request.mac);
         SessionEvent::Joined { again }
     }

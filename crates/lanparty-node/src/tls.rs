@@ -14,7 +14,7 @@ use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 
-use crate::{ExitCode, Fault};
+use crate::{ExitCode, Fault, Identity};
 
 /// Application protocol name (RFC 7301) of lanparty over QUIC.
 pub(crate) const ALPN: &[u8] = b"lanparty/1";
@@ -172,6 +172,18 @@ fn read_files(files: &CertificateFiles) -> Result<(Vec<CertificateDer<'static>>,
     }
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| unreadable(&files.key, &e))?;
     Ok((chain, key))
+}
+
+/// What a member shows to other members that dial it; any key is let in, and its link judged by it.
+pub(crate) fn any_member(identity: &Identity, alpn: &'static [u8]) -> Result<rustls::ServerConfig, rustls::Error> {
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(Arc::new(AnyIdentity(provider())))
+        .with_single_cert(vec![identity.certificate()], identity.key())?;
+    config.alpn_protocols = vec![alpn.to_vec()];
+    config.max_early_data_size = 0;
+    config.send_tls13_tickets = 0;
+    Ok(config)
 }
 
 /// Accepts any key a member proves to own: the key *is* the identity (RFC 7250's idea, in a self-signed certificate).

@@ -3,14 +3,18 @@
 //! Unknown fields are ignored and unknown messages decode as [`Control::Unknown`], so that either side may be newer.
 //! Sizes are bounded here; what a message means is decided in `lanparty-core`.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{DatagramBudget, DhcpSights, LanMtu, MacAddr, MemberId, RoomCode};
+use crate::{DatagramBudget, DhcpSights, IdentityId, LanMtu, MacAddr, MemberId, RoomCode};
 
 /// Version of the protocol spoken after ALPN `lanparty/1`. A relay refuses another one with words.
 pub const PROTOCOL_VERSION: u16 = 1;
 /// Longest control message, in bytes, without its length prefix. A room of 200 members is listed in less.
 pub const CONTROL_MESSAGE_LEN_MAX: usize = 64 * 1024;
+/// Most addresses at which one member may be tried (THREATS A18).
+pub const CANDIDATES_MAX: usize = 8;
 const LEN_PREFIX: usize = 4;
 
 /// What a member is in its room.
@@ -245,6 +249,20 @@ pub enum Control {
         /// Gateway: interface addresses of other gateways that bridge its LAN.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         other_gateways: Vec<MacAddr>,
+    },
+    /// Member to relay: other members may try to reach me at these addresses of mine. Replaces what was said before.
+    Candidates {
+        /// At most [`CANDIDATES_MAX`] count.
+        addresses: Vec<SocketAddr>,
+    },
+    /// Relay to member: try to reach this member directly, now. It is told the same of you.
+    PeerAt {
+        /// Which member.
+        id: MemberId,
+        /// The key that it proves.
+        identity: IdentityId,
+        /// Where: as the relay sees it first, then as it sees itself.
+        addresses: Vec<SocketAddr>,
     },
     /// Relay to member: something its owner should know, in words.
     Notice {

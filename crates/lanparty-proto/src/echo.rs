@@ -13,6 +13,7 @@ const VERSION: u8 = 1;
 const KIND_REQUEST: u8 = 1;
 const KIND_REPLY: u8 = 2;
 const KIND_GATEWAY_SIGN: u8 = 3;
+const KIND_DIRECT: u8 = 5;
 /// Magic, version, kind, two zero octets, sixteen octets of content.
 const PAYLOAD_LEN: usize = 28;
 /// Shortest Ethernet frame without FCS (IEEE 802.3 §3.2.8).
@@ -43,6 +44,8 @@ pub enum MemberFrame {
     Reply(Echo),
     /// A gateway bridges this LAN.
     GatewaySign(GatewaySign),
+    /// By the relay: what follows from me to you comes directly, and this is behind all that came before.
+    DirectBegins,
     /// Of a newer version.
     Unknown,
 }
@@ -70,6 +73,7 @@ impl MemberFrame {
         match (*version, *kind) {
             (VERSION, KIND_REQUEST) => Some(Self::Request(echo)),
             (VERSION, KIND_REPLY) => Some(Self::Reply(echo)),
+            (VERSION, KIND_DIRECT) => Some(Self::DirectBegins),
             (VERSION, KIND_GATEWAY_SIGN) => Some(Self::GatewaySign(GatewaySign { gateway: *first })),
             _ => None,
         }
@@ -82,6 +86,7 @@ impl MemberFrame {
             Self::Request(echo) => (KIND_REQUEST, echo.nonce.to_be_bytes(), sequence_bytes(*echo)),
             Self::Reply(echo) => (KIND_REPLY, echo.nonce.to_be_bytes(), sequence_bytes(*echo)),
             Self::GatewaySign(sign) => (KIND_GATEWAY_SIGN, sign.gateway, [0; 8]),
+            Self::DirectBegins => (KIND_DIRECT, [0; 8], [0; 8]),
             Self::Unknown => (0, [0; 8], [0; 8]),
         };
         let mut frame = Vec::with_capacity(len.max(FRAME_LEN_MIN));
@@ -118,7 +123,14 @@ mod tests {
     #[test]
     fn a_member_frame_survives_the_wire_at_any_length() {
         let sign = GatewaySign { gateway: [7; 8] };
-        for frame in [MemberFrame::Request(ECHO), MemberFrame::Reply(ECHO), MemberFrame::GatewaySign(sign), MemberFrame::Unknown] {
+        let all = [
+            MemberFrame::Request(ECHO),
+            MemberFrame::Reply(ECHO),
+            MemberFrame::GatewaySign(sign),
+            MemberFrame::DirectBegins,
+            MemberFrame::Unknown,
+        ];
+        for frame in all {
             for len in [0, 60, 61, 1431] {
                 let bytes = frame.encode(A, B, len);
                 assert_eq!((bytes.len(), read(&bytes)), (len.max(60), Some(frame)));

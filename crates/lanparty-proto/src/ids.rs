@@ -152,7 +152,8 @@ impl fmt::Display for RoomCode {
 }
 
 /// Who a node is: SHA-256 of the public key it proved to own in the TLS handshake (RFC 8446 §4.4.3).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct IdentityId(pub [u8; 32]);
 
 impl IdentityId {
@@ -172,6 +173,20 @@ impl IdentityId {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no key: 64 hexadecimal digits, as `lanparty cable --new` prints them on the other host")]
 pub struct InvalidIdentity(pub String);
+
+impl From<IdentityId> for String {
+    fn from(id: IdentityId) -> Self {
+        id.to_hex()
+    }
+}
+
+impl TryFrom<String> for IdentityId {
+    type Error = InvalidIdentity;
+
+    fn try_from(text: String) -> Result<Self, InvalidIdentity> {
+        text.parse()
+    }
+}
 
 impl FromStr for IdentityId {
     type Err = InvalidIdentity;

@@ -31,8 +31,8 @@ pub use batch::FrameBatch;
 pub use checksum::Checksum;
 pub use class::TrafficClass;
 pub use control::{
-    CONTROL_MESSAGE_LEN_MAX, CableHello, Control, ControlDecoder, ControlError, Hello, MemberInfo, Move, PROTOCOL_VERSION, Refusal, Role,
-    Welcome, control_from_json, control_to_json, encode_control,
+    CANDIDATES_MAX, CONTROL_MESSAGE_LEN_MAX, CableHello, Control, ControlDecoder, ControlError, Hello, MemberInfo, Move, PROTOCOL_VERSION,
+    Refusal, Role, Welcome, control_from_json, control_to_json, encode_control,
 };
 pub use drop_reason::{Direction, DropReason};
 pub use echo::{Echo, GatewaySign, MemberFrame};

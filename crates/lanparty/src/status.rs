@@ -107,7 +107,8 @@ fn member(program: &Value, out: &mut String) {
     }
     out.push('\n');
     for m in array(&program["members"]) {
-        out.push_str(&format!("    {} peer {} {}{}\n", text(&m["role"]), m["id"], text(&m["mac"]), way(m)));
+        let reached = array(&program["peers"]).iter().find(|peer| peer["id"] == m["id"]).map_or_else(String::new, reached);
+        out.push_str(&format!("    {} peer {} {}{}{reached}\n", text(&m["role"]), m["id"], text(&m["mac"]), way(m)));
     }
     findings(&program["findings"], out);
     frames("out", &program["frames"]["outbound"], out);
@@ -165,6 +166,16 @@ fn findings(all: &Value, out: &mut String) {
 }
 
 /// What the way to a member takes, when that is less than the LAN MTU.
+/// By which way a member is reached, and why not directly.
+fn reached(peer: &Value) -> String {
+    if let Some(because) = peer["because"].as_str() {
+        return format!("\n      by the relay: {because}");
+    }
+    let rtt = peer["rtt_ms"].as_f64().map_or_else(String::new, |rtt| format!(", RTT {rtt:.1} ms"));
+    let (sent, lost) = (&peer["packets"][0], &peer["packets"][1]);
+    format!("\n      directly, at {}{rtt}, {lost} of {sent} packets lost, for {} s", text(&peer["address"]), peer["seconds"])
+}
+
 fn way(member: &Value) -> String {
     member["path_mtu"].as_u64().map_or_else(String::new, |mtu| format!(", its path takes {mtu} bytes only for now"))
 }

@@ -57,7 +57,7 @@ fn start(bed: &Bed, transport: &str) -> Result<()> {
         let relay = Host::Relay.at(PORT).to_string();
         let program = Program::new(bed.tools.path(CLIENT)?)
             .args(["client", "--relay", &relay, "--server-name", SERVER_NAME, "--room", ROOM, "--tap-name", INTERFACE])
-            .args(["--transport", transport])
+            .args(["--transport", transport, "--no-direct"])
             .arg("--relay-ca-cert")
             .arg(bed.path(CERTIFICATE))
             .arg("--state-dir")

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use lanparty_proto::{Control, DatagramBudget, Hello, IdentityId, LanMtu, PROTOCOL_VERSION, Refusal, Role, Welcome};
 
+use super::direct::CANDIDATES_RATE;
 use super::room::{Member, Room};
 use super::sightings::ASK_RATE;
 use super::{LinkId, Relay, RelayConfig, RelayEvent, RelayOutput};
@@ -213,6 +214,8 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         copies_dropped: Drops::default(),
         log: FrameLog::new(config.log_every_frame),
         asks: TokenBucket::new(ASK_RATE, now),
+        candidates: vec![],
+        candidate_rate: TokenBucket::new(CANDIDATES_RATE, now),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One room: its members by number, by MAC address and by connection, and the LAN MTU they agreed on.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lanparty_proto::{Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, Role, RoomCode};
@@ -40,6 +41,9 @@ pub(super) struct Member {
     pub(super) log: FrameLog,
     /// Its questions about its DHCP.
     pub(super) asks: TokenBucket,
+    /// Where others may try to reach it directly.
+    pub(super) candidates: Vec<SocketAddr>,
+    pub(super) candidate_rate: TokenBucket,
 }
 
 impl Member {

@@ -88,8 +88,15 @@ impl Evening {
         relay
     }
 
-    /// Copies the relay's certificate to a host, as the guide says, and gives the options with which a member there joins.
+    /// The same for a member that keeps to the relay: most tests are about that way.
     pub(crate) fn join_options(&self, host: &Namespace) -> Vec<String> {
+        let mut options = self.direct_options(host);
+        options.push("--no-direct".to_owned());
+        options
+    }
+
+    /// Copies the relay's certificate to a host, as the guide says, and gives the options with which a member there joins.
+    pub(crate) fn direct_options(&self, host: &Namespace) -> Vec<String> {
         fs::copy(self.dir(&self.party.relay).join("relay-cert.der"), self.dir(host).join("relay-cert.der")).unwrap();
         let options = ["--relay", RELAY, "--server-name", "lanparty-relay.local", "--relay-ca-cert", "./relay-cert.der", "--room", ROOM];
         options.map(String::from).into()

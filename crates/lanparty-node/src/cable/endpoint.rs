@@ -12,10 +12,12 @@ use noq_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 use tracing::info;
 
-use super::pin::{Pin, SERVER_NAME};
 use crate::endpoint::{transport, udp_socket};
+use crate::pin::{Pin, SERVER_NAME};
 use crate::{CABLE_PORT, ExitCode, Fault, Identity, Sizing};
 
+/// Application protocol name (RFC 7301) of a cable.
+const ALPN: &[u8] = b"lanparty-cable/1";
 /// Time for a farewell to reach the other end.
 const CLOSE_LINGER: Duration = Duration::from_millis(300);
 
@@ -38,7 +40,7 @@ impl CableEndpoint {
             None => default_socket(dials)?,
         };
         let unusable = |e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("the UDP socket cannot be used: {e}"), "");
-        let server = server_config(&Pin::new(peer), &identity).map_err(|e| unusable(&e))?;
+        let server = server_config(&Pin::new(peer, ALPN), &identity).map_err(|e| unusable(&e))?;
         let endpoint = noq::Endpoint::new(endpoint_config(&identity), Some(server), socket, Arc::new(noq::TokioRuntime));
         Ok(Self { endpoint: endpoint.map_err(|e| unusable(&e))?, identity, peer })
     }
@@ -65,7 +67,7 @@ impl CableEndpoint {
 
     /// Begins a handshake with `remote`.
     pub(super) fn dial(&self, remote: SocketAddr) -> Result<(Connecting, Arc<Pin>), ConnectError> {
-        let pin = Pin::new(self.peer);
+        let pin = Pin::new(self.peer, ALPN);
         // The same certificate and key have made the endpoint.
         let tls = pin.client(&self.identity).map_err(|_| ConnectError::NoDefaultClientConfig)?;
         let quic = QuicClientConfig::try_from(tls).map_err(|_| ConnectError::NoDefaultClientConfig)?;
@@ -88,7 +90,7 @@ impl CableEndpoint {
 
     /// Begins the handshake of an attempt.
     pub(super) fn answer(&self, incoming: noq::Incoming) -> Result<(Connecting, Arc<Pin>), ConnectionError> {
-        let pin = Pin::new(self.peer);
+        let pin = Pin::new(self.peer, ALPN);
         let connecting = match server_config(&pin, &self.identity) {
             Ok(config) => incoming.accept_with(Arc::new(config))?,
             Err(_) => incoming.accept()?,

@@ -12,11 +12,11 @@ use lanparty_proto::{CableHello, Control, DatagramBudget, LAN_MTU_MIN, LanMtu, P
 use noq::{Connecting, Connection, ConnectionError};
 
 use super::endpoint::CableEndpoint;
-use super::pin::Pin;
 use super::way;
 use super::words::{self, Keys};
 use crate::endpoint::canonical;
 use crate::membership::settled_budget;
+use crate::pin::Pin;
 use crate::{CableAddress, ControlReader, ControlWriter, ExitCode, Fault, Link, LinkEnded};
 
 /// Time for one address of the other end to answer.

@@ -7,7 +7,7 @@ use lanparty_proto::IdentityId;
 use noq::{ConnectionError, TransportErrorCode};
 use tracing::warn;
 
-use super::pin::WRONG_KEY_ALERT;
+use crate::pin::WRONG_KEY_ALERT;
 use crate::{ExitCode, Fault};
 
 /// The same words are repeated after this long.

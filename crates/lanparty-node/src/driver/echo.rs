@@ -102,9 +102,9 @@ impl<D: Device> MemberDriver<D> {
             let interval = std::time::Duration::from_millis(ask.interval_ms);
             Course::Ping(Ping::new(PingPlan { nonce, count: ask.count, interval, size: ask.size }, now))
         };
-        // Every frame goes by the relay.
+        let way = if self.peers.carries(member.id) { "direct" } else { "relay" };
         answers.give(json!({
-            "event": "start", "peer": member.id, "role": member.role, "mac": member.mac, "way": "relay",
+            "event": "start", "peer": member.id, "role": member.role, "mac": member.mac, "way": way,
             "lan_mtu": roster.lan_mtu(), "size": ask.size,
         }));
         self.runs.0.push(Run { target: member.mac, course, answers, poll_at: now });
@@ -118,9 +118,18 @@ impl<D: Device> MemberDriver<D> {
                 // Whether the answer leaves is counted there.
                 Heard::Answer(frame) => drop(self.send_own(&frame)?),
                 Heard::Reply { from, echo } => self.runs.hear(from, echo, now),
+                Heard::DirectBegins { from } => self.direct_begins(from)?,
             }
         }
         Ok(())
+    }
+
+    /// What a member sent by the relay before it went over to the direct link has all come.
+    fn direct_begins(&mut self, from: MacAddr) -> Result<(), LinkEnded> {
+        let member = self.roster().and_then(|roster| roster.by_mac(from)).map(|member| member.id);
+        let waited = member.map(|member| self.peers.open(member)).unwrap_or_default();
+        // The device says of itself what is wrong with it.
+        self.take_in(&waited).map(drop)
     }
 
     /// Polls every run that is due; those that ended, or that nobody listens to, go.
@@ -168,11 +177,16 @@ impl<D: Device> MemberDriver<D> {
 
     /// Stations 2 to 4 for a frame of this member's own making.
     fn send_own(&mut self, frame: &[u8]) -> Result<Result<(), DropReason>, LinkEnded> {
-        let (roster, path) = room_and_path(self.connected.as_ref());
+        let (roster, path) = room_and_path(self.connected.as_ref(), self.island.as_ref());
         let mut records = vec![];
         let outcome = self.outbound.originate(frame, roster, path, Instant::now(), &mut records);
         for record in &records {
             log_frame(self.role, &self.interface, self.outbound.direction().as_str(), None, record);
+        }
+        if let (Ok(datagram), Some(roster)) = (&outcome, roster)
+            && self.takes_directly(roster, datagram)
+        {
+            return Ok(Ok(()));
         }
         let (datagram, c) = match (outcome, &self.connected) {
             (Ok(datagram), Some(c)) => (datagram, c),

@@ -9,7 +9,7 @@ use super::race::Reached;
 use super::{Dialer, JoinError, words};
 use crate::endpoint::dial_endpoint;
 use crate::probe::Survey;
-use crate::{ExitCode, Fault, Identity, Link, ProbePorts, sizing, uplink};
+use crate::{ExitCode, Fault, Identity, Link, ProbePorts, peers, sizing, uplink};
 
 /// Time for one address of the relay to answer.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -98,6 +98,9 @@ impl Dialer {
         let unusable = |e: rustls::Error| Fault::new(ExitCode::Unexpected, format!("TLS cannot be set up: {e}"), "");
         let tls = self.trust.config(identity).map_err(unusable)?;
         let endpoint = dial_endpoint(remote, uplink.as_deref(), tls, self.sizing)?;
+        if self.is_direct {
+            peers::listen(&endpoint, identity).map_err(unusable)?;
+        }
         self.endpoints.push(DialEndpoint { is_ipv6, uplink, endpoint: endpoint.clone() });
         Ok(endpoint)
     }

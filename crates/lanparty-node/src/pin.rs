@@ -1,4 +1,4 @@
-//! TLS between the two ends of a cable: each shows a self-signed certificate, and accepts one key only.
+//! TLS between two nodes without a relay: each shows a self-signed certificate, and accepts one key only.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,29 +13,29 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Signatu
 use crate::Identity;
 use crate::tls::{identity_of, provider};
 
-/// Application protocol name (RFC 7301) of a cable.
-const ALPN: &[u8] = b"lanparty-cable/1";
 /// TLS wants a name to ask for. The key decides, not the name.
-pub(super) const SERVER_NAME: &str = "lanparty-cable";
+pub(crate) const SERVER_NAME: &str = "lanparty-node";
 /// The alert with which an end says that the key is another one than it was told (`access_denied`, RFC 8446 §6.2).
-pub(super) const WRONG_KEY_ALERT: u8 = 49;
+pub(crate) const WRONG_KEY_ALERT: u8 = 49;
 
 /// The one key that may be at the other end, and the other one that was shown in this handshake.
 #[derive(Debug)]
-pub(super) struct Pin {
+pub(crate) struct Pin {
     peer: IdentityId,
+    /// Application protocol name (RFC 7301).
+    alpn: &'static [u8],
     shown: Mutex<Option<IdentityId>>,
     provider: Arc<CryptoProvider>,
 }
 
 impl Pin {
     /// A pin for one handshake.
-    pub(super) fn new(peer: IdentityId) -> Arc<Self> {
-        Arc::new(Self { peer, shown: Mutex::default(), provider: provider() })
+    pub(crate) fn new(peer: IdentityId, alpn: &'static [u8]) -> Arc<Self> {
+        Arc::new(Self { peer, alpn, shown: Mutex::default(), provider: provider() })
     }
 
     /// The key that was shown and is not the one.
-    pub(super) fn wrong_key(&self) -> Option<IdentityId> {
+    pub(crate) fn wrong_key(&self) -> Option<IdentityId> {
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -49,12 +49,12 @@ impl Pin {
     }
 
     /// What the end that was dialled uses.
-    pub(super) fn server(self: &Arc<Self>, identity: &Identity) -> Result<rustls::ServerConfig, rustls::Error> {
+    pub(crate) fn server(self: &Arc<Self>, identity: &Identity) -> Result<rustls::ServerConfig, rustls::Error> {
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::clone(self) as Arc<dyn ClientCertVerifier>)
             .with_single_cert(vec![identity.certificate()], identity.key())?;
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![self.alpn.to_vec()];
         config.max_early_data_size = 0;
         // Both keys are proven in every handshake; there is nothing to resume.
         config.send_tls13_tickets = 0;
@@ -62,13 +62,13 @@ impl Pin {
     }
 
     /// What the end that dials uses.
-    pub(super) fn client(self: &Arc<Self>, identity: &Identity) -> Result<rustls::ClientConfig, rustls::Error> {
+    pub(crate) fn client(self: &Arc<Self>, identity: &Identity) -> Result<rustls::ClientConfig, rustls::Error> {
         let mut config = rustls::ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::clone(self) as Arc<dyn ServerCertVerifier>)
             .with_client_auth_cert(vec![identity.certificate()], identity.key())?;
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![self.alpn.to_vec()];
         config.enable_sni = false;
         config.resumption = Resumption::disabled();
         Ok(config)

@@ -1,0 +1,66 @@
+//! Members that are told where to find each other.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lanparty_core::worth_trying;
+use lanparty_proto::{CANDIDATES_MAX, Control, MemberId};
+
+use crate::support::*;
+
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn told(desk: &Desk, link: u64) -> Vec<(MemberId, Vec<SocketAddr>)> {
+    let one = |m| if let Control::PeerAt { id, addresses, .. } = m { Some((id, addresses)) } else { None };
+    desk.sent_to(link).into_iter().filter_map(one).collect()
+}
+
+#[test]
+fn both_hear_of_each_other_when_the_second_has_named_its_addresses() {
+    let mut desk = Desk::default();
+    let (one, two) = (desk.join(1, hello(1)).member, desk.join(2, hello(2)).member);
+    desk.outputs.clear();
+    desk.message(1, Control::Candidates { addresses: vec![at("192.168.1.5:4000")] });
+    assert!(told(&desk, 1).is_empty() && told(&desk, 2).is_empty(), "the other one does not play that game, or not yet");
+    desk.message(2, Control::Candidates { addresses: vec![at("[2001:db8::2]:5000")] });
+    assert_eq!(told(&desk, 2), [(one, vec![at("192.0.2.1:4711"), at("192.168.1.5:4000")])], "as the relay sees it, then as it sees itself");
+    assert_eq!(told(&desk, 1), [(two, vec![at("192.0.2.2:4711"), at("[2001:db8::2]:5000")])]);
+}
+
+#[test]
+fn nobody_is_sent_to_where_no_member_can_be_nor_to_many_places() {
+    let bad = [
+        "224.0.0.1:5",
+        "255.255.255.255:5",
+        "127.0.0.1:5",
+        "0.0.0.0:5",
+        "169.254.1.1:5",
+        "10.0.0.1:0",
+        "[::1]:5",
+        "[ff02::1]:5",
+        "[fe80::1]:5",
+    ];
+    assert!(worth_trying(bad.map(at)).is_empty());
+    assert!(worth_trying([at("[::ffff:127.0.0.1]:5"), at("[::ffff:224.0.0.1]:5")]).is_empty());
+    let many = (0..100u16).map(|n| SocketAddr::from(([192, 0, 2, 7], 1000 + n)));
+    assert_eq!(worth_trying(many).len(), CANDIDATES_MAX);
+    assert_eq!(worth_trying([at("10.0.0.1:5"), at("10.0.0.1:5"), at("[::ffff:10.0.0.1]:5")]), [at("10.0.0.1:5")]);
+}
+
+#[test]
+fn a_member_that_names_addresses_all_the_time_is_not_heard_all_the_time() {
+    let mut desk = Desk::default();
+    desk.join(1, hello(1));
+    desk.join(2, hello(2));
+    desk.message(2, Control::Candidates { addresses: vec![] });
+    desk.outputs.clear();
+    for _ in 0..100 {
+        desk.message(1, Control::Candidates { addresses: vec![at("192.168.1.5:4000")] });
+    }
+    assert_eq!(told(&desk, 2).len(), 5);
+    desk.advance(Duration::from_secs(1));
+    desk.message(1, Control::Candidates { addresses: vec![] });
+    assert_eq!(told(&desk, 2).len(), 6);
+}

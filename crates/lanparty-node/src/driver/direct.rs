@@ -1,0 +1,105 @@
+//! Direct links at the driver: which frames take them, and what comes from them.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use lanparty_core::Roster;
+use lanparty_nic::Device;
+use lanparty_proto::{DATAGRAM_HEADER_LEN, DropReason, Frame, MacAddr, MemberFrame};
+
+use super::{DriverEvent, MemberDriver, room_and_path};
+use crate::LinkEnded;
+use crate::peers::{PeerEvent, PeerReport, Peers};
+
+impl<D: Device> MemberDriver<D> {
+    /// Lets other members reach this one by these sockets.
+    pub(crate) const fn peers(&mut self) -> &mut Peers {
+        &mut self.peers
+    }
+
+    /// How every other member is reached, for `lanparty status`.
+    #[must_use]
+    pub fn peer_reports(&self) -> Vec<PeerReport> {
+        let roster = room_and_path(self.connected.as_ref(), self.island.as_ref()).0;
+        roster.map(|roster| self.peers.report(roster)).unwrap_or_default()
+    }
+
+    /// Station 4 for those of the frames whose member is reached directly. Without a relay the rest goes to everybody who is, or nowhere.
+    pub(super) fn send_directly(&mut self) {
+        let Some(roster) = room_and_path(self.connected.as_ref(), self.island.as_ref()).0 else { return };
+        let reached = self.peers.reached();
+        if reached.is_empty() && self.island.is_none() {
+            return;
+        }
+        for datagram in std::mem::take(&mut self.work.datagrams) {
+            let target = destination(&datagram).and_then(|dst| Peers::target(roster, dst));
+            let left = match target {
+                Some(member) => self.peers.take(member, datagram),
+                None => Err((datagram, None)),
+            };
+            match left {
+                Ok(()) => {}
+                Err((datagram, Some(reason))) => self.outbound.take_back(&datagram, reason),
+                Err((datagram, None)) if self.island.is_none() => self.work.datagrams.push(datagram),
+                Err((datagram, None)) => {
+                    let is_for_all = target.is_none();
+                    // One frame is one frame to the counters, however many get it.
+                    let taken = reached.iter().filter(|member| is_for_all && self.peers.take(**member, datagram.clone()).is_ok()).count();
+                    if taken == 0 {
+                        self.outbound.take_back(&datagram, DropReason::LinkDown);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A frame of our own making goes directly, when its member is reached so.
+    pub(super) fn takes_directly(&self, roster: &Roster, datagram: &Bytes) -> bool {
+        let target = destination(datagram).and_then(|dst| Peers::target(roster, dst));
+        target.is_some_and(|member| self.peers.take(member, datagram.clone()).is_ok())
+    }
+
+    pub(super) fn handle_peer(&mut self, event: PeerEvent) -> Result<Option<DriverEvent>, LinkEnded> {
+        let arrived = self.peers.handle(event, Instant::now());
+        if self.island.is_some() && self.peers.reached().is_empty() {
+            self.island = None;
+        }
+        self.take_in(&arrived)
+    }
+
+    /// Stations 10 and 11 for datagrams of direct links.
+    pub(super) fn take_in(&mut self, arrived: &[Bytes]) -> Result<Option<DriverEvent>, LinkEnded> {
+        let mut event = None;
+        for chunk in arrived.chunks(self.received.len()) {
+            for (into, datagram) in self.received.iter_mut().zip(chunk) {
+                *into = datagram.clone();
+            }
+            event = self.handle_inbound(chunk.len())?.or(event);
+        }
+        Ok(event)
+    }
+
+    /// Looks at every direct link; where frames go directly from now on, the way by the relay is ended first.
+    pub(super) fn look_at_peers(&mut self) {
+        let Some(roster) = room_and_path(self.connected.as_ref(), self.island.as_ref()).0.cloned() else { return };
+        let own = roster.own().mac;
+        let discarded = self.peers.take_discarded();
+        self.outbound.count_discarded(&discarded);
+        for mac in self.peers.look(&roster, Instant::now()) {
+            self.end_relay_way(&MemberFrame::DirectBegins.encode(mac, own, MemberFrame::LEN_MIN));
+        }
+    }
+
+    /// Behind everything that waits for the relay.
+    fn end_relay_way(&mut self, frame: &[u8]) {
+        let (Some(c), mut records) = (&self.connected, vec![]) else { return };
+        let path = c.path_size();
+        if let Ok(datagram) = self.outbound.originate(frame, Some(&c.roster), path, Instant::now(), &mut records) {
+            self.pending.push_back(datagram);
+        }
+    }
+}
+
+fn destination(datagram: &[u8]) -> Option<MacAddr> {
+    Frame::parse(datagram.get(DATAGRAM_HEADER_LEN..)?).ok().map(|frame| frame.dst())
+}

@@ -1,0 +1,423 @@
+//! Direct links to other members of the room: who may be tried, who is reached, and whether a frame takes that way.
+//!
+//! A direct link carries unicast between two members. The relay stays the way for everything else, and for these frames too as soon as
+//! the direct one says nothing.
+
+mod carry;
+mod dial;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lanparty_core::{Drops, Roster, worth_trying};
+use lanparty_proto::{DatagramHeader, DropReason, IdentityId, MacAddr, MemberId, Role};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::{debug, info, warn};
+
+use crate::{Identity, Link, LinkEnded, uplink};
+use carry::Shared;
+
+pub(crate) use dial::listen;
+
+/// Events that wait for the driver.
+const EVENTS_MAX: usize = 64;
+/// Frames that wait for one direct link.
+const OUTGOING_MAX: usize = 1024;
+/// First pause before a member is dialled again, and the longest.
+const REDIAL_FIRST: Duration = Duration::from_secs(5);
+const REDIAL_LONGEST: Duration = Duration::from_secs(300);
+/// Frames that come directly wait so long for those that came before by the relay.
+const HOLD_MAX: Duration = Duration::from_millis(300);
+/// Frames that wait so.
+const HELD_MAX: usize = 1024;
+/// A direct link to which something was sent, and which has said nothing for so long and four round trips, carries nothing more.
+const SILENT_AFTER: Duration = Duration::from_millis(300);
+/// A link that was silent rests for so long after it is heard again.
+const REST: Duration = Duration::from_secs(2);
+/// Members that dialled us before the relay told us of them, and how long they may wait.
+const STRANGERS_MAX: usize = 16;
+const STRANGER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Machines whose key is remembered.
+const PINNED_MAX: usize = 4096;
+
+/// What a direct link, or a try of one, tells the driver.
+pub(crate) enum PeerEvent {
+    /// Somebody with this key is there.
+    Up { identity: IdentityId, link: Link, by_us: bool },
+    /// A member was reached at none of its addresses.
+    Failed { member: MemberId },
+    /// Datagrams came.
+    Frames { member: MemberId, serial: u64, frames: Vec<Bytes> },
+    /// Frames have waited long enough for those that came before by the relay.
+    HeldLongEnough { member: MemberId },
+    /// A link ended.
+    Ended { member: MemberId, serial: u64, ended: LinkEnded },
+}
+
+/// A member that may be reached directly.
+struct Known {
+    identity: IdentityId,
+    addresses: Vec<SocketAddr>,
+    dialling: bool,
+    pause: Duration,
+    next: Option<Instant>,
+}
+
+/// A direct link.
+struct Peer {
+    serial: u64,
+    by_us: bool,
+    link: Link,
+    outgoing: mpsc::Sender<Bytes>,
+    task: JoinHandle<()>,
+    shared: Arc<Shared>,
+    since: Instant,
+    /// Whether frames to this member go by it.
+    carries: bool,
+    /// Packets received and sent when it was last heard, and when that was.
+    heard: (u64, u64, Instant),
+    /// It carries nothing before then: it was silent.
+    rests_until: Instant,
+    inbound: Hold,
+}
+
+/// Whether what comes directly may pass those that came before by the relay.
+enum Hold {
+    /// The end of the way by the relay has not come.
+    Waiting {
+        since: Option<Instant>,
+        frames: Vec<Bytes>,
+    },
+    Open,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.link.close("this direct link is not needed any more");
+        self.task.abort();
+    }
+}
+
+/// A direct link in `lanparty status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct PeerReport {
+    /// To this member.
+    pub id: MemberId,
+    /// `direct`, or `relay` with a reason.
+    pub way: &'static str,
+    /// Where it is, when it is reached.
+    pub address: Option<String>,
+    /// Round-trip time of the direct link.
+    pub rtt_ms: Option<f64>,
+    /// Packets sent and lost there.
+    pub packets: Option<(u64, u64)>,
+    /// How long it is there.
+    pub seconds: Option<u64>,
+    /// Why frames go by the relay, in words.
+    pub because: Option<String>,
+}
+
+/// All direct links of a member.
+pub(crate) struct Peers {
+    events: mpsc::Receiver<PeerEvent>,
+    sender: mpsc::Sender<PeerEvent>,
+    own: Option<Arc<Identity>>,
+    own_interface: Option<String>,
+    listening: Vec<(noq::Endpoint, JoinHandle<()>)>,
+    known: BTreeMap<MemberId, Known>,
+    live: BTreeMap<MemberId, Peer>,
+    strangers: Vec<(Instant, IdentityId, Link)>,
+    /// The key that the relay named first for each machine.
+    pinned: BTreeMap<MacAddr, IdentityId>,
+    serial: u64,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let (known, live, pinned) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { events, sender, own: None, own_interface: None, listening: vec![], known, live, strangers: vec![], pinned, serial: 0 }
+    }
+}
+
+impl Drop for Peers {
+    fn drop(&mut self) {
+        self.listening.iter().for_each(|(_, task)| task.abort());
+    }
+}
+
+impl Peers {
+    /// Uses these sockets from now on. The addresses at which others may try us.
+    pub(crate) fn listen_on(&mut self, endpoints: &[noq::Endpoint], own: &Arc<Identity>, own_interface: Option<&str>) -> Vec<SocketAddr> {
+        self.listening.drain(..).for_each(|(_, task)| task.abort());
+        self.own = Some(Arc::clone(own));
+        self.own_interface = own_interface.map(str::to_owned);
+        let accept = |endpoint: &noq::Endpoint| (endpoint.clone(), tokio::spawn(dial::accept(endpoint.clone(), self.sender.clone())));
+        self.listening = endpoints.iter().map(accept).collect();
+        let ports: Vec<_> = endpoints.iter().filter_map(|e| e.local_addr().ok()).collect();
+        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+        let ours = interfaces.into_iter().filter(|i| Some(i.name.as_str()) != own_interface).map(|i| i.ip());
+        let with_port = |ip: std::net::IpAddr| ports.iter().find(|p| p.is_ipv6() == ip.is_ipv6()).map(|p| SocketAddr::new(ip, p.port()));
+        worth_trying(ours.filter_map(with_port))
+    }
+
+    /// The relay says where a member may be: it is tried now.
+    pub(crate) fn introduce(&mut self, (member, mac): (MemberId, MacAddr), identity: IdentityId, addresses: &[SocketAddr], now: Instant) {
+        if self.own.is_none() || self.live.get(&member).is_some_and(|peer| peer.carries) {
+            return;
+        }
+        if *self.pinned.entry(mac).or_insert(identity) != identity {
+            warn!(
+                "the relay names another key for the machine {mac} than before: it is not reached directly (has it a new identity, or is the relay lying?)"
+            );
+            return;
+        }
+        if self.pinned.len() > PINNED_MAX {
+            self.pinned.retain(|known, _| *known == mac);
+        }
+        let known =
+            Known { identity, addresses: worth_trying(addresses.iter().copied()), dialling: false, pause: REDIAL_FIRST, next: Some(now) };
+        self.known.insert(member, known);
+        if let Some(at) = self.strangers.iter().position(|(_, who, _)| *who == identity) {
+            let (_, identity, link) = self.strangers.swap_remove(at);
+            self.up(identity, link, false, now);
+        }
+        self.dial_due(now);
+    }
+
+    /// A member left the room.
+    pub(crate) fn forget(&mut self, member: MemberId) {
+        self.known.remove(&member);
+        self.live.remove(&member);
+    }
+
+    /// Whoever is not in the room any more, or has another key or number, is forgotten.
+    pub(crate) fn retain(&mut self, roster: &Roster) {
+        self.known.retain(|id, _| roster.member(*id).is_some());
+        self.live.retain(|id, _| roster.member(*id).is_some());
+    }
+
+    /// Dials everybody whose time has come.
+    fn dial_due(&mut self, now: Instant) {
+        let Some(own) = &self.own else { return };
+        let endpoints: Vec<_> = self.listening.iter().map(|(endpoint, _)| endpoint.clone()).collect();
+        for (member, known) in &mut self.known {
+            if self.live.contains_key(member) || known.dialling || known.next.is_none_or(|at| at > now) {
+                continue;
+            }
+            known.dialling = true;
+            // What only the tunnel leads to would be a tunnel in the tunnel.
+            let inside = |address: &SocketAddr| self.own_interface.is_some() && uplink::toward(*address) == self.own_interface;
+            let addresses = known.addresses.iter().copied().filter(|address| !inside(address)).collect();
+            tokio::spawn(dial::dial(endpoints.clone(), Arc::clone(own), *member, known.identity, addresses, self.sender.clone()));
+        }
+    }
+
+    /// The next thing that happens. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> PeerEvent {
+        let held = self.live.iter().filter_map(|(id, peer)| match peer.inbound {
+            Hold::Waiting { since: Some(since), .. } => Some((since + HOLD_MAX, *id)),
+            _ => None,
+        });
+        let due = held.min();
+        let until = due.map(|(at, _)| at);
+        tokio::select! {
+            event = self.events.recv() => event.expect("INVARIANT: we hold a sender"),
+            () = async { match until { Some(at) => tokio::time::sleep_until(at.into()).await, None => std::future::pending().await } } => {
+                PeerEvent::HeldLongEnough { member: due.map_or(MemberId(0), |(_, id)| id) }
+            }
+        }
+    }
+
+    /// Deals with an event. Datagrams that may be taken for arrived.
+    pub(crate) fn handle(&mut self, event: PeerEvent, now: Instant) -> Vec<Bytes> {
+        match event {
+            PeerEvent::Up { identity, link, by_us } => self.up(identity, link, by_us, now),
+            PeerEvent::Failed { member } => {
+                if let Some(known) = self.known.get_mut(&member) {
+                    known.dialling = false;
+                    known.next = Some(now + known.pause);
+                    known.pause = (known.pause * 2).min(REDIAL_LONGEST);
+                }
+            }
+            PeerEvent::Frames { member, serial, frames } => return self.frames(member, serial, frames, now),
+            PeerEvent::HeldLongEnough { member } => return self.open(member),
+            PeerEvent::Ended { member, serial, ended } => {
+                if self.live.get(&member).is_some_and(|peer| peer.serial == serial) {
+                    info!("the direct link to peer {member} ended: {ended}; frames go by the relay");
+                    self.live.remove(&member);
+                    if let Some(known) = self.known.get_mut(&member) {
+                        (known.dialling, known.next, known.pause) = (false, Some(now + REDIAL_FIRST), REDIAL_FIRST);
+                    }
+                }
+            }
+        }
+        vec![]
+    }
+
+    fn up(&mut self, identity: IdentityId, link: Link, by_us: bool, now: Instant) {
+        let Some((member, known)) = self.known.iter_mut().find(|(_, known)| known.identity == identity) else {
+            self.strangers.retain(|(since, _, _)| now.saturating_duration_since(*since) < STRANGER_PATIENCE);
+            if self.strangers.len() < STRANGERS_MAX {
+                self.strangers.push((now, identity, link));
+            }
+            return;
+        };
+        let member = *member;
+        known.dialling &= !by_us;
+        known.pause = REDIAL_FIRST;
+        // Of two that cross, both ends keep the one that the smaller key has dialled.
+        let own = self.own.as_ref().map_or(identity, |own| own.id());
+        let crossing = self.live.get(&member).is_some_and(|peer| peer.by_us != by_us);
+        if crossing && by_us != (own < identity) {
+            return link.close("the other direct link stays");
+        }
+        self.serial += 1;
+        let ((outgoing, rx), shared) = (mpsc::channel(OUTGOING_MAX), Arc::new(Shared::default()));
+        let task = tokio::spawn(carry::carry((member, self.serial), link.clone(), rx, self.sender.clone(), Arc::clone(&shared)));
+        let inbound = Hold::Waiting { since: None, frames: vec![] };
+        let peer = Peer {
+            serial: self.serial,
+            by_us,
+            link,
+            outgoing,
+            task,
+            shared,
+            since: now,
+            carries: false,
+            heard: (0, 0, now),
+            rests_until: now,
+            inbound,
+        };
+        self.live.insert(member, peer);
+    }
+
+    fn frames(&mut self, member: MemberId, serial: u64, mut frames: Vec<Bytes>, now: Instant) -> Vec<Bytes> {
+        let Some(peer) = self.live.get_mut(&member).filter(|peer| peer.serial == serial) else { return vec![] };
+        // Nobody speaks for others on a direct link.
+        frames.retain(|datagram| DatagramHeader::decode(datagram).is_ok_and(|(header, _)| header.source == member));
+        match &mut peer.inbound {
+            Hold::Open => frames,
+            Hold::Waiting { since, frames: held } => {
+                since.get_or_insert(now);
+                held.extend(frames);
+                if held.len() > HELD_MAX { self.open(member) } else { vec![] }
+            }
+        }
+    }
+
+    /// By the relay nothing more of this member comes that is older: what waited may go on.
+    pub(crate) fn open(&mut self, member: MemberId) -> Vec<Bytes> {
+        let Some(peer) = self.live.get_mut(&member) else { return vec![] };
+        match std::mem::replace(&mut peer.inbound, Hold::Open) {
+            Hold::Waiting { frames, .. } => frames,
+            Hold::Open => vec![],
+        }
+    }
+
+    /// Looks at every link. Members to whom frames go directly from now on: the relay's way is to be ended for them first.
+    pub(crate) fn look(&mut self, roster: &Roster, now: Instant) -> Vec<MacAddr> {
+        self.dial_due(now);
+        let mut begin = vec![];
+        for (id, peer) in &mut self.live {
+            let (received, sent) = (peer.link.received_packets(), peer.link.packets().0);
+            let patience = SILENT_AFTER + peer.link.rtt().unwrap_or_default() * 4;
+            if received != peer.heard.0 {
+                peer.heard = (received, sent, now);
+            }
+            let silent = sent > peer.heard.1 && now.saturating_duration_since(peer.heard.2) > patience;
+            if silent {
+                peer.rests_until = now + REST;
+            }
+            let fits = peer.link.budget().lan_mtu().is_some_and(|mtu| mtu >= roster.lan_mtu());
+            let ready = fits && peer.shared.settled.load(Ordering::Relaxed) && received > 0;
+            if peer.carries && (silent || !fits) {
+                peer.carries = false;
+                debug!("the direct link to peer {id} is silent or too small; frames go by the relay");
+            } else if !peer.carries && ready && now >= peer.rests_until {
+                peer.carries = true;
+                if let Some(member) = roster.member(*id) {
+                    info!(
+                        "frames to peer {id} go directly{}",
+                        peer.link.remote_address().map_or_else(String::new, |a| format!(", to {a}"))
+                    );
+                    begin.push(member.mac);
+                }
+            }
+        }
+        begin
+    }
+
+    /// Takes a datagram whose frame goes to `member` alone; gives it back when it goes by the relay, with a reason when it is dropped.
+    pub(crate) fn take(&self, member: MemberId, datagram: Bytes) -> Result<(), (Bytes, Option<DropReason>)> {
+        let Some(peer) = self.live.get(&member).filter(|peer| peer.carries) else { return Err((datagram, None)) };
+        peer.outgoing.try_send(datagram).map_err(|e| (e.into_inner(), Some(DropReason::QueueFull)))
+    }
+
+    /// The member that a frame from `roster`'s own member goes to, when it goes to one alone.
+    pub(crate) fn target(roster: &Roster, dst: MacAddr) -> Option<MemberId> {
+        if dst.is_group() {
+            return None;
+        }
+        let behind_gateway = || roster.gateway().filter(|_| roster.own().role == Role::Client);
+        roster.by_mac(dst).or_else(behind_gateway).map(|member| member.id)
+    }
+
+    /// Whether frames to a member go directly.
+    pub(crate) fn carries(&self, member: MemberId) -> bool {
+        self.live.get(&member).is_some_and(|peer| peer.carries)
+    }
+
+    /// Everybody that is reached directly.
+    pub(crate) fn reached(&self) -> Vec<MemberId> {
+        self.live.iter().filter(|(_, peer)| peer.carries).map(|(id, _)| *id).collect()
+    }
+
+    /// Datagrams that direct links took and gave up since the last call.
+    pub(crate) fn take_discarded(&self) -> Drops {
+        let mut all = Drops::default();
+        for peer in self.live.values() {
+            all.add_all(&peer.link.take_discarded());
+            all.add(DropReason::DatagramBudget, peer.shared.refused.swap(0, Ordering::Relaxed));
+        }
+        all
+    }
+
+    /// For `lanparty status`: everybody in the room.
+    pub(crate) fn report(&self, roster: &Roster) -> Vec<PeerReport> {
+        roster.members().map(|member| self.report_one(member.id, roster)).collect()
+    }
+
+    fn report_one(&self, id: MemberId, roster: &Roster) -> PeerReport {
+        let peer = self.live.get(&id);
+        let because = match (peer, self.known.get(&id)) {
+            (Some(peer), _) if peer.carries => None,
+            (Some(peer), _) if peer.link.budget().lan_mtu().is_none_or(|mtu| mtu < roster.lan_mtu()) => {
+                Some("the direct path is too small for this room".to_owned())
+            }
+            (Some(_), _) => Some("the direct path does not answer at the moment".to_owned()),
+            (None, Some(known)) if known.dialling => Some("it is being tried".to_owned()),
+            (None, Some(_)) => {
+                Some("it was not reached at any of its addresses: a router or firewall on one side lets nothing in".to_owned())
+            }
+            (None, None) if self.own.is_none() => Some("direct links are switched off here".to_owned()),
+            (None, None) => Some("it has named no addresses: no UDP there, or switched off".to_owned()),
+        };
+        PeerReport {
+            id,
+            way: if because.is_none() { "direct" } else { "relay" },
+            address: peer.and_then(|p| p.link.remote_address()).map(|a| a.to_string()),
+            rtt_ms: peer.and_then(|p| p.link.rtt()).map(|rtt| rtt.as_secs_f64() * 1e3),
+            packets: peer.map(|p| p.link.packets()),
+            seconds: peer.map(|p| p.since.elapsed().as_secs()),
+            because,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Both ends of a direct link: the socket that leads to the relay also listens for members and dials them, so that their routers see the
+//! address that the relay saw.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lanparty_proto::{IdentityId, MemberId};
+use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::PeerEvent;
+use crate::endpoint::peer_transport;
+use crate::pin::{Pin, SERVER_NAME};
+use crate::tls::any_member;
+use crate::{Identity, Link};
+
+/// Application protocol name (RFC 7301) between members.
+const ALPN: &[u8] = b"lanparty-peer/1";
+/// Time for one address to answer: five first packets with the pauses of QUIC (THREATS A18).
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Handshakes of others that are under way at once.
+const HANDSHAKES_MAX: usize = 16;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Lets members in by `endpoint`, whoever they are: the driver knows whom it expects.
+pub(crate) fn listen(endpoint: &noq::Endpoint, identity: &Identity) -> Result<(), rustls::Error> {
+    let tls = any_member(identity, ALPN)?;
+    let quic = QuicServerConfig::try_from(tls).map_err(|e| rustls::Error::General(e.to_string()))?;
+    let mut server = noq::ServerConfig::with_crypto(Arc::new(quic));
+    server.transport_config(peer_transport());
+    endpoint.set_server_config(Some(server));
+    Ok(())
+}
+
+/// Gives every member that comes in to `events`, until the endpoint closes.
+pub(super) async fn accept(endpoint: noq::Endpoint, events: mpsc::Sender<PeerEvent>) {
+    let under_way = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    while let Some(incoming) = endpoint.accept().await {
+        if !incoming.remote_address_validated() {
+            // Fails only when the attempt has its token already.
+            drop(incoming.retry());
+            continue;
+        }
+        let Ok(permit) = Arc::clone(&under_way).try_acquire_owned() else { continue };
+        let events = events.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            let Ok(connecting) = incoming.accept() else { return };
+            let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await else { return };
+            if let Ok((link, identity)) = Link::accepted(connection) {
+                // A driver that is gone needs no link.
+                let _ = events.send(PeerEvent::Up { identity, link, by_us: false }).await;
+            }
+        });
+    }
+}
+
+/// Dials a member at all of its addresses at once; the first that answers with its key is the link.
+pub(super) async fn dial(
+    endpoints: Vec<noq::Endpoint>,
+    own: Arc<Identity>,
+    member: MemberId,
+    identity: IdentityId,
+    addresses: Vec<SocketAddr>,
+    events: mpsc::Sender<PeerEvent>,
+) {
+    let tries: FuturesUnordered<_> = addresses.into_iter().filter_map(|address| dial_one(&endpoints, &own, identity, address)).collect();
+    let mut tries = std::pin::pin!(tries);
+    while let Some(link) = tries.next().await {
+        if let Some(link) = link {
+            let _ = events.send(PeerEvent::Up { identity, link, by_us: true }).await;
+            return;
+        }
+    }
+    let _ = events.send(PeerEvent::Failed { member }).await;
+}
+
+fn dial_one(
+    endpoints: &[noq::Endpoint],
+    own: &Identity,
+    identity: IdentityId,
+    address: SocketAddr,
+) -> Option<impl Future<Output = Option<Link>> + use<>> {
+    let endpoint = endpoints.iter().find(|e| e.local_addr().is_ok_and(|local| local.is_ipv6() == address.is_ipv6()))?;
+    let quic = QuicClientConfig::try_from(Pin::new(identity, ALPN).client(own).ok()?).ok()?;
+    let mut config = noq::ClientConfig::new(Arc::new(quic));
+    config.transport_config(peer_transport());
+    let connecting = endpoint.connect_with(config, address, SERVER_NAME).ok()?;
+    Some(async move { tokio::time::timeout(DIAL_TIMEOUT, connecting).await.ok()?.ok().map(Link::new) })
+}
