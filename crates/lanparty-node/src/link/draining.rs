@@ -6,8 +6,8 @@ use super::Link;
 
 /// Longest wait for the end of the old way: it may be lost, or the way dead. Frames that come later than that are too late.
 const DRAIN_MAX: Duration = Duration::from_millis(300);
-/// Shortest: what overtakes the end of a way does so by little.
-const DRAIN_MIN: Duration = Duration::from_millis(60);
+/// Shortest: a busy machine may read late.
+const DRAIN_MIN: Duration = Duration::from_millis(150);
 
 /// A link that is read until nothing more comes.
 pub struct Draining {
