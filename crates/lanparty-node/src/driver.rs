@@ -25,6 +25,8 @@ mod room;
 
 /// How often direct links are looked at while there is no relay.
 const ISLAND_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a link that was moved away from stays open: what it still holds is on its way, and the other side reads it first.
+const RETIRE_AFTER: Duration = Duration::from_secs(1);
 /// Datagrams taken from the link at once.
 const RECV_BATCH: usize = 128;
 
@@ -163,9 +165,8 @@ impl<D: Device> MemberDriver<D> {
                 self.inbound.forget(*id);
             }
         });
-        let link = before.link.clone();
-        self.draining = Some(Draining::new(before.link));
-        tokio::spawn(async move { tokio::time::timeout(LINK_DEAD_AFTER, link.end_way()).await });
+        self.draining = Some(Draining::new(before.link.clone()));
+        tokio::spawn(retire(before));
         news
     }
 
@@ -435,7 +436,6 @@ impl<D: Device> MemberDriver<D> {
     fn end_draining(&mut self) {
         if let Some(draining) = self.draining.take() {
             self.outbound.count_discarded(&draining.link().take_discarded());
-            draining.link().close("moved to another connection");
         }
     }
 
@@ -458,6 +458,14 @@ fn room_and_path<'a>(connected: Option<&'a Connected>, island: Option<&'a Roster
         (None, Some(roster)) => (Some(roster), PathSize::settled(DatagramBudget::for_lan_mtu(roster.lan_mtu()))),
         (None, None) => (None, PathSize::settled(DatagramBudget(0))),
     }
+}
+
+/// Ends the way out by a link that was moved away from, and the link when the other side has had time to read what it holds.
+/// Its control stream stays open as long: the end of that is the end of a membership.
+async fn retire(before: Connected) {
+    let _ = tokio::time::timeout(LINK_DEAD_AFTER, before.link.end_way()).await;
+    tokio::time::sleep(RETIRE_AFTER).await;
+    before.link.close("moved to another connection");
 }
 
 /// Frames from the link, or from the one before it as long as that has some; nothing when that is over. Cancel-safe.

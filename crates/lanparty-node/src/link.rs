@@ -217,9 +217,7 @@ impl Link {
                 Way::Quic(quic) => quic.recv(into).await,
                 Way::Stream(stream) => stream.recv(into).await,
             };
-            let count = received.inspect_err(|_| {
-                self.inbound_end.drained.send_replace(true);
-            })?;
+            let count = received.inspect_err(|_| self.read_no_more())?;
             let received = into.get_mut(..count).unwrap_or_default();
             let is_last = received.iter().any(|datagram| is_end_of_way(datagram));
             let frames = remove_padding(received);
@@ -279,6 +277,11 @@ impl Link {
             // A link that has ended needs no end.
             Way::Stream(stream) => drop(stream.send_now(&[end()])),
         }
+    }
+
+    /// Nobody reads this link any more: who waits for it to be drained waits in vain.
+    pub fn read_no_more(&self) {
+        self.inbound_end.drained.send_replace(true);
     }
 
     /// Resolves when the other side sends no more frames this way, or the link has ended, and those that came have been dealt with.

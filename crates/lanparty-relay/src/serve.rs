@@ -51,7 +51,9 @@ async fn serve_link(link: Link, identity: IdentityId, remote: String, hub: Arc<H
     let outbox = Outbox::new(link.clone());
     let (id, commands) = hub.register(Arc::clone(&outbox));
     let peer = Peer { id, link, identity, remote, hub: Arc::clone(&hub), control_out, outbox };
+    let link = peer.link.clone();
     let ended = peer.run(control_in, commands).await;
+    link.read_no_more();
     hub.unregister(id, &ended.reason);
 }
 
