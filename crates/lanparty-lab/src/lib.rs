@@ -47,7 +47,10 @@ pub use probe::{Arrival, Probe, ProbeReport};
 pub use process::{Proc, Program};
 pub use programs::Programs;
 pub use requirements::{LAB_VARIABLE, Missing, Requirements, Tool};
-pub use topology::{Internet, LAN, Narrow, Pair, PairOptions, Party, PartyOptions, Routers, Uplink, WAN};
+pub use topology::{
+    Class, Dependence, Household, HouseholdOptions, Internet, LAN, Narrow, NatKind, Pair, PairOptions, Party, PartyOptions, Routers,
+    Uplink, WAN, expected,
+};
 
 // What wires are described with.
 pub use lanparty_sim::{Impairment, ImpairmentError, Lateness, WireStats};

@@ -1,6 +1,6 @@
 //! Networks that many tests need, ready to use.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Result};
 use lanparty_sim::Impairment;
@@ -11,10 +11,12 @@ use crate::link::{BRIDGE, End, Offloads, Switch, address};
 use crate::namespace::Namespace;
 
 mod narrow;
+mod nat;
 mod pair;
 mod party;
 
 pub use narrow::{Narrow, Routers};
+pub use nat::{Class, Dependence, Household, HouseholdOptions, NatKind, expected};
 pub use pair::{Pair, PairOptions};
 pub use party::{Party, PartyOptions};
 
@@ -22,6 +24,9 @@ pub use party::{Party, PartyOptions};
 pub const WAN: &str = "wan";
 /// The interface of a host on a LAN.
 pub const LAN: &str = "lan";
+
+/// The number of the provider's router.
+const ROUTER_NUMBER: u8 = 254;
 
 /// How a host is connected to the internet.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +58,7 @@ pub struct Internet {
 
 impl Internet {
     /// What hosts take for their provider's router: it answers, and leads nowhere else.
-    pub const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 254);
+    pub const ROUTER: Ipv4Addr = Self::address(ROUTER_NUMBER);
 
     /// Adds the internet to a lab, as host `internet`.
     pub fn new(lab: &Lab) -> Result<Self> {
@@ -93,8 +98,26 @@ impl Internet {
         Ok(wire)
     }
 
+    /// Gives an attached interface the address 2001:db8:99::`number` as well, and its host a default route by IPv6. The internet
+    /// forwards IPv6 from then on: households have networks of their own in it.
+    pub fn attach_ipv6(&self, host: &Namespace, interface: &str, number: u8) -> Result<()> {
+        let own = self.switch.host();
+        own.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        // A router asks for the neighbours of others from its link-local address (RFC 4861 §7.2.2), which the lab's hosts lack.
+        for ip in [Self::ipv6(ROUTER_NUMBER), Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, ROUTER_NUMBER.into())] {
+            own.ip(&format!("addr replace {ip}/64 dev {BRIDGE} nodad"))?;
+        }
+        host.ip(&format!("addr add {}/64 dev {interface} nodad", Self::ipv6(number)))?;
+        host.ip(&format!("-6 route add default via {}", Self::ipv6(ROUTER_NUMBER))).map(drop)
+    }
+
     /// The address 10.99.0.`number`.
     pub const fn address(number: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 99, 0, number)
+    }
+
+    /// The address 2001:db8:99::`number`.
+    pub const fn ipv6(number: u8) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 0xdb8, 0x99, 0, 0, 0, 0, number as u16)
     }
 }
