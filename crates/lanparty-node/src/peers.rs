@@ -81,8 +81,10 @@ struct Peer {
     since: Instant,
     /// Whether frames to this member go by it.
     carries: bool,
-    /// Packets received and sent when it was last heard, and when that was.
-    heard: (u64, u64, Instant),
+    /// Packets received and sent when it was last heard.
+    heard: (u64, u64),
+    /// Since when something that was sent is without an answer.
+    unanswered: Option<Instant>,
     /// It carries nothing before then: it was silent.
     rests_until: Instant,
     inbound: Hold,
@@ -292,7 +294,8 @@ impl Peers {
             shared,
             since: now,
             carries: false,
-            heard: (0, 0, now),
+            heard: (0, 0),
+            unanswered: None,
             rests_until: now,
             inbound,
         };
@@ -330,9 +333,11 @@ impl Peers {
             let (received, sent) = (peer.link.received_packets(), peer.link.packets().0);
             let patience = SILENT_AFTER + peer.link.rtt().unwrap_or_default() * 4;
             if received != peer.heard.0 {
-                peer.heard = (received, sent, now);
+                (peer.heard, peer.unanswered) = ((received, sent), None);
+            } else if sent > peer.heard.1 {
+                peer.unanswered.get_or_insert(now);
             }
-            let silent = sent > peer.heard.1 && now.saturating_duration_since(peer.heard.2) > patience;
+            let silent = peer.unanswered.is_some_and(|since| now.saturating_duration_since(since) > patience);
             if silent {
                 peer.rests_until = now + REST;
             }
