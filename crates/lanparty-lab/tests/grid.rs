@@ -1,6 +1,6 @@
 //! Two members behind every pair of NATs: who reaches whom directly is written first, in `lanparty_lab::expected`, and read here.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "in a test a panic is the report, and what was measured is printed")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 #[path = "support/programs.rs"]
 mod programs;

@@ -23,8 +23,6 @@ mod direct;
 mod echo;
 mod room;
 
-/// How often direct links are looked at while there is no relay.
-const ISLAND_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a link that was moved away from stays open: what it still holds is on its way, and the other side reads it first.
 const RETIRE_AFTER: Duration = Duration::from_secs(1);
 /// Datagrams taken from the link at once.
@@ -273,10 +271,6 @@ impl<D: Device> MemberDriver<D> {
             return tokio::select! {
                 outcome = device_frames(device, batch) => self.handle_outbound(outcome),
                 event = peers.next() => self.handle_peer(event),
-                () = tokio::time::sleep(ISLAND_LOOK_INTERVAL) => {
-                    self.look_at_peers();
-                    Ok(None)
-                }
             };
         };
         // While the path takes no more, the device is not read: its own queue tells the sender.
@@ -424,8 +418,7 @@ impl<D: Device> MemberDriver<D> {
         let Some(c) = &mut self.connected else { return Ok(()) };
         self.outbound.count_discarded(&c.link.take_discarded());
         let budget = c.watch.look(&c.link)?;
-        self.look_at_peers();
-        let Some(c) = &mut self.connected else { return Ok(()) };
+        self.peers.dial_due(Instant::now());
         if budget != c.budget {
             c.budget = budget;
             self.tell(&Control::Budget { budget }).await;

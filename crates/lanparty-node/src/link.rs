@@ -192,6 +192,14 @@ impl Link {
         }
     }
 
+    /// Datagrams that went out; unlike an acknowledgement, each is answered.
+    pub(crate) fn datagrams_sent(&self) -> u64 {
+        match &self.way {
+            Way::Quic(quic) => quic.datagrams_sent(),
+            Way::Stream(_) => 0,
+        }
+    }
+
     /// Packets received.
     pub(crate) fn received_packets(&self) -> u64 {
         match &self.way {

@@ -40,6 +40,9 @@ const HELD_MAX: usize = 1024;
 const SILENT_AFTER: Duration = Duration::from_millis(300);
 /// A link that was silent rests for so long after it is heard again.
 const REST: Duration = Duration::from_secs(2);
+/// How often links are looked at that carry something, and others.
+const BUSY_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const QUIET_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Members that dialled us before the relay told us of them, and how long they may wait.
 const STRANGERS_MAX: usize = 16;
 const STRANGER_PATIENCE: Duration = Duration::from_secs(2);
@@ -57,6 +60,8 @@ pub(crate) enum PeerEvent {
     Frames { member: MemberId, serial: u64, frames: Vec<Bytes> },
     /// Frames have waited long enough for those that came before by the relay.
     HeldLongEnough { member: MemberId },
+    /// It is time to look at the links.
+    LookDue,
     /// A link ended.
     Ended { member: MemberId, serial: u64, ended: LinkEnded },
 }
@@ -81,8 +86,9 @@ struct Peer {
     since: Instant,
     /// Whether frames to this member go by it.
     carries: bool,
-    /// Packets received and sent when it was last heard.
+    /// Packets received, and datagrams sent, when it was last heard.
     heard: (u64, u64),
+    sent_at_look: u64,
     /// Since when something that was sent is without an answer.
     unanswered: Option<Instant>,
     /// It carries nothing before then: it was silent.
@@ -139,13 +145,26 @@ pub(crate) struct Peers {
     /// The key that the relay named first for each machine.
     pinned: BTreeMap<MacAddr, IdentityId>,
     serial: u64,
+    look_at: Instant,
 }
 
 impl Default for Peers {
     fn default() -> Self {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let (known, live, pinned) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { events, sender, own: None, own_interface: None, listening: vec![], known, live, strangers: vec![], pinned, serial: 0 }
+        Self {
+            events,
+            sender,
+            own: None,
+            own_interface: None,
+            listening: vec![],
+            known,
+            live,
+            strangers: vec![],
+            pinned,
+            serial: 0,
+            look_at: Instant::now(),
+        }
     }
 }
 
@@ -207,7 +226,7 @@ impl Peers {
     }
 
     /// Dials everybody whose time has come.
-    fn dial_due(&mut self, now: Instant) {
+    pub(crate) fn dial_due(&mut self, now: Instant) {
         let Some(own) = &self.own else { return };
         let endpoints: Vec<_> = self.listening.iter().map(|(endpoint, _)| endpoint.clone()).collect();
         for (member, known) in &mut self.known {
@@ -229,12 +248,11 @@ impl Peers {
             _ => None,
         });
         let due = held.min();
-        let until = due.map(|(at, _)| at);
+        let look_at = (!self.live.is_empty()).then_some(self.look_at);
         tokio::select! {
             event = self.events.recv() => event.expect("INVARIANT: we hold a sender"),
-            () = async { match until { Some(at) => tokio::time::sleep_until(at.into()).await, None => std::future::pending().await } } => {
-                PeerEvent::HeldLongEnough { member: due.map_or(MemberId(0), |(_, id)| id) }
-            }
+            () = until(due.map(|(at, _)| at)) => PeerEvent::HeldLongEnough { member: due.map_or(MemberId(0), |(_, id)| id) },
+            () = until(look_at) => PeerEvent::LookDue,
         }
     }
 
@@ -251,6 +269,8 @@ impl Peers {
             }
             PeerEvent::Frames { member, serial, frames } => return self.frames(member, serial, frames, now),
             PeerEvent::HeldLongEnough { member } => return self.open(member),
+            // The driver does, with its roster.
+            PeerEvent::LookDue => {}
             PeerEvent::Ended { member, serial, ended } => {
                 if self.live.get(&member).is_some_and(|peer| peer.serial == serial) {
                     info!("the direct link to peer {member} ended: {ended}; frames go by the relay");
@@ -295,6 +315,7 @@ impl Peers {
             since: now,
             carries: false,
             heard: (0, 0),
+            sent_at_look: 0,
             unanswered: None,
             rests_until: now,
             inbound,
@@ -328,15 +349,17 @@ impl Peers {
     /// Looks at every link. Members to whom frames go directly from now on: the relay's way is to be ended for them first.
     pub(crate) fn look(&mut self, roster: &Roster, now: Instant) -> Vec<MacAddr> {
         self.dial_due(now);
-        let mut begin = vec![];
+        let (mut begin, mut is_busy) = (vec![], false);
         for (id, peer) in &mut self.live {
-            let (received, sent) = (peer.link.received_packets(), peer.link.packets().0);
+            let (received, sent) = (peer.link.received_packets(), peer.link.datagrams_sent());
             let patience = SILENT_AFTER + peer.link.rtt().unwrap_or_default() * 4;
             if received != peer.heard.0 {
                 (peer.heard, peer.unanswered) = ((received, sent), None);
             } else if sent > peer.heard.1 {
                 peer.unanswered.get_or_insert(now);
             }
+            is_busy |= peer.unanswered.is_some() || sent > peer.sent_at_look;
+            peer.sent_at_look = sent;
             let silent = peer.unanswered.is_some_and(|since| now.saturating_duration_since(since) > patience);
             if silent {
                 peer.rests_until = now + REST;
@@ -357,6 +380,7 @@ impl Peers {
                 }
             }
         }
+        self.look_at = now + if is_busy { BUSY_LOOK_INTERVAL } else { QUIET_LOOK_INTERVAL };
         begin
     }
 
@@ -424,5 +448,12 @@ impl Peers {
             seconds: peer.map(|p| p.since.elapsed().as_secs()),
             because,
         }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -80,6 +80,11 @@ impl Quic {
         self.connection.path_stats(PathId::ZERO).map_or((0, 0), |s| (s.sent_packets, s.lost_packets))
     }
 
+    /// Datagrams that went out: unlike an acknowledgement, each is answered.
+    pub(super) fn datagrams_sent(&self) -> u64 {
+        self.connection.path_stats(PathId::ZERO).map_or(0, |s| s.frame_tx.datagram)
+    }
+
     pub(super) fn received_packets(&self) -> u64 {
         self.connection.stats().udp_rx.datagrams
     }
