@@ -34,18 +34,23 @@ struct Grid {
 }
 
 impl Grid {
+    /// All kinds, and one whose network passes no UDP.
     fn new() -> Self {
-        let lab = Lab::new("grid").unwrap();
+        let kinds = NatKind::ALL.into_iter().flat_map(|kind| (0..COPIES).map(move |_| (kind, false)));
+        Self::of("grid", &kinds.chain([(NatKind::PortRestricted, true)]).collect::<Vec<_>>(), false)
+    }
+
+    fn of(name: &str, kinds: &[(NatKind, bool)], ipv6: bool) -> Self {
+        let lab = Lab::new(name).unwrap();
         let internet = Internet::new(&lab).unwrap();
         let relay = lab.namespace("relay").unwrap();
         internet.attach(&lab, &relay, 1, &Uplink::default()).unwrap();
         let programs = Programs::new(&lab);
         let running = programs.relay(&relay);
         let mut members = vec![];
-        let kinds = NatKind::ALL.into_iter().flat_map(|kind| (0..COPIES).map(move |_| (kind, false)));
-        for (n, (kind, udp_blocked)) in kinds.chain([(NatKind::PortRestricted, true)]).enumerate() {
+        for (n, (kind, udp_blocked)) in kinds.iter().copied().enumerate() {
             let number = 10 + u8::try_from(n).unwrap();
-            let options = HouseholdOptions { udp_blocked, ..HouseholdOptions::default() };
+            let options = HouseholdOptions { udp_blocked, ipv6, ..HouseholdOptions::default() };
             let household = Household::attach(&lab, &internet, &format!("h{number}"), number, kind, options).unwrap();
             let client = programs.program(&household.host, "lanparty").named(&format!("client-{number}")).arg("client");
             let client = household.host.spawn(client.args(programs.member_options("GRID")).args(["--tap-name", "lan0"])).unwrap();
@@ -74,6 +79,22 @@ impl Grid {
         let (a, b) = (&self.members[a], &self.members[b]);
         if a.has_udp && b.has_udp { a.household.expected(&b.household) } else { Class::Stream }
     }
+}
+
+#[test]
+fn two_homes_with_ipv6_need_no_luck_with_their_nats() {
+    if !Requirements::wires().and(&[Tool::Nft, Tool::Conntrack]).ready_or_skip() {
+        return;
+    }
+    let grid = Grid::of("grid6", &[(NatKind::Symmetric, false), (NatKind::Symmetric, false)], true);
+    let is_direct = || grid.ways().values().all(|way| way["way"] == "direct");
+    let started = Instant::now();
+    while !is_direct() && started.elapsed() < TRIED_AFTER {
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let ways = grid.ways();
+    assert!(ways.values().all(|way| way["way"] == "direct" && way["address"].as_str().unwrap().starts_with("[2001:db8:97:")), "{ways:?}");
+    assert!(ping(&grid.members[0].household.host, grid.members[1].inside, 2).unwrap().received > 0);
 }
 
 #[test]

@@ -418,7 +418,10 @@ impl<D: Device> MemberDriver<D> {
         let Some(c) = &mut self.connected else { return Ok(()) };
         self.outbound.count_discarded(&c.link.take_discarded());
         let budget = c.watch.look(&c.link)?;
-        self.peers.dial_due(Instant::now());
+        let now = Instant::now();
+        self.peers.dial_due(now);
+        // The LAN MTU is one for the room, whatever way a frame takes.
+        let budget = self.peers.smallest(now).map_or(budget, |direct| direct.min(budget));
         if budget != c.budget {
             c.budget = budget;
             self.tell(&Control::Budget { budget }).await;

@@ -4,12 +4,13 @@ mod quic;
 mod race;
 pub(crate) mod words;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use lanparty_core::{Carrier, Step};
 use lanparty_proto::{Control, DatagramBudget, Hello, LAN_MTU_MIN, MacAddr, MemberId, Move, PROTOCOL_VERSION, Role, RoomCode, Welcome};
 use ring::rand::{SecureRandom, SystemRandom};
+use tracing::debug;
 
 use crate::control::{ControlReader, ControlWriter};
 use crate::{DeviceLimit, ExitCode, Fault, Identity, Link, LinkEnded, Proxy, RelayAddress, RelayTrust, Sizing, sizing};
@@ -23,6 +24,11 @@ const SETTLE_MAX: Duration = Duration::from_millis(1500);
 /// The path is taken as settled when its budget has not moved for this long, or for eight round trips: a size that does not
 /// pass is tried three times.
 const SETTLE_QUIET: Duration = Duration::from_millis(60);
+/// Addresses of the documentation's (RFC 5737, RFC 3849), one of each family: nothing is sent there, only the routing table is asked.
+const SOMEWHERE: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 443),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 443),
+];
 /// Time for a farewell to reach the relay.
 const CLOSE_LINGER: Duration = Duration::from_millis(200);
 
@@ -182,10 +188,20 @@ impl Dialer {
         self
     }
 
-    /// The sockets on which other members may reach us, and the interface that is no way to them.
-    pub(crate) fn direct_endpoints(&self) -> Option<(Vec<noq::Endpoint>, Option<&str>)> {
+    /// The sockets on which other members may reach us, of both address families where the system has them, and the interface that is no
+    /// way to them.
+    pub(crate) fn direct_endpoints(&mut self, identity: &Identity) -> Option<(Vec<noq::Endpoint>, Option<&str>)> {
+        if !self.is_direct {
+            return None;
+        }
+        for somewhere in &SOMEWHERE {
+            let is_missing = self.endpoints.iter().all(|dial| dial.is_ipv6 != somewhere.is_ipv6());
+            if is_missing && let Err(fault) = self.endpoint(*somewhere, identity) {
+                debug!("no socket for members at addresses like {somewhere}: {fault}");
+            }
+        }
         let endpoints = self.endpoints.iter().map(|dial| dial.endpoint.clone()).collect();
-        self.is_direct.then_some((endpoints, self.own_interface.as_deref()))
+        Some((endpoints, self.own_interface.as_deref()))
     }
 
     /// Waits until the relay knows that we are gone, for a moment at most.

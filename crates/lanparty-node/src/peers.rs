@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{Drops, Roster, worth_trying};
-use lanparty_proto::{DatagramHeader, DropReason, IdentityId, MacAddr, MemberId, Role};
+use lanparty_proto::{DatagramBudget, DatagramHeader, DropReason, IPV6_LAN_MTU_MIN, IdentityId, MacAddr, MemberId, Role};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -382,6 +382,13 @@ impl Peers {
         }
         self.look_at = now + if is_busy { BUSY_LOOK_INTERVAL } else { QUIET_LOOK_INTERVAL };
         begin
+    }
+
+    /// The smallest direct path that is worth a smaller LAN MTU: it answers, and IPv6 fits.
+    pub(crate) fn smallest(&self, now: Instant) -> Option<DatagramBudget> {
+        let answers = |peer: &&Peer| peer.carries || (now >= peer.rests_until && peer.shared.settled.load(Ordering::Relaxed));
+        let worth = |budget: &DatagramBudget| budget.lan_mtu().is_some_and(|mtu| mtu.bytes() >= IPV6_LAN_MTU_MIN);
+        self.live.values().filter(answers).map(|peer| peer.link.budget()).filter(worth).min()
     }
 
     /// Takes a datagram whose frame goes to `member` alone; gives it back when it goes by the relay, with a reason when it is dropped.

@@ -241,8 +241,8 @@ impl<D: Device> Session<D> {
 
     /// Once per connection: tells the relay where other members may reach this one directly.
     async fn offer_direct(&mut self) {
-        let (State::Joined(dialer), true) = (&self.state, std::mem::take(&mut self.is_new)) else { return };
-        let Some((endpoints, own_interface)) = dialer.direct_endpoints() else { return };
+        let (State::Joined(dialer), true) = (&mut self.state, std::mem::take(&mut self.is_new)) else { return };
+        let Some((endpoints, own_interface)) = dialer.direct_endpoints(&self.identity) else { return };
         let addresses = self.driver.peers().listen_on(&endpoints, &self.identity, own_interface);
         self.driver.tell(&Control::Candidates { addresses }).await;
     }

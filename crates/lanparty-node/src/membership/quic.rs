@@ -16,7 +16,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A socket and the uplink it is bound to.
 pub(super) struct DialEndpoint {
-    is_ipv6: bool,
+    pub(super) is_ipv6: bool,
     uplink: Option<String>,
     pub(super) endpoint: noq::Endpoint,
 }
@@ -84,7 +84,7 @@ impl Dialer {
     }
 
     /// One socket per address family, kept over reconnects while the uplink stays the same.
-    fn endpoint(&mut self, remote: SocketAddr, identity: &Identity) -> Result<noq::Endpoint, Fault> {
+    pub(super) fn endpoint(&mut self, remote: SocketAddr, identity: &Identity) -> Result<noq::Endpoint, Fault> {
         let is_ipv6 = remote.is_ipv6();
         let known = self.endpoints.iter().position(|d| d.is_ipv6 == is_ipv6);
         let before = known.and_then(|i| self.endpoints[i].uplink.clone());
