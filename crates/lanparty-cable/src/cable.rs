@@ -224,6 +224,7 @@ impl Cable {
                 None => info!(interface = %self.args.tap_name, "is a port of no bridge any more"),
             }
             self.bridge = bridge;
+            self.session.driver.look_for_loops();
             self.apply_mtu();
         }
         if matches!(self.state, State::Unplugged { since } if since.elapsed() >= CARRIER_HOLD) {

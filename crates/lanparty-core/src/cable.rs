@@ -7,6 +7,7 @@
 mod contact;
 mod guard;
 mod inbound;
+mod loops;
 mod mtu;
 mod outbound;
 mod tags;
@@ -16,6 +17,7 @@ use lanparty_proto::{LanMtu, MemberId};
 pub use contact::Contact;
 pub use guard::CableGuard;
 pub use inbound::CableInbound;
+pub use loops::{CableLoops, LoopNews, LoopReport};
 pub use mtu::CableMtu;
 pub use outbound::CableOutbound;
 

@@ -5,6 +5,7 @@
 const TEXT_LEN_MAX: usize = 120;
 
 /// `text` on one line of bounded length.
-pub(crate) fn one_line(text: &str) -> String {
+#[must_use]
+pub fn one_line(text: &str) -> String {
     text.chars().take(TEXT_LEN_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

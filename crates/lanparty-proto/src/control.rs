@@ -139,6 +139,10 @@ pub struct CableHello {
     /// In an answer: the LAN MTU from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lan_mtu: Option<LanMtu>,
+    /// In an answer: when this connection was made, in milliseconds since 1970, so that both ends say the same age in their loop
+    /// probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
     /// Program and version, for the other end's log.
     #[serde(default)]
     pub software: String,
@@ -271,6 +275,13 @@ pub enum Control {
     },
     /// Cable, either way: the first message.
     CableHello(CableHello),
+    /// Cable, either way: this end carries nothing from now on because its LAN leads back to it another way, or carries again.
+    Loop {
+        /// Whether it carries nothing.
+        blocked: bool,
+        /// What happened, for people.
+        message: String,
+    },
     /// Either way: I am leaving.
     Bye {
         /// Why, in words.

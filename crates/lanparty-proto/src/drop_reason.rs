@@ -67,6 +67,11 @@ drop_reasons! {
     RateLimit,
     /// A frame came back from the LAN that a remote member had sent into it.
     HairpinLoop,
+    /// A LAN leads back to this port another way, so one of the ports on the loop carries nothing; or the frame is a probe that
+    /// has come round.
+    Loop,
+    /// The source MAC address moves between both sides too often: it is believed only where it was first (RFC 7432 §15.1).
+    MacMoves,
     /// The queue toward this member or device was full and the oldest frame made room, or the frame waited there for too long.
     QueueFull,
     /// There is no connection to the relay, or no LAN behind the gateway, at this moment.

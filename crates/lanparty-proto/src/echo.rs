@@ -7,9 +7,9 @@
 use crate::{ETHERNET_HEADER_LEN, Frame, MacAddr};
 
 /// Local experimental EtherType 1.
-const ETHERTYPE: u16 = 0x88b5;
-const MAGIC: [u8; 8] = *b"lanparty";
-const VERSION: u8 = 1;
+pub(crate) const ETHERTYPE: u16 = 0x88b5;
+pub(crate) const MAGIC: [u8; 8] = *b"lanparty";
+pub(crate) const VERSION: u8 = 1;
 const KIND_REQUEST: u8 = 1;
 const KIND_REPLY: u8 = 2;
 const KIND_GATEWAY_SIGN: u8 = 3;
@@ -17,7 +17,7 @@ const KIND_DIRECT: u8 = 5;
 /// Magic, version, kind, two zero octets, sixteen octets of content.
 const PAYLOAD_LEN: usize = 28;
 /// Shortest Ethernet frame without FCS (IEEE 802.3 §3.2.8).
-const FRAME_LEN_MIN: usize = 60;
+pub(crate) const FRAME_LEN_MIN: usize = 60;
 
 /// Which request a reply answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

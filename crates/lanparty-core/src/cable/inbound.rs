@@ -8,8 +8,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use lanparty_proto::{DATAGRAM_HEADER_LEN, DatagramHeader, Direction, DropReason, Frame};
 
-use super::{CableEnd, CableGuard};
-use crate::{Counters, FrameLog, FrameRecord};
+use super::{CableEnd, CableGuard, CableLoops};
+use crate::{Counters, FrameLog, FrameRecord, Side};
 
 /// The inbound half of a cable's end.
 pub struct CableInbound {
@@ -35,6 +35,7 @@ impl CableInbound {
         &mut self,
         datagrams: impl IntoIterator<Item = Bytes>,
         end: Option<&CableEnd>,
+        loops: &mut CableLoops,
         now: Instant,
         out: &mut Vec<Bytes>,
         records: &mut Vec<FrameRecord>,
@@ -42,7 +43,7 @@ impl CableInbound {
         for datagram in datagrams {
             let frame = datagram.slice(DATAGRAM_HEADER_LEN.min(datagram.len())..);
             self.counters.count_in(frame.len());
-            let outcome = self.admit(&datagram, end).map(|_| ());
+            let outcome = self.admit(&datagram, end).and_then(|frame| loops.judge(&frame, Side::Link, now));
             records.extend(self.log.note(&frame, outcome.map(|()| 1), now));
             match outcome {
                 Ok(()) => {
@@ -98,8 +99,9 @@ mod tests {
         let dialled = CableEnd::new(true, LanMtu::MAX);
         let (mut out, mut records) = (vec![], vec![]);
         let sent = [datagram(2, PEER), datagram(1, PEER), datagram(2, [2, 0, 0, 0, 0, 9]), Bytes::from_static(&[0x10])];
-        inbound.process(sent, Some(&dialled), Instant::now(), &mut out, &mut records);
-        inbound.process([datagram(2, PEER)], None, Instant::now(), &mut out, &mut records);
+        let loops = &mut CableLoops::new("cable0", MacAddr(PEER), Instant::now());
+        inbound.process(sent, Some(&dialled), loops, Instant::now(), &mut out, &mut records);
+        inbound.process([datagram(2, PEER)], None, loops, Instant::now(), &mut out, &mut records);
         assert_eq!(out, [datagram(2, PEER).slice(DATAGRAM_HEADER_LEN..)]);
         let c = inbound.counters();
         for reason in [DropReason::UnknownSender, DropReason::UnauthorizedSourceMac, DropReason::Malformed, DropReason::LinkDown] {

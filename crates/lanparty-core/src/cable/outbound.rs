@@ -6,9 +6,9 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use lanparty_proto::{AdmissionPolicy, DatagramBudget, DatagramHeader, Direction, DropReason, FrameBatch, LanMtu, MemberId, Role};
 
-use super::{CableEnd, CableGuard, tags};
+use super::{CableEnd, CableGuard, CableLoops, tags};
 use crate::ladder::{Ladder, Limits, Rung};
-use crate::{Counters, Drops, FrameLog, LadderCounters, OutboundWork, PathSize};
+use crate::{Counters, Drops, FrameLog, LadderCounters, OutboundWork, PathSize, Side};
 
 /// The outbound half of a cable's end.
 pub struct CableOutbound {
@@ -27,19 +27,36 @@ impl CableOutbound {
 
     /// Takes every frame out of `batch`, and appends to `work` what is to be done. `end` is `None` while the cable is not
     /// plugged in.
-    pub fn process(&mut self, batch: &mut FrameBatch, end: Option<&CableEnd>, path: PathSize, now: Instant, work: &mut OutboundWork) {
+    pub fn process(
+        &mut self,
+        batch: &mut FrameBatch,
+        end: Option<&CableEnd>,
+        loops: &mut CableLoops,
+        path: PathSize,
+        now: Instant,
+        work: &mut OutboundWork,
+    ) {
         while let Some(datagram) = batch.pop() {
             self.counters.count_in(datagram.len() - FrameBatch::HEADROOM);
             match end {
-                Some(end) => self.process_one(datagram, end, path, now, work),
+                Some(end) => match self.admit(&datagram, loops, now) {
+                    Ok(()) => self.process_one(datagram, end, path, now, work),
+                    Err(reason) => self.drop_frame(datagram.get(FrameBatch::HEADROOM..).unwrap_or_default(), reason, now, work),
+                },
                 None => self.drop_frame(datagram.get(FrameBatch::HEADROOM..).unwrap_or_default(), DropReason::LinkDown, now, work),
             }
         }
     }
 
+    /// Station 2, admit: whether the frame may leave, whatever its size.
+    fn admit(&self, datagram: &[u8], loops: &mut CableLoops, now: Instant) -> Result<(), DropReason> {
+        let frame = self.guard.admit(datagram.get(FrameBatch::HEADROOM..).unwrap_or_default())?;
+        loops.judge(&frame, Side::Device, now)
+    }
+
     fn process_one(&mut self, mut datagram: BytesMut, end: &CableEnd, path: PathSize, now: Instant, work: &mut OutboundWork) {
         let (headroom, frame) = datagram.split_at_mut(FrameBatch::HEADROOM);
-        let limits = match self.guard.admit(frame).and_then(|_| limits(tags::tags_len(frame), end.lan_mtu, path)) {
+        let limits = match limits(tags::tags_len(frame), end.lan_mtu, path) {
             Ok(limits) => limits,
             Err(reason) => return self.drop_frame(frame, reason, now, work),
         };

@@ -9,14 +9,17 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use lanparty_core::{
-    CableEnd, CableGuard, CableInbound, CableMtu, CableOutbound, CountersSnapshot, FrameRecord, LadderCounters, OutboundWork, PathSize,
+    CableEnd, CableGuard, CableInbound, CableLoops, CableMtu, CableOutbound, CountersSnapshot, FrameRecord, LadderCounters, LoopNews,
+    LoopReport, OutboundWork, PathSize, one_line,
 };
 use lanparty_nic::{Device, DeviceFault};
-use lanparty_proto::{CableHello, Control, DatagramBudget, Direction, DropReason, FrameBatch, LanMtu};
+use lanparty_proto::{CableHello, Control, DatagramBudget, Direction, DropReason, FrameBatch, LanMtu, PortRank};
+use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::hello::Contacted;
+use super::words::loop_words;
 use crate::{AsyncDevice, ControlReader, ControlWriter, Link, LinkEnded, PathWatch, every_frame_is_logged};
 
 /// Datagrams taken from the link at once.
@@ -48,6 +51,8 @@ pub struct CableReport {
     pub budget: u16,
     /// Largest datagram from the other end, as it says.
     pub budget_back: u16,
+    /// Whether this cable is on a loop.
+    pub loops: LoopReport,
 }
 
 struct Connected {
@@ -65,9 +70,11 @@ struct Connected {
 /// One end's data plane.
 pub struct CableDriver<D> {
     device: AsyncDevice<D>,
+    interface: String,
     is_isolated: bool,
     outbound: CableOutbound,
     inbound: CableInbound,
+    loops: CableLoops,
     connected: Option<Connected>,
     batch: FrameBatch,
     pending: VecDeque<Bytes>,
@@ -78,13 +85,15 @@ pub struct CableDriver<D> {
 
 impl<D: Device> CableDriver<D> {
     /// An end without a link. Frames of its TAP are dropped as `LinkDown` until [`Self::connect`].
-    pub(super) fn new(device: AsyncDevice<D>, guard: CableGuard) -> Self {
+    pub(super) fn new(device: AsyncDevice<D>, guard: CableGuard, loops: CableLoops, interface: String) -> Self {
         let all = every_frame_is_logged();
         Self {
             device,
+            interface,
             is_isolated: guard != CableGuard::Open,
             outbound: CableOutbound::new(guard, all),
             inbound: CableInbound::new(CableGuard::Open, all),
+            loops,
             connected: None,
             batch: FrameBatch::new(),
             pending: VecDeque::new(),
@@ -95,8 +104,13 @@ impl<D: Device> CableDriver<D> {
     }
 
     /// Uses this connection from now on, in the place of one that there may be. `mtu` is for the end that decides.
-    pub(super) fn connect(&mut self, contacted: Contacted, lan_mtu: LanMtu, mtu: Option<CableMtu>) {
+    /// `rank` tells it from other cables.
+    pub(super) fn connect(&mut self, contacted: Contacted, lan_mtu: LanMtu, mtu: Option<CableMtu>, rank: PortRank) {
         self.drop_pending();
+        // One host at each end, which is no switch: nothing can go round.
+        if !self.is_isolated {
+            self.loops.plug_in(rank, Instant::now());
+        }
         let Contacted { link, control_in, control_out, theirs, budget, has_dialled, .. } = contacted;
         self.inbound.set_guard(if self.is_isolated { CableGuard::OneHost(theirs.mac) } else { CableGuard::Open });
         let (end, watch) = (CableEnd::new(has_dialled, lan_mtu), PathWatch::new(&link));
@@ -104,6 +118,11 @@ impl<D: Device> CableDriver<D> {
         if let Some(before) = before {
             before.link.close("another connection of this cable took its place");
         }
+    }
+
+    /// The TAP went into a bridge, or out of one: there may be a loop now.
+    pub fn look_for_loops(&mut self) {
+        self.loops.look_again(Instant::now());
     }
 
     /// Pulls the cable out, with words for the other end.
@@ -148,6 +167,7 @@ impl<D: Device> CableDriver<D> {
             queued: self.pending.len(),
             budget: budgets.0,
             budget_back: budgets.1,
+            loops: self.loops.report(Instant::now()),
         }
     }
 
@@ -160,6 +180,7 @@ impl<D: Device> CableDriver<D> {
                 Err(ended) => {
                     self.drop_pending();
                     self.connected = None;
+                    self.loops.unplug();
                     return DriverEvent::LinkEnded(ended);
                 }
             }
@@ -167,7 +188,7 @@ impl<D: Device> CableDriver<D> {
     }
 
     async fn step(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
-        let Self { device, connected, batch, pending, received, .. } = self;
+        let Self { device, connected, batch, pending, received, loops, .. } = self;
         let Some(c) = connected else {
             let outcome = device.recv(batch).await;
             return self.handle_outbound(outcome);
@@ -189,6 +210,7 @@ impl<D: Device> CableDriver<D> {
                 self.handle_control(message)
             }
             () = c.watch.due() => self.look_at_path().await,
+            () = until(loops.due()) => self.drive_loops().await,
         }
     }
 
@@ -201,7 +223,7 @@ impl<D: Device> CableDriver<D> {
             Some(c) => (Some(&c.end), PathSize { budget: c.link.budget(), settled: c.watch.is_settled() }),
             None => (None, PathSize::settled(DatagramBudget(0))),
         };
-        self.outbound.process(&mut self.batch, end, path, Instant::now(), &mut self.work);
+        self.outbound.process(&mut self.batch, end, &mut self.loops, path, Instant::now(), &mut self.work);
         for record in self.work.records.drain(..) {
             log_frame(self.outbound.direction(), &record);
         }
@@ -242,7 +264,7 @@ impl<D: Device> CableDriver<D> {
         self.frames.clear();
         let datagrams = self.received.iter_mut().take(count).map(std::mem::take);
         let end = self.connected.as_ref().map(|c| &c.end);
-        self.inbound.process(datagrams, end, Instant::now(), &mut self.frames, &mut records);
+        self.inbound.process(datagrams, end, &mut self.loops, Instant::now(), &mut self.frames, &mut records);
         for record in &records {
             log_frame(self.inbound.direction(), record);
         }
@@ -264,8 +286,33 @@ impl<D: Device> CableDriver<D> {
                 c.end.lan_mtu = mtu;
                 return Ok(Some(DriverEvent::LanMtu(mtu)));
             }
+            Control::Loop { blocked, message } => {
+                warn!("the other end says: {}", one_line(&message));
+                self.loops.set_blocked_there(blocked, Instant::now());
+            }
             Control::Bye { reason } => return Err(LinkEnded { reason, by_peer: true }),
             _ => {}
+        }
+        Ok(None)
+    }
+
+    /// Sends a probe into the LAN when one is due; says what is known of loops, here and at the other end.
+    async fn drive_loops(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
+        if let Some(probe) = self.loops.handle_timeout(random_nonce(), Instant::now()) {
+            // A TAP that fails says so when it is read next, and the next probe comes soon.
+            let _ = self.device.send(&[Bytes::from(probe)]);
+        }
+        while let Some(news) = self.loops.poll_news() {
+            let message = loop_words(news, &self.interface, self.loops.quiet());
+            warn!("{message}");
+            let blocked = match news {
+                LoopNews::Blocked(_) => true,
+                LoopNews::Cleared => false,
+                LoopNews::BlockedBeside(_) | LoopNews::Reflected | LoopNews::Moving(_) => continue,
+            };
+            if let Some(c) = &mut self.connected {
+                c.control_out.send(&Control::Loop { blocked, message }).await?;
+            }
         }
         Ok(None)
     }
@@ -291,6 +338,20 @@ impl<D: Device> CableDriver<D> {
             self.outbound.take_back(&datagram, DropReason::LinkDown);
         }
     }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What nobody can guess.
+fn random_nonce() -> [u8; 16] {
+    let mut nonce = [0; 16];
+    SystemRandom::new().fill(&mut nonce).expect("INVARIANT: the operating system gives random bytes");
+    nonce
 }
 
 /// One line of the frame log.

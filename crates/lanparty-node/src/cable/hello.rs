@@ -36,8 +36,8 @@ pub(super) struct Intro {
 }
 
 impl Intro {
-    fn with(&self, budget: DatagramBudget, lan_mtu: Option<LanMtu>) -> Control {
-        Control::CableHello(CableHello { budget, lan_mtu, ..self.hello.clone() })
+    fn with(&self, budget: DatagramBudget, lan_mtu: Option<LanMtu>, since: Option<u64>) -> Control {
+        Control::CableHello(CableHello { budget, lan_mtu, since, ..self.hello.clone() })
     }
 }
 
@@ -70,8 +70,8 @@ pub(super) struct Contacted {
 
 impl Contacted {
     /// Answers the hello of the end that dialled.
-    pub(super) async fn answer(&mut self, intro: &Intro, lan_mtu: LanMtu) -> Result<(), LinkEnded> {
-        self.control_out.send(&intro.with(self.budget, Some(lan_mtu))).await
+    pub(super) async fn answer(&mut self, intro: &Intro, lan_mtu: LanMtu, since: u64) -> Result<(), LinkEnded> {
+        self.control_out.send(&intro.with(self.budget, Some(lan_mtu), Some(since))).await
     }
 }
 
@@ -103,7 +103,7 @@ async fn dial_one(endpoint: &CableEndpoint, remote: SocketAddr, intro: &Intro, i
         return Err(NotContacted::Needless);
     }
     let (mut control_in, mut control_out) = link.open_control().await.map_err(&broken)?;
-    control_out.send(&intro.with(budget, None)).await.map_err(&broken)?;
+    control_out.send(&intro.with(budget, None, None)).await.map_err(&broken)?;
     let theirs = next_hello(&mut control_in).await.map_err(&broken)?.map_err(|words| refused(remote, &words))?;
     Ok(Contacted { link, control_in, control_out, theirs, budget, remote, has_dialled: true })
 }

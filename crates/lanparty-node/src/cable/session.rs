@@ -4,11 +4,11 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lanparty_core::{Backoff, CableGuard, CableMtu, Contact};
+use lanparty_core::{Backoff, CableGuard, CableLoops, CableMtu, Contact};
 use lanparty_nic::Device;
-use lanparty_proto::{CableHello, DatagramBudget, LanMtu, MacAddr, PROTOCOL_VERSION, Refusal};
+use lanparty_proto::{CableHello, DatagramBudget, LanMtu, MacAddr, PROTOCOL_VERSION, PortRank, Refusal};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
@@ -95,12 +95,14 @@ impl<D: Device> CableSession<D> {
             budget: DatagramBudget(0),
             lan_mtu_max: plan.lan_mtu_max,
             lan_mtu: None,
+            since: None,
             software: software("lanparty-cable"),
         };
         let intro = Intro { hello, is_plugged: Arc::default() };
         let dial = if plan.remote.is_some() { Dial::Due(Instant::now()) } else { Dial::Rests };
+        let loops = CableLoops::new(&plan.interface, plan.mac, Instant::now());
         Self {
-            driver: CableDriver::new(device, guard),
+            driver: CableDriver::new(device, guard, loops, plan.interface.clone()),
             endpoint,
             plan,
             intro,
@@ -219,9 +221,9 @@ impl<D: Device> CableSession<D> {
             return None;
         }
         let caps = [self.plan.lan_mtu_max, contacted.theirs.lan_mtu_max];
-        let (lan_mtu, mtu) = if contacted.has_dialled {
-            // An answer without it is none of this version.
-            (contacted.theirs.lan_mtu?, None)
+        let (lan_mtu, mtu, since) = if contacted.has_dialled {
+            // An answer without it is none of this version. One without an age is of a version that knows no loops.
+            (contacted.theirs.lan_mtu?, None, contacted.theirs.since.unwrap_or_default())
         } else {
             let Some(mtu) = CableMtu::new([contacted.budget, contacted.theirs.budget], caps) else {
                 let words = hello::too_small(contacted.budget.min(contacted.theirs.budget));
@@ -229,8 +231,9 @@ impl<D: Device> CableSession<D> {
                 tokio::spawn(async move { hello::refuse(contacted.control_out, &contacted.link, Refusal::PathTooSmall, &words).await });
                 return None;
             };
-            contacted.answer(&self.intro, mtu.agreed()).await.ok()?;
-            (mtu.agreed(), Some(mtu))
+            let since = unix_ms();
+            contacted.answer(&self.intro, mtu.agreed(), since).await.ok()?;
+            (mtu.agreed(), Some(mtu), since)
         };
         self.contact = Some(contact);
         self.intro.is_plugged.store(true, Ordering::Relaxed);
@@ -241,7 +244,8 @@ impl<D: Device> CableSession<D> {
         if matches!(self.dial, Dial::Due(_)) {
             self.dial = Dial::Rests;
         }
-        self.driver.connect(contacted, lan_mtu, mtu);
+        let rank = PortRank { since, port: self.intro.hello.run ^ contacted.theirs.run };
+        self.driver.connect(contacted, lan_mtu, mtu, rank);
         Some(CableEvent::Plugged(lan_mtu))
     }
 }
@@ -258,6 +262,12 @@ async fn look_due(way: Option<&Way>) {
         Some(way) => way.due().await,
         None => std::future::pending().await,
     }
+}
+
+/// By this host's clock, which only tells newer cables from older ones.
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn random_u64() -> u64 {

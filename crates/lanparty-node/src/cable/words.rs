@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use lanparty_core::LoopNews;
 use lanparty_proto::IdentityId;
 use noq::{ConnectionError, TransportErrorCode};
 use tracing::warn;
@@ -42,6 +43,29 @@ impl Refrain {
     /// What was said is over.
     pub(super) fn end(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// What is known of a loop, at the end whose TAP is `interface`, for both ends' owners.
+pub(super) fn loop_words(news: LoopNews, interface: &str, quiet: Duration) -> String {
+    let seconds = quiet.as_secs();
+    match news {
+        LoopNews::Blocked(Some(other)) => format!(
+            "a loop: frames that leave by {interface} come back through its other end. {other} is older and goes on; {interface} carries nothing until they do not come back for {seconds} s"
+        ),
+        LoopNews::Blocked(None) => format!(
+            "a loop: frames that leave by {interface} come back through its other end. {interface} carries nothing until they do not come back for {seconds} s. Are both ends on one LAN?"
+        ),
+        LoopNews::BlockedBeside(other) => {
+            format!("a loop: {other}, a newer cable on the LAN of {interface}, carries nothing because of it")
+        }
+        LoopNews::Cleared => format!("the loop is gone: {interface} carries again"),
+        LoopNews::Reflected => {
+            format!("the LAN behind {interface} sends back what enters it: it has a loop of its own, or a machine that mirrors")
+        }
+        LoopNews::Moving(mac) => format!(
+            "{mac} moves between {interface} and the other end too often (a loop, or two machines with one address): for now it is believed only where it was first, and the rest is dropped as MacMoves"
+        ),
     }
 }
 

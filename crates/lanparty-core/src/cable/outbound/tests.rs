@@ -10,12 +10,14 @@ const MTU: u16 = 1400;
 
 struct Bench {
     outbound: CableOutbound,
+    loops: CableLoops,
     work: OutboundWork,
 }
 
 impl Bench {
     fn new() -> Self {
-        Self { outbound: CableOutbound::new(CableGuard::Open, false), work: OutboundWork::default() }
+        let loops = CableLoops::new("cable0", MacAddr(A), Instant::now());
+        Self { outbound: CableOutbound::new(CableGuard::Open, false), loops, work: OutboundWork::default() }
     }
 
     /// Sends one frame over a path that takes frames of the LAN MTU, and `spare` bytes more.
@@ -25,7 +27,7 @@ impl Bench {
         let lan_mtu = LanMtu::new(MTU).unwrap();
         let path = PathSize::settled(DatagramBudget(DatagramBudget::for_lan_mtu(lan_mtu).0 + spare));
         self.work = OutboundWork::default();
-        self.outbound.process(&mut batch, Some(&CableEnd::new(true, lan_mtu)), path, Instant::now(), &mut self.work);
+        self.outbound.process(&mut batch, Some(&CableEnd::new(true, lan_mtu)), &mut self.loops, path, Instant::now(), &mut self.work);
         assert!(self.outbound.counters().is_conserved(0));
         &self.work
     }
@@ -122,13 +124,13 @@ fn an_unplugged_cable_drops_by_name() {
     let mut bench = Bench::new();
     let mut batch = FrameBatch::new();
     batch.push(&[&udp(100, false)]);
-    bench.outbound.process(&mut batch, None, PathSize::settled(DatagramBudget(0)), Instant::now(), &mut bench.work);
+    bench.outbound.process(&mut batch, None, &mut bench.loops, PathSize::settled(DatagramBudget(0)), Instant::now(), &mut bench.work);
     assert_eq!(bench.outbound.counters().dropped(DropReason::LinkDown), 1);
 }
 
 #[test]
 fn one_host_is_one_mac_address() {
-    let mut bench = Bench { outbound: CableOutbound::new(CableGuard::OneHost(MacAddr(A)), false), work: OutboundWork::default() };
+    let mut bench = Bench { outbound: CableOutbound::new(CableGuard::OneHost(MacAddr(A)), false), ..Bench::new() };
     assert_eq!(bench.send(&udp(100, false), 0).datagrams.len(), 1);
     assert!(bench.send(&tagged(&udp(100, false)), 0).datagrams.is_empty());
     assert_eq!(bench.outbound.counters().dropped(DropReason::VlanTaggedFrame), 1);
