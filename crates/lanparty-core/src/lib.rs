@@ -45,12 +45,13 @@ pub use ladder::LadderCounters;
 pub use lan_mtu::{GROW_HOLD, LanMtuAgreement, SHRINK_HOLD, WAY_HOLD, WayThere};
 pub use limiter::{BumLimits, Limits, MemberLimiter, Rate, TokenBucket};
 pub use mac_moves::{MacMoves, Moved, Side};
-pub use neighbours::{Neighbours, SIGN_INTERVAL};
+pub use neighbours::{Neighbours, SIGN_INTERVAL, SIGN_INTERVAL_WATCHED};
 pub use outbound::{Outbound, OutboundWork};
 pub use path_sense::{FALLEN_REST, Padding, PathFacts, PathSense, Sensed};
 pub use path_size::PathSize;
 pub use relay::{
-    Delivery, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport, worth_trying,
+    Delivery, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport, StandbyReport,
+    worth_trying,
 };
 pub use roster::Roster;
 pub use watch::{DhcpOutcome, Point, SeenSearch, Watch};

@@ -8,7 +8,9 @@ use lanparty_proto::{Frame, GatewaySign, MacAddr, MemberFrame, Role};
 use crate::Roster;
 
 /// How often a gateway gives its sign: soon enough for somebody who waits for it, and nothing to a LAN.
-pub const SIGN_INTERVAL: Duration = Duration::from_secs(5);
+pub const SIGN_INTERVAL: Duration = Duration::from_secs(2);
+/// And while another one stands by: it takes over within two seconds of the last sign.
+pub const SIGN_INTERVAL_WATCHED: Duration = Duration::from_millis(300);
 /// What was not seen for this long is gone: several signs missed.
 const GONE_AFTER: Duration = Duration::from_secs(20);
 /// Of each kind that is remembered. A LAN with more has other problems.
@@ -57,6 +59,12 @@ impl Neighbours {
             return None;
         }
         self.gateways.insert(mac, now).is_none().then_some(mac)
+    }
+
+    /// When the gateway with that interface address gave its sign last.
+    #[must_use]
+    pub fn heard(&self, gateway: MacAddr) -> Option<Instant> {
+        self.gateways.get(&gateway).copied()
     }
 
     /// Interface addresses of the gateways that are there now.

@@ -10,6 +10,7 @@ mod moves;
 mod report;
 mod room;
 mod sightings;
+mod standby;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ pub use direct::worth_trying;
 pub use forward::{Delivery, Place};
 pub use report::{MemberReport, RoomReport};
 use room::Room;
+pub use standby::StandbyReport;
+use standby::Standbys;
 
 use crate::limiter::{Limits, TokenBucket};
 use crate::words::one_line;
@@ -179,6 +182,12 @@ pub enum RelayEvent {
         member: MemberId,
         up: bool,
     },
+    StandsBy {
+        room: RoomCode,
+        mac: MacAddr,
+        remote: String,
+        behind: MemberId,
+    },
 }
 
 /// The relay's state.
@@ -187,6 +196,7 @@ pub struct Relay {
     rooms: BTreeMap<RoomCode, Room>,
     links: BTreeMap<LinkId, RoomCode>,
     joins: BTreeMap<IdentityId, TokenBucket>,
+    standbys: BTreeMap<RoomCode, Standbys>,
     outputs: VecDeque<RelayOutput>,
     next_check: Option<Instant>,
 }
@@ -196,7 +206,15 @@ impl Relay {
     #[must_use]
     pub fn new(config: RelayConfig) -> Self {
         let config = RelayConfig { members_max: config.members_max.min(MEMBERS_MAX), ..config };
-        Self { config, rooms: BTreeMap::new(), links: BTreeMap::new(), joins: BTreeMap::new(), outputs: VecDeque::new(), next_check: None }
+        Self {
+            config,
+            rooms: BTreeMap::new(),
+            links: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            standbys: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            next_check: None,
+        }
     }
 
     /// Something happened.
@@ -212,9 +230,13 @@ impl Relay {
                     room.set_way_down(id, budget, rtt);
                 }
             }
-            RelayInput::Closed { link, reason } => self.leave(link, &reason),
+            RelayInput::Closed { link, reason } => {
+                self.forget_standby(link);
+                self.leave(link, &reason);
+            }
             RelayInput::Tick => self.check_sizes(now),
         }
+        self.fill_gateways(now);
     }
 
     /// What is to be done, in order. `None` until something happens again.
@@ -228,7 +250,7 @@ impl Relay {
     fn handle_message(&mut self, link: LinkId, message: Control, now: Instant) {
         let Some((room, id)) = self.room_of(link) else {
             // A member says on its present connection what it has to say.
-            if self.links.contains_key(&link) {
+            if self.links.contains_key(&link) || self.hear_standby(link, &message) {
                 return;
             }
             let message = "the first message must be Hello; is this a lanparty client?".to_owned();

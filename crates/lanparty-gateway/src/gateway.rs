@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Announcer, Neighbours, Roster, SIGN_INTERVAL};
+use lanparty_core::{Announcer, Neighbours, Roster, SIGN_INTERVAL, SIGN_INTERVAL_WATCHED};
 use lanparty_nic::{Device, DeviceFault, LinkState, PacketSocket};
 use lanparty_node::{
-    Ask, AsyncDevice, DeviceLimit, Dialer, ExitCode, Fault, Identity, JoinRequest, MemberDriver, Session, SessionEvent, StateDir,
-    StateFile, StatusRequest, StatusSocket, shutdown_requested, software, start_logging,
+    Ask, AsyncDevice, DeviceLimit, Dialer, ExitCode, Fault, Identity, JoinRequest, MemberDriver, Session, SessionEvent, StandbyLine,
+    StateDir, StateFile, StatusRequest, StatusSocket, shutdown_requested, software, start_logging,
 };
 use lanparty_proto::{Control, GatewaySign, LAN_MTU_MAX, MacAddr, MemberInfo, Role};
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
 use crate::lan::{Lan, LanState};
+use crate::standby::{Standing, Verdict};
 use crate::{GatewayArgs, lan};
 
 /// How often the LAN's cable is looked at.
@@ -84,6 +85,9 @@ struct Gateway {
     identity_file: StateFile,
     announcer: Announcer,
     sign_due: Instant,
+    /// How many others stand by behind this one.
+    standbys: u16,
+    standing: Standing,
     mac: MacAddr,
     lan: LanState,
     carries: Carries,
@@ -115,8 +119,11 @@ impl Gateway {
             driver.keep_told_mtu();
         }
         driver.watch_lan(Neighbours::new(sign_of(&identity)));
+        let line = StandbyLine::default();
+        let dialer = dialer.standing_by(line.clone());
         let session = Session::start(driver, dialer, Arc::new(identity), request, args.member.patience());
-        Ok(Self { args, session, identity_file, announcer: Announcer::default(), sign_due: Instant::now(), mac, lan, carries })
+        let (announcer, sign_due, standing) = (Announcer::default(), Instant::now(), Standing::new(line));
+        Ok(Self { args, session, identity_file, announcer, sign_due, standbys: 0, standing, mac, lan, carries })
     }
 
     async fn serve(&mut self, status: &mut StatusSocket) -> Result<(), Fault> {
@@ -125,10 +132,13 @@ impl Gateway {
         loop {
             let due = self.announcer.next_due();
             tokio::select! {
-                event = self.session.next_event() => self.handle(event)?,
+                event = next_event(&mut self.session, self.standing.listens()) => self.handle(event)?,
                 () = until(due) => self.announce(),
                 () = until(Some(self.sign_due)) => self.give_sign(),
-                _ = look.tick() => self.look().await,
+                _ = look.tick() => {
+                    self.look().await;
+                    self.look_at_others()?;
+                }
                 request = status.next() => self.answer(request).await,
                 reason = &mut shutdown => {
                     info!("lanparty-gateway ending: {}", reason.unwrap_or("signals cannot be watched"));
@@ -143,6 +153,10 @@ impl Gateway {
             SessionEvent::Joined { again } => self.joined(again),
             SessionEvent::Left => self.announcer.clear(),
             SessionEvent::Control(message) => self.control(&message),
+            SessionEvent::Failed(fault) if self.session.is_second_gateway() => {
+                info!("{}; listening on {} for its sign, to stand by behind it", fault.cause, self.args.interface);
+                self.standing.listen(fault, Instant::now());
+            }
             SessionEvent::Failed(fault) => return Err(fault),
             // The cable's state is looked at four times a second; the socket is opened again then.
             SessionEvent::DeviceFailed(e) if DeviceFault::of(&e).is_some() => debug!("{}: {e}", self.args.interface),
@@ -156,6 +170,8 @@ impl Gateway {
         let (peer, mtu) = (roster.own().id, roster.lan_mtu());
         info!(room = %self.args.member.room, lan_mtu = %mtu, again, "lanparty-gateway connected as peer {peer}");
         info!("lanparty-gateway bridging frames; press Ctrl-C to stop");
+        self.warn_of_others();
+        (self.standbys, self.sign_due) = (0, Instant::now());
         for member in roster.members().cloned().collect::<Vec<_>>() {
             self.member_joined(&member);
         }
@@ -174,6 +190,10 @@ impl Gateway {
             }
             Control::LanMtu { mtu, limited_by } => info!(limited_by = limited_by.map(|id| id.0), "LAN MTU is {mtu}"),
             Control::Notice { message } => warn!("{message}"),
+            Control::Standbys { count } => {
+                info!("{count} other gateways on this LAN stand by behind this one");
+                (self.standbys, self.sign_due) = (*count, Instant::now());
+            }
             _ => {}
         }
     }
@@ -204,7 +224,11 @@ impl Gateway {
 
     /// Tells other gateways on this LAN that there is one already.
     fn give_sign(&mut self) {
-        self.sign_due = Instant::now() + SIGN_INTERVAL;
+        self.sign_due = Instant::now() + if self.standbys > 0 { SIGN_INTERVAL_WATCHED } else { SIGN_INTERVAL };
+        // One that stands by, or is out of the room, bridges nothing.
+        if self.session.roster().is_none() {
+            return;
+        }
         let sign = self.session.driver.neighbours().map(|neighbours| Bytes::from(neighbours.sign(self.mac)));
         if let (Some(sign), Some(device)) = (sign, self.session.driver.device()) {
             // A busy or failing interface is noticed elsewhere; the next sign comes soon.
@@ -228,6 +252,31 @@ impl Gateway {
         self.look_at_mtu();
         if self.identity_file.retry() && self.identity_file.unsaved().is_none() {
             info!("the identity is saved now");
+        }
+    }
+
+    /// What other gateways on this LAN mean to one that may not enter, or stands by.
+    fn look_at_others(&mut self) -> Result<(), Fault> {
+        let Some(neighbours) = self.session.driver.neighbours() else { return Ok(()) };
+        match self.standing.look(neighbours, self.session.roster().is_some(), self.lan.is_up(), Instant::now()) {
+            Verdict::Nothing => Ok(()),
+            Verdict::StandsBy(behind) => {
+                info!(
+                    room = %self.args.member.room,
+                    "standing by behind peer {} at {}, which bridges this LAN: taking over when it is gone or has lost its LAN",
+                    behind.member, behind.mac
+                );
+                Ok(())
+            }
+            Verdict::GivesUp(fault) => Err(fault),
+        }
+    }
+
+    /// Says which other gateways bridge this LAN for other rooms, those heard before this one was in its own.
+    fn warn_of_others(&self) {
+        let all = self.session.driver.neighbours().map(|neighbours| neighbours.gateways(Instant::now())).unwrap_or_default();
+        for other in all.into_iter().filter(|mac| !self.standing.has_stood_behind(*mac)) {
+            lanparty_node::warn_of_gateway(other);
         }
     }
 
@@ -287,6 +336,12 @@ impl Gateway {
             "rtt_ms": rtt.map(|r| r.as_secs_f64() * 1e3), "way": self.session.way(), "peers": self.session.driver.peer_reports(), "packets_sent": sent, "packets_lost": lost,
             "frames": self.session.driver.report(), "findings": self.session.driver.findings(),
         });
+        report["standbys"] = json!(self.standbys);
+        report["standby"] = json!(
+            self.standing
+                .behind()
+                .map(|behind| { json!({ "behind": behind.member, "mac": behind.mac, "since_s": behind.since.elapsed().as_secs() }) })
+        );
         if let Some(device) = self.session.driver.device() {
             report["device"] = json!(format!("{:?}", device.device_ref().stats()));
         }
@@ -301,6 +356,11 @@ fn sign_of(identity: &Identity) -> GatewaySign {
         *to = from;
     }
     GatewaySign { gateway }
+}
+
+/// Who listens for another gateway's sign joins no room meanwhile.
+async fn next_event(session: &mut Session<PacketSocket>, listens: bool) -> SessionEvent {
+    if listens { session.watch_device().await } else { session.next_event().await }
 }
 
 async fn until(due: Option<Instant>) {

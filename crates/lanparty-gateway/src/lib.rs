@@ -6,6 +6,7 @@
 mod args;
 mod gateway;
 mod lan;
+mod standby;
 
 pub use args::GatewayArgs;
 pub use gateway::run;

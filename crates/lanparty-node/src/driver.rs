@@ -320,8 +320,9 @@ impl<D: Device> MemberDriver<D> {
         let (roster, path) = room_and_path(self.connected.as_ref(), self.island.as_ref());
         let (work, now) = (&mut self.work, Instant::now());
         self.observed.look(self.batch.iter(), Point::FromDevice, now);
-        if let Some(other) = self.observed.look_around(self.batch.iter(), roster, now) {
-            warn_of(other);
+        // One that is in no room bridges nothing yet.
+        if let Some(other) = self.observed.look_around(self.batch.iter(), roster, now).filter(|_| roster.is_some()) {
+            warn_of_gateway(other);
         }
         self.outbound.process(&mut self.batch, roster, path, now, work);
         self.observed.look_inside(&work.datagrams, Point::ToRoom, now);
@@ -443,7 +444,7 @@ impl<D: Device> MemberDriver<D> {
 }
 
 /// Two gateways on one LAN make two rooms one, without anybody having said so.
-fn warn_of(other: MacAddr) {
+pub fn warn_of_gateway(other: MacAddr) {
     warn!("two-gateways-on-one-lan: another lanparty gateway at {other} bridges this LAN as well; stop one of them");
 }
 

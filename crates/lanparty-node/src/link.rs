@@ -201,7 +201,8 @@ impl Link {
     }
 
     /// Packets received.
-    pub(crate) fn received_packets(&self) -> u64 {
+    #[must_use]
+    pub fn received_packets(&self) -> u64 {
         match &self.way {
             Way::Quic(quic) => quic.received_packets(),
             Way::Stream(_) => 0,

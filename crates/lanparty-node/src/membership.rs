@@ -2,6 +2,7 @@
 
 mod quic;
 mod race;
+mod standby;
 pub(crate) mod words;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,6 +17,7 @@ use crate::control::{ControlReader, ControlWriter};
 use crate::{DeviceLimit, ExitCode, Fault, Identity, Link, LinkEnded, Proxy, RelayAddress, RelayTrust, Sizing, sizing};
 use quic::DialEndpoint;
 use race::Reached;
+pub use standby::{Behind, StandbyLine};
 
 /// Time for the relay to answer a hello.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(3);
@@ -38,6 +40,9 @@ pub enum JoinError {
     /// It makes no sense to try again without a change.
     #[error("{0}")]
     Final(Fault),
+    /// The room has a gateway, and this one cannot be seen to be on its LAN.
+    #[error("{0}")]
+    SecondGateway(Fault),
     /// The relay did not answer, or broke off: trying again may help.
     #[error("{0}")]
     Unreachable(Fault),
@@ -48,7 +53,7 @@ impl JoinError {
     #[must_use]
     pub fn into_fault(self) -> Fault {
         match self {
-            Self::Final(fault) | Self::Unreachable(fault) => fault,
+            Self::Final(fault) | Self::SecondGateway(fault) | Self::Unreachable(fault) => fault,
         }
     }
 }
@@ -127,6 +132,7 @@ pub struct Dialer {
     stream_relay: Option<RelayAddress>,
     /// Random: who knows it may move our membership to another connection.
     run: u64,
+    standby: StandbyLine,
 }
 
 impl Dialer {
@@ -150,6 +156,7 @@ impl Dialer {
             proxy: None,
             stream_relay: None,
             run: random_run(),
+            standby: StandbyLine::default(),
         }
     }
 
@@ -204,6 +211,18 @@ impl Dialer {
         Some((endpoints, self.own_interface.as_deref()))
     }
 
+    /// Lets a gateway stand by on this line.
+    #[must_use]
+    pub fn standing_by(mut self, line: StandbyLine) -> Self {
+        self.standby = line;
+        self
+    }
+
+    /// The line on which a gateway stands by.
+    pub(crate) fn standby(&self) -> StandbyLine {
+        self.standby.clone()
+    }
+
     /// Waits until the relay knows that we are gone, for a moment at most.
     pub async fn close(&self, reason: &str) {
         for dial in &self.endpoints {
@@ -238,7 +257,8 @@ impl Dialer {
     /// [`JoinError`] in words for the user.
     pub async fn join(&mut self, identity: &Identity, request: &JoinRequest) -> Result<Joined, JoinError> {
         let Reached { link, remote, trouble } = self.connect(identity).await?;
-        let joined = say_hello(&link, request, self.run).await;
+        let joined = say_hello(&link, request, self.run, &self.standby).await;
+        self.standby.set_behind(None);
         let (control_in, control_out, welcome, told_budget) = joined.inspect_err(|_| link.close("could not join"))?;
         if link.carrier() == Carrier::Quic {
             sizing::check(&link, self.sizing, &welcome).await.map_err(words::broke_off)?;
@@ -266,7 +286,7 @@ impl Dialer {
             return Err(JoinError::Unreachable(Fault::new(ExitCode::Unexpected, "a fresh connection takes no larger datagrams", "")));
         }
         let wanted = Move { version: PROTOCOL_VERSION, room: request.room.clone(), run: self.run, budget, above };
-        let moved = ask(&link, Control::Move(wanted)).await;
+        let moved = ask(&link, Control::Move(wanted), &self.standby).await;
         let (control_in, control_out, welcome) = moved.inspect_err(|_| link.close("could not move"))?;
         Ok(Joined { link, control_in, control_out, welcome, remote, told_budget: budget, told_lan_up: request.lan_up, trouble })
     }
@@ -300,6 +320,7 @@ async fn say_hello(
     link: &Link,
     request: &JoinRequest,
     run: u64,
+    line: &StandbyLine,
 ) -> Result<(ControlReader, ControlWriter, Welcome, DatagramBudget), JoinError> {
     let budget = settled_budget(link).await;
     if budget.lan_mtu().is_none() {
@@ -317,23 +338,38 @@ async fn say_hello(
         lan_up: request.lan_up,
         resume: request.resume,
         run,
+        hears: line.hears(),
     };
-    let (control_in, control_out, welcome) = ask(link, Control::Hello(hello)).await?;
+    let (control_in, control_out, welcome) = ask(link, Control::Hello(hello), line).await?;
     Ok((control_in, control_out, welcome, budget))
 }
 
-/// Opens the control stream with this message, and waits for what the relay says to it.
-async fn ask(link: &Link, first: Control) -> Result<(ControlReader, ControlWriter, Welcome), JoinError> {
+/// Opens the control stream with this message, and waits for what the relay says to it. A gateway that may stand by waits for as long as
+/// it does.
+async fn ask(link: &Link, first: Control, line: &StandbyLine) -> Result<(ControlReader, ControlWriter, Welcome), JoinError> {
     let (mut control_in, mut control_out) = link.open_control().await.map_err(words::broke_off)?;
     control_out.send(&first).await.map_err(words::broke_off)?;
+    let silent = || LinkEnded { reason: "no answer to the hello".into(), by_peer: false };
     loop {
-        let answer = tokio::time::timeout(WELCOME_TIMEOUT, control_in.next()).await;
-        match answer
-            .unwrap_or_else(|_| Err(LinkEnded { reason: "no answer to the hello".into(), by_peer: false }))
-            .map_err(words::broke_off)?
-        {
+        let answer = async {
+            match line.behind() {
+                Some(_) => control_in.next().await,
+                None => tokio::time::timeout(WELCOME_TIMEOUT, control_in.next()).await.unwrap_or_else(|_| Err(silent())),
+            }
+        };
+        let message = tokio::select! {
+            message = answer => message.map_err(words::broke_off)?,
+            said = line.said() => {
+                for message in said {
+                    control_out.send(&message).await.map_err(words::broke_off)?;
+                }
+                continue;
+            }
+        };
+        match message {
             Control::Welcome(welcome) => return Ok((control_in, control_out, welcome)),
             Control::Refused { code, message } => return Err(words::refused(code, &message)),
+            Control::Standby { behind, mac } => line.set_behind(Some(Behind { member: behind, mac, since: Instant::now() })),
             _ => {}
         }
     }

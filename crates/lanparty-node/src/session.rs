@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::driver::{DriverEvent, MemberDriver};
-use crate::membership::{Dialer, JoinError, JoinRequest, Joined};
+use crate::membership::{Dialer, JoinError, JoinRequest, Joined, StandbyLine};
 use crate::{ExitCode, Fault, Identity};
 
 /// An outage is spoken of again after this long.
@@ -87,12 +87,16 @@ pub struct Session<D> {
     trying: Option<Step>,
     /// What a move to another connection brought to light.
     news: VecDeque<Control>,
+    /// The newest attempt failed because the room has a gateway.
+    is_second: bool,
+    line: StandbyLine,
 }
 
 impl<D: Device> Session<D> {
     /// Starts joining. Without success for `patience` the session fails; once joined it never gives up.
     #[must_use]
     pub fn start(mut driver: MemberDriver<D>, dialer: Dialer, identity: Arc<Identity>, request: JoinRequest, patience: Duration) -> Self {
+        let line = dialer.standby();
         let state = State::Waiting { until: Instant::now(), dialer };
         let patience_until = Some(Instant::now() + patience);
         driver.set_wire(request.lan_up);
@@ -109,6 +113,8 @@ impl<D: Device> Session<D> {
             trying: None,
             is_new: false,
             news: VecDeque::new(),
+            is_second: false,
+            line,
         }
     }
 
@@ -117,6 +123,22 @@ impl<D: Device> Session<D> {
         self.request.lan_up = up;
         self.driver.set_wire(up);
         self.driver.tell(&Control::LanState { up }).await;
+        self.line.say(Control::LanState { up });
+    }
+
+    /// Whether the session has failed because the room has a gateway already. It may be called on to try again.
+    pub const fn is_second_gateway(&self) -> bool {
+        self.is_second
+    }
+
+    /// Watches the device, and joins no room meanwhile, until the device fails. Cancel-safe.
+    pub async fn watch_device(&mut self) -> SessionEvent {
+        loop {
+            if let DriverEvent::DeviceFailed(e) = self.driver.next_event().await {
+                self.driver.set_device(None);
+                return SessionEvent::DeviceFailed(e);
+            }
+        }
     }
 
     /// Leaves the room for good.
@@ -159,6 +181,11 @@ impl<D: Device> Session<D> {
                 self.look_at_way();
                 return None;
             }
+            DriverEvent::Control(Control::Refused { code: Refusal::StandBy, message }) => {
+                // The relay ends the connection next, and then this member joins again.
+                warn!("the relay lets another gateway take over: {message}");
+                return None;
+            }
             DriverEvent::Control(Control::Refused { code, message }) => {
                 let advice = if code == Refusal::Replaced {
                     "stop one of the two, or give it an identity of its own with --new-identity"
@@ -197,6 +224,9 @@ impl<D: Device> Session<D> {
     }
 
     fn changed(&mut self, changed: Changed) -> Option<SessionEvent> {
+        if self.line.has_stood_by() {
+            self.patience_until = None;
+        }
         match changed {
             Changed::Due => {
                 if let Some(fault) = self.last_fault.take_if(|_| is_past(self.patience_until)) {
@@ -273,7 +303,8 @@ impl<D: Device> Session<D> {
     }
 
     fn not_joined(&mut self, dialer: Dialer, error: JoinError) -> Option<SessionEvent> {
-        let final_ = matches!(error, JoinError::Final(_));
+        self.is_second = matches!(error, JoinError::SecondGateway(_));
+        let final_ = self.is_second || matches!(error, JoinError::Final(_));
         let fault = error.into_fault();
         if final_ || is_past(self.patience_until) {
             self.state = State::Waiting { until: Instant::now(), dialer };
@@ -332,14 +363,25 @@ fn spawn_move(mut dialer: Dialer, identity: Arc<Identity>, request: JoinRequest,
 /// One attempt, cut off at `until`.
 fn spawn_join(mut dialer: Dialer, identity: Arc<Identity>, request: JoinRequest, until: Option<Instant>) -> JoinTask {
     tokio::spawn(async move {
+        let line = dialer.standby();
         let joining = dialer.join(&identity, &request);
         let outcome = match until {
-            None => Ok(joining.await),
-            Some(until) => tokio::time::timeout_at(until.into(), joining).await,
+            None => Some(joining.await),
+            Some(until) => give_up_at(until, joining, &line).await,
         };
-        let outcome = outcome.unwrap_or_else(|_| Err(dialer.unanswered()));
+        let outcome = outcome.unwrap_or_else(|| Err(dialer.unanswered()));
         (dialer, outcome)
     })
+}
+
+/// Nothing when there is no answer until then; who stands by has one.
+async fn give_up_at<T>(until: Instant, joining: impl Future<Output = T>, line: &StandbyLine) -> Option<T> {
+    let mut joining = std::pin::pin!(joining);
+    match tokio::time::timeout_at(until.into(), &mut joining).await {
+        Ok(outcome) => Some(outcome),
+        Err(_) if line.behind().is_some() => Some(joining.await),
+        Err(_) => None,
+    }
 }
 
 fn is_past(until: Option<Instant>) -> bool {

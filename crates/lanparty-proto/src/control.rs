@@ -81,6 +81,9 @@ pub struct Hello {
     /// A random number of this run of the program, for its later [`Move`]s; 0 when it makes none.
     #[serde(default)]
     pub run: u64,
+    /// Gateway: interface addresses of the gateways that it hears on its LAN. One that hears the room's own may stand by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hears: Vec<MacAddr>,
 }
 
 /// The first message on a connection that takes the place of one that joined. What this message does not say stays as it was.
@@ -167,6 +170,8 @@ pub enum Refusal {
     PathTooSmall,
     /// The same identity joined again from elsewhere; the newer connection stays.
     Replaced,
+    /// Another gateway on the same LAN takes over, as this one's LAN has no carrier: join again, to stand by.
+    StandBy,
     /// There is nothing to move: the relay restarted, or the membership ended. The connection that joined, if any, stays.
     NotMoved,
     /// The first message was no `Hello`.
@@ -268,6 +273,21 @@ pub enum Control {
         /// Where: as the relay sees it first, then as it sees itself.
         addresses: Vec<SocketAddr>,
     },
+    /// Relay to gateway, in place of a welcome: not in the room, but it will be when the one that is has gone. The welcome comes on this
+    /// connection.
+    Standby {
+        /// The room's gateway.
+        behind: MemberId,
+        /// Its interface's address, with which it gives its sign.
+        mac: MacAddr,
+    },
+    /// Relay to gateway: so many others stand by behind it, and wait for its signs.
+    Standbys {
+        /// How many.
+        count: u16,
+    },
+    /// Gateway that stands by to relay: the room's gateway gives no sign any more.
+    GatewaySilent,
     /// Relay to member: something its owner should know, in words.
     Notice {
         /// The words.
@@ -388,6 +408,7 @@ mod tests {
             lan_up: true,
             resume: None,
             run: 7,
+            hears: vec![],
         })
     }
 

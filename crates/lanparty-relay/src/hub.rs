@@ -18,6 +18,9 @@ use crate::outbox::Outbox;
 /// Control messages waiting for one member. One that reads so little is closed.
 const CONTROL_QUEUE_MAX: usize = 256;
 
+/// A gateway that gives no sign on its LAN, and of which nothing came here for so long, is gone. One that lives sends a packet a second at least.
+const SILENT_AFTER: Duration = Duration::from_millis(1100);
+
 /// What a connection's task is told by others.
 pub(crate) enum Command {
     Send(Control),
@@ -97,6 +100,16 @@ impl Hub {
                 relay.count_copies_dropped(to, &dropped);
             }
             run.clear();
+        }
+    }
+
+    /// A gateway that stands by does not see the sign of the one before it any more. It is believed when the relay does not hear that one either.
+    pub(crate) fn gateway_silent(&self, standby: LinkId) {
+        let state = self.lock();
+        let gone =
+            state.relay.gateway_before(standby).filter(|link| state.ways.get(link).is_some_and(|way| way.outbox.silence() >= SILENT_AFTER));
+        if let Some(way) = gone.and_then(|link| state.ways.get(&link)) {
+            way.outbox.link().close("it gives no sign, neither on its LAN nor here");
         }
     }
 
@@ -199,6 +212,9 @@ fn log_event(event: &RelayEvent) {
             warn!(
                 "peer {member} in room {room} takes packets of {mtu} bytes only; the room carries {minimum} all the same (--min-lan-mtu)"
             );
+        }
+        RelayEvent::StandsBy { room, mac, remote, behind } => {
+            info!(%mac, %remote, "a gateway on the same LAN stands by behind peer {behind} in room {room}");
         }
         RelayEvent::LanState { room, member, up } => {
             info!("LAN behind gateway peer {member} in room {room} is {}", if *up { "up" } else { "down: no carrier" });

@@ -1,8 +1,9 @@
 //! Toward one member: frames that its path takes go at once, others wait in a bounded queue.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{Drops, Egress};
@@ -21,15 +22,30 @@ pub(crate) struct Outbox {
     link: Link,
     queue: Mutex<Egress>,
     waiting: Notify,
+    began: Instant,
+    /// When its member was heard last, in milliseconds after the beginning.
+    heard_ms: AtomicU64,
 }
 
 impl Outbox {
     pub(crate) fn new(link: Link) -> Arc<Self> {
-        Arc::new(Self { link, queue: Mutex::new(Egress::default()), waiting: Notify::new() })
+        let (began, heard_ms) = (Instant::now(), AtomicU64::new(0));
+        Arc::new(Self { link, queue: Mutex::new(Egress::default()), waiting: Notify::new(), began, heard_ms })
     }
 
     pub(crate) const fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Its member was heard, by whatever packet.
+    pub(crate) fn hear(&self) {
+        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// For how long its member has not been heard.
+    pub(crate) fn silence(&self) -> Duration {
+        self.began.elapsed().saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed)))
     }
 
     /// Station 7, queue, in front of station 8, send. Returns what was dropped, if anything: to make room, or because the path shrank.

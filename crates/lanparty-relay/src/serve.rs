@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lanparty_core::{LinkId, RelayInput};
+use lanparty_core::{Carrier, LinkId, RelayInput};
 use lanparty_node::{ControlReader, ControlWriter, Draining, Incoming, Link, LinkEnded, PathWatch, StreamIncoming};
 use lanparty_proto::{Control, DatagramBudget, IdentityId};
 use tokio::sync::mpsc;
@@ -79,13 +79,13 @@ impl Peer {
         }
         let mut received = vec![Bytes::new(); RECV_BATCH];
         let mut backlog = VecDeque::new();
-        let mut budget = DatagramBudget(0);
+        let (mut budget, mut packets) = (DatagramBudget(0), 0);
         let mut watch = PathWatch::new(&self.link);
         let mut before: Option<Draining> = None;
         loop {
             let step = tokio::select! {
                 () = drained(&before), if before.is_some() => { before = None; Ok(()) }
-                count = self.link.recv(&mut received), if before.is_none() => count.map(|n| self.hub.forward(self.id, received.iter_mut().take(n).map(std::mem::take))),
+                count = self.link.recv(&mut received), if before.is_none() => count.map(|n| self.take(&mut received, n)),
                 dropped = self.outbox.flush(&mut backlog) => dropped.map(|dropped| if dropped.total() > 0 { self.hub.count_dropped(self.id, &dropped) }),
                 message = control_in.next() => match message {
                     Ok(message) => { self.message(message).await; Ok(()) }
@@ -97,7 +97,10 @@ impl Peer {
                     Some(Command::Refuse { code, message }) => return self.refuse(&Control::Refused { code, message }).await,
                     None => Ok(()),
                 },
-                () = watch.due() => self.look_at_path(&mut watch, &mut budget),
+                () = watch.due() => {
+                    self.look_for_packets(&mut packets);
+                    self.look_at_path(&mut watch, &mut budget)
+                }
             };
             if let Err(ended) = step {
                 return ended;
@@ -105,7 +108,24 @@ impl Peer {
         }
     }
 
+    fn take(&self, received: &mut [Bytes], count: usize) {
+        self.outbox.hear();
+        self.hub.forward(self.id, received.iter_mut().take(count).map(std::mem::take));
+    }
+
+    /// Whether the member is there, even when it has nothing to say. A stream does not count its packets.
+    fn look_for_packets(&self, known: &mut u64) {
+        let packets = self.link.received_packets();
+        if packets != *known || self.link.carrier() != Carrier::Quic {
+            *known = packets;
+            self.outbox.hear();
+        }
+    }
+
     async fn message(&self, message: Control) {
+        if matches!(message, Control::GatewaySilent) {
+            return self.hub.gateway_silent(self.id);
+        }
         match &message {
             Control::Hello(hello) => self.settle(hello.budget).await,
             Control::Move(wanted) => self.settle(wanted.budget).await,

@@ -46,6 +46,9 @@ fn relay(program: &Value, out: &mut String) {
     out.push_str(&format!("  listening on {}, {} connections\n", text(&program["listen"]), program["connections"]));
     for room in array(&program["rooms"]) {
         out.push_str(&format!("  room {}, LAN MTU {}{}\n", text(&room["room"]), room["lan_mtu"], limited_by(room)));
+        for standby in array(&room["standbys"]) {
+            out.push_str(&format!("    Gateway {} from {} stands by\n", text(&standby["mac"]), text(&standby["remote"])));
+        }
         for m in array(&room["members"]) {
             out.push_str(&format!(
                 "    {} peer {} {} from {} for {} s, datagrams up {} down {}{}\n",
@@ -93,7 +96,11 @@ fn carrier(way: &Value, out: &mut String) {
 }
 
 fn member(program: &Value, out: &mut String) {
-    let reachable = if program["relay_reachable"] == Value::Bool(true) { "joined" } else { "not joined" };
+    let reachable = match program["standby"]["behind"].as_u64() {
+        _ if program["relay_reachable"] == Value::Bool(true) => "joined".to_owned(),
+        Some(peer) => format!("standby behind peer {peer} at {} for {} s", text(&program["standby"]["mac"]), program["standby"]["since_s"]),
+        None => "not joined".to_owned(),
+    };
     out.push_str(&format!("  room {} at {}: {reachable}", text(&program["room"]), text(&program["relay"])));
     if let Some(rtt) = program["rtt_ms"].as_f64() {
         out.push_str(&format!(", RTT {rtt:.1} ms"));

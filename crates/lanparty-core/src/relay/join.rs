@@ -23,6 +23,7 @@ const IDENTITIES_MAX: usize = 4096;
 const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Somebody at the door.
+#[derive(Clone)]
 pub(super) struct Newcomer {
     pub(super) identity: IdentityId,
     pub(super) remote: String,
@@ -34,6 +35,7 @@ impl Relay {
     pub(super) fn join(&mut self, link: LinkId, newcomer: &Newcomer, now: Instant) {
         let allowed = match self.judge(link, newcomer, now) {
             Ok(allowed) => allowed,
+            Err((Refusal::SecondGateway, _)) if self.may_stand_by(newcomer) => return self.stand_by(link, newcomer, now),
             Err((code, message)) => return self.refuse(link, newcomer, code, message, now),
         };
         let replaced = self.take_over(newcomer);

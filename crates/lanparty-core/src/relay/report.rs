@@ -3,7 +3,7 @@
 use serde::Serialize;
 use std::time::Instant;
 
-use super::Relay;
+use super::{Relay, StandbyReport};
 use crate::CountersSnapshot;
 
 /// A room.
@@ -15,6 +15,7 @@ pub struct RoomReport {
     /// The member whose path keeps it that small, when it is one of them.
     pub lan_mtu_limited_by: Option<u16>,
     pub members: Vec<MemberReport>,
+    pub standbys: Vec<StandbyReport>,
 }
 
 /// A member of a room. Budgets in bytes of datagram; `copies_out` were sent toward it, `copies_dropped` were not, and why.
@@ -49,6 +50,7 @@ impl Relay {
                 lan_mtu: room.lan_mtu().bytes(),
                 lan_mtu_limited_by: room.limited_by().map(|id| id.0),
                 members: room.members().map(|m| member_report(m, now)).collect(),
+                standbys: self.standby_reports(room.code()),
             })
             .collect()
     }

@@ -10,4 +10,5 @@ mod relay_join;
 mod relay_moves;
 mod relay_sightings;
 mod relay_sizes;
+mod relay_standby;
 mod support;

@@ -43,6 +43,7 @@ pub(crate) fn hello(n: u8) -> Hello {
         lan_up: true,
         resume: None,
         run: 0,
+        hears: vec![],
     }
 }
 

@@ -88,6 +88,7 @@ pub(super) fn refused(code: Refusal, message: &str) -> JoinError {
     let fault = Fault::new(ExitCode::Refused, format!("the relay refused ({code:?}): {message}"), "");
     match code {
         Refusal::TooManyJoins => JoinError::Unreachable(fault),
+        Refusal::SecondGateway => JoinError::SecondGateway(fault),
         _ => JoinError::Final(fault),
     }
 }

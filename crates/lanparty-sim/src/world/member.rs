@@ -302,6 +302,7 @@ impl World {
             lan_up: m.lan_up,
             resume: m.resume,
             run: 0,
+            hears: vec![],
         };
         let bytes = encode_control(&Control::Hello(hello));
         self.say(member, Side::Up, connection, Item::Open { bytes, until });
