@@ -22,6 +22,7 @@ pub struct Inbound {
     every_frame: bool,
     lan_flooded: u64,
     ear: Ear,
+    is_blocked: bool,
 }
 
 impl Inbound {
@@ -32,13 +33,26 @@ impl Inbound {
             Role::Client => Direction::RelayToTap,
             Role::Gateway => Direction::RemoteToLan,
         };
-        Self { direction, counters: Counters::default(), logs: BTreeMap::new(), every_frame: false, lan_flooded: 0, ear: Ear::default() }
+        Self {
+            direction,
+            counters: Counters::default(),
+            logs: BTreeMap::new(),
+            every_frame: false,
+            lan_flooded: 0,
+            ear: Ear::default(),
+            is_blocked: false,
+        }
     }
 
     /// Records every frame from now on, not a sample.
     pub fn log_every_frame(&mut self) {
         self.every_frame = true;
         self.logs.clear();
+    }
+
+    /// Drops every frame for the device as [`DropReason::Loop`] from now on, or not any more.
+    pub const fn set_blocked(&mut self, blocked: bool) {
+        self.is_blocked = blocked;
     }
 
     /// Takes `datagrams` and appends the frames that may enter the device to `out`. `roster` is `None` while this
@@ -59,6 +73,9 @@ impl Inbound {
             let taken = roster.zip(outcome.as_ref().ok()).and_then(|(r, f)| self.ear.take(f, r.own().mac, now));
             if let Some(Err(reason)) = taken {
                 outcome = Err(reason);
+            }
+            if self.is_blocked && taken.is_none() && outcome.is_ok() {
+                outcome = Err(DropReason::Loop);
             }
             let known = sender.filter(|id| roster.is_some_and(|r| r.member(*id).is_some()));
             self.prune_logs(roster);

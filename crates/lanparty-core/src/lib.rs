@@ -9,6 +9,7 @@
 
 mod announce;
 mod backoff;
+mod bridged;
 mod cable;
 mod climb;
 mod counters;
@@ -33,6 +34,7 @@ mod words;
 
 pub use announce::{ANNOUNCE_INTERVAL, AnnounceReason, Announcement, Announcer};
 pub use backoff::Backoff;
+pub use bridged::BridgedTap;
 pub use cable::{CableEnd, CableGuard, CableInbound, CableLoops, CableMtu, CableOutbound, Contact, LoopNews, LoopReport};
 pub use climb::Climb;
 pub use counters::{Counters, CountersSnapshot, Drops};

@@ -28,6 +28,7 @@ pub struct Outbound {
     ladder: Ladder,
     log: FrameLog,
     flooded: u64,
+    is_blocked: bool,
 }
 
 impl Outbound {
@@ -39,12 +40,17 @@ impl Outbound {
             Role::Gateway => Direction::LanToRemote,
         };
         let (counters, log) = (Counters::default(), FrameLog::default());
-        Self { direction, counters, ladder: Ladder::new(role), log, flooded: 0 }
+        Self { direction, counters, ladder: Ladder::new(role), log, flooded: 0, is_blocked: false }
     }
 
     /// Records every frame from now on, not a sample.
     pub fn log_every_frame(&mut self) {
         self.log = FrameLog::new(true);
+    }
+
+    /// Drops every frame as [`DropReason::Loop`] from now on, or not any more.
+    pub const fn set_blocked(&mut self, blocked: bool) {
+        self.is_blocked = blocked;
     }
 
     /// Passes on the MTU that the LAN's DHCP server and routers tell as they tell it.
@@ -59,6 +65,9 @@ impl Outbound {
             let frame_len = datagram.len() - FrameBatch::HEADROOM;
             self.counters.count_in(frame_len);
             match roster {
+                Some(_) if self.is_blocked => {
+                    self.drop_frame(datagram.get(FrameBatch::HEADROOM..).unwrap_or_default(), DropReason::Loop, now, work);
+                }
                 Some(roster) => self.process_one(datagram, roster, path, now, work),
                 None => {
                     let frame = datagram.get(FrameBatch::HEADROOM..).unwrap_or_default();

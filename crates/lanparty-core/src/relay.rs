@@ -267,6 +267,7 @@ impl Relay {
             Control::Candidates { addresses } => self.introduce(link, &addresses, now),
             Control::AskSightings { mac } => self.ask_sightings(link, mac, now),
             answer @ Control::Sightings { .. } => self.pass_sightings(id, link, answer),
+            Control::Loop { message, .. } => self.pass_loop(id, link, &message, now),
             Control::Bye { reason } => self.leave(link, &reason),
             // What only a relay says, and what a newer member says, is ignored.
             _ => {}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{
-    Counters, CountersSnapshot, FrameRecord, Inbound, LadderCounters, Outbound, OutboundWork, PathSize, Point, Roster, WayFacts,
+    BridgedTap, Counters, CountersSnapshot, FrameRecord, Inbound, LadderCounters, Outbound, OutboundWork, PathSize, Point, Roster, WayFacts,
 };
 use lanparty_nic::Device;
 use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, LanMtu, MacAddr, MemberId, Role};
@@ -19,6 +19,7 @@ use crate::{
     AsyncDevice, ControlReader, ControlWriter, Draining, Joined, LINK_DEAD_AFTER, Link, LinkEnded, PathWatch, every_frame_is_logged,
 };
 
+mod bridged;
 mod direct;
 mod echo;
 mod room;
@@ -54,6 +55,8 @@ pub struct DriverReport {
     pub queued: usize,
     /// Largest datagram the path takes now, in bytes.
     pub budget: u16,
+    /// Nothing is carried, because the device is bridged to the gateway's LAN.
+    pub is_bridged: bool,
 }
 
 struct Connected {
@@ -97,6 +100,10 @@ pub struct MemberDriver<D> {
     work: OutboundWork,
     runs: echo::Runs,
     observed: room::Observed,
+    bridged: BridgedTap,
+    is_bridged: bool,
+    /// What the relay has to hear of it.
+    unsaid_loop: Option<Control>,
 }
 
 impl<D: Device> MemberDriver<D> {
@@ -125,6 +132,9 @@ impl<D: Device> MemberDriver<D> {
             work: OutboundWork::default(),
             runs: echo::Runs::default(),
             observed: room::Observed::default(),
+            bridged: BridgedTap::default(),
+            is_bridged: false,
+            unsaid_loop: None,
         }
     }
 
@@ -237,6 +247,7 @@ impl<D: Device> MemberDriver<D> {
             ladder: self.outbound.ladder(),
             queued: self.pending.len(),
             budget: self.connected.as_ref().map_or(0, |c| c.budget.0),
+            is_bridged: self.is_bridged,
         }
     }
 
@@ -307,6 +318,8 @@ impl<D: Device> MemberDriver<D> {
             }
             () = c.watch.due() => {
                 self.look_at_path().await?;
+                self.look_at_bridge_in(0, Instant::now());
+                self.tell_bridge().await;
                 Ok(Some(DriverEvent::Looked))
             }
         }
@@ -317,6 +330,7 @@ impl<D: Device> MemberDriver<D> {
         if let Err(e) = outcome {
             return Ok(Some(DriverEvent::DeviceFailed(e)));
         }
+        self.look_at_bridge_out(Instant::now());
         let (roster, path) = room_and_path(self.connected.as_ref(), self.island.as_ref());
         let (work, now) = (&mut self.work, Instant::now());
         self.observed.look(self.batch.iter(), Point::FromDevice, now);
@@ -365,6 +379,7 @@ impl<D: Device> MemberDriver<D> {
     fn handle_inbound(&mut self, count: usize) -> Result<Option<DriverEvent>, LinkEnded> {
         let mut records: Vec<(Option<MemberId>, FrameRecord)> = vec![];
         self.frames.clear();
+        self.look_at_bridge_in(count, Instant::now());
         let (roster, now) = (room_and_path(self.connected.as_ref(), self.island.as_ref()).0, Instant::now());
         self.observed.look_inside(self.received.iter().take(count), Point::FromRoom, now);
         let datagrams = self.received.iter_mut().take(count).map(std::mem::take);

@@ -295,7 +295,8 @@ pub enum Control {
     },
     /// Cable, either way: the first message.
     CableHello(CableHello),
-    /// Cable, either way: this end carries nothing from now on because its LAN leads back to it another way, or carries again.
+    /// Cable, either way: this end carries nothing from now on because its LAN leads back to it another way, or carries again. Client to
+    /// relay: the same, because its interface is bridged to the gateway's LAN; the gateway reads the words.
     Loop {
         /// Whether it carries nothing.
         blocked: bool,

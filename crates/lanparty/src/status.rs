@@ -117,6 +117,9 @@ fn member(program: &Value, out: &mut String) {
         let reached = array(&program["peers"]).iter().find(|peer| peer["id"] == m["id"]).map_or_else(String::new, reached);
         out.push_str(&format!("    {} peer {} {}{}{reached}\n", text(&m["role"]), m["id"], text(&m["mac"]), way(m)));
     }
+    if program["frames"]["is_bridged"] == Value::Bool(true) {
+        out.push_str("    carries nothing: its interface is bridged to the LAN of this room's own gateway\n");
+    }
     findings(&program["findings"], out);
     frames("out", &program["frames"]["outbound"], out);
     frames("in ", &program["frames"]["inbound"], out);

@@ -6,6 +6,7 @@ use lanparty_proto::{Control, MacAddr, MemberId, Role};
 
 use super::{LinkId, Relay, RelayOutput};
 use crate::limiter::Rate;
+use crate::words::one_line;
 
 /// Questions of one member: a person asks now and then, and a script must not keep the gateways busy.
 pub(super) const ASK_RATE: Rate = Rate { per_second: 1, burst: 5 };
@@ -25,6 +26,17 @@ impl Relay {
         let gateways: Vec<_> = room.members().filter(|m| m.role == Role::Gateway).map(|m| m.link).collect();
         self.outputs.push_back(RelayOutput::Send { link, message: answer });
         self.outputs.extend(gateways.into_iter().map(|link| RelayOutput::Send { link, message: Control::AskSightings { mac } }));
+    }
+
+    /// A client is bridged to the gateway's LAN, or not any more: its owner and the gateway's read it.
+    pub(super) fn pass_loop(&mut self, from: MemberId, link: LinkId, message: &str, now: Instant) {
+        let Some((room, _)) = self.room_of(link) else { return };
+        if room.member_mut(from).is_none_or(|member| member.role != Role::Client || !member.asks.take(1, now)) {
+            return;
+        }
+        let Some(to) = room.gateway().map(|gateway| gateway.link) else { return };
+        let message = format!("peer {from} says: {}", one_line(message));
+        self.outputs.push_back(RelayOutput::Send { link: to, message: Control::Notice { message } });
     }
 
     /// A gateway's answer goes to the member that it is about, under the gateway's own number.
