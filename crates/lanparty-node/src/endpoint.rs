@@ -228,11 +228,7 @@ pub(crate) fn dial_endpoint(
     sizing: Sizing,
 ) -> Result<noq::Endpoint, Fault> {
     let failed = |what: &str, e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("{what}: {e}"), "");
-    let local: SocketAddr = if remote.is_ipv6() { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
-    let socket = udp_socket(local).map_err(|e| failed("cannot open a UDP socket", &e))?;
-    if let Some(uplink) = uplink {
-        uplink::bind(&socket, uplink);
-    }
+    let socket = bound_socket(remote, uplink).map_err(|e| failed("cannot open a UDP socket", &e))?;
     let endpoint = noq::Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(noq::TokioRuntime));
     let endpoint = endpoint.map_err(|e| failed("cannot use the UDP socket", &e))?;
     let quic = QuicClientConfig::try_from(tls).map_err(|e| failed("TLS cannot be set up", &e))?;
@@ -240,6 +236,16 @@ pub(crate) fn dial_endpoint(
     config.transport_config(transport(sizing));
     endpoint.set_default_client_config(config);
     Ok(endpoint)
+}
+
+/// A socket for remotes of `remote`'s address family, bound to `uplink`.
+pub(crate) fn bound_socket(remote: SocketAddr, uplink: Option<&str>) -> io::Result<UdpSocket> {
+    let local: SocketAddr = if remote.is_ipv6() { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
+    let socket = udp_socket(local)?;
+    if let Some(uplink) = uplink {
+        uplink::bind(&socket, uplink);
+    }
+    Ok(socket)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Joining a room: dial the relay, measure the path, say hello, be welcomed or refused with words.
 
+mod follow;
 mod quic;
 mod race;
 mod standby;

@@ -17,10 +17,40 @@ pub(crate) fn toward(remote: SocketAddr) -> Option<String> {
     if local == remote.ip() { None } else { owner_of(local) }
 }
 
+/// Where this machine is on its way to somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) interface: String,
+    /// Another one of the same name has another number.
+    index: Option<u32>,
+    pub(crate) address: IpAddr,
+}
+
+impl Place {
+    /// Where it is now, by no interface but `uplink` where a socket can be bound to it. `None` for itself, or without a way.
+    pub(crate) fn toward(remote: SocketAddr, uplink: Option<&str>) -> Option<Self> {
+        let address = address_toward_by(remote, uplink).filter(|_| !remote.ip().is_loopback())?;
+        let found = if_addrs::get_if_addrs().ok()?.into_iter().find(|i| i.ip() == address && !i.is_loopback())?;
+        Some(Self { interface: found.name, index: found.index, address })
+    }
+
+    pub(crate) fn is_same_interface(&self, other: &Self) -> bool {
+        (&self.interface, self.index) == (&other.interface, other.index)
+    }
+}
+
 /// The address by which this machine reaches `remote` now.
 pub(crate) fn address_toward(remote: SocketAddr) -> Option<IpAddr> {
+    address_toward_by(remote, None)
+}
+
+/// As [`address_toward`], by no interface but `uplink` where a socket can be bound to it.
+fn address_toward_by(remote: SocketAddr, uplink: Option<&str>) -> Option<IpAddr> {
     let any: SocketAddr = if remote.is_ipv6() { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any).ok()?;
+    if let Some(uplink) = uplink {
+        bind(&socket, uplink);
+    }
     // Sends nothing: connecting a UDP socket only asks the routing table.
     socket.connect(remote).ok()?;
     Some(socket.local_addr().ok()?.ip())

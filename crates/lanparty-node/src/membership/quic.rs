@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use noq::ConnectionError;
 
+use super::follow::Following;
 use super::race::Reached;
 use super::{Dialer, JoinError, words};
 use crate::endpoint::dial_endpoint;
@@ -14,10 +15,10 @@ use crate::{ExitCode, Fault, Identity, Link, ProbePorts, peers, sizing, uplink};
 /// Time for one address of the relay to answer.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A socket and the uplink it is bound to.
+/// A socket that follows this host.
 pub(super) struct DialEndpoint {
     pub(super) is_ipv6: bool,
-    uplink: Option<String>,
+    following: Following,
     pub(super) endpoint: noq::Endpoint,
 }
 
@@ -66,8 +67,8 @@ impl Dialer {
     /// Tells a path that loses QUIC's smallest packets from a relay that does not answer, where the relay answers probes.
     async fn too_small_for_quic(&self, remote: SocketAddr) -> Option<Fault> {
         let ports = ProbePorts::default().of(remote.port())?;
-        let uplink = self.endpoints.iter().find(|d| d.is_ipv6 == remote.is_ipv6()).and_then(|d| d.uplink.as_deref());
-        let found = Survey { remote, ports, uplink }.size_up().await.ok()??;
+        let uplink = self.bound_uplink(remote);
+        let found = Survey { remote, ports, uplink: uplink.as_deref() }.size_up().await.ok()??;
         let needed = sizing::wire_mtu_min(remote);
         let carried = u32::from(found.passed?) + needed - u32::from(sizing::UDP_PAYLOAD_BASE);
         (carried < needed).then(|| words::too_small("the path there", carried, needed, remote))
@@ -75,22 +76,26 @@ impl Dialer {
 
     /// An uplink that cannot send QUIC's smallest packets would only look like a relay that does not answer.
     fn large_enough(&self, remote: SocketAddr) -> Result<(), JoinError> {
-        let uplink = self.endpoints.iter().find(|d| d.is_ipv6 == remote.is_ipv6()).and_then(|d| d.uplink.as_deref());
         let needed = sizing::wire_mtu_min(remote);
-        match uplink.and_then(|name| lanparty_nic::interface_facts(name).ok()).filter(|f| f.exists && f.mtu < needed) {
+        match self.bound_uplink(remote).and_then(|name| lanparty_nic::interface_facts(&name).ok()).filter(|f| f.exists && f.mtu < needed) {
             Some(facts) => Err(JoinError::Unreachable(words::too_small(&format!("the uplink {}", facts.name), facts.mtu, needed, remote))),
             None => Ok(()),
         }
+    }
+
+    /// The uplink of the socket for `remote`.
+    fn bound_uplink(&self, remote: SocketAddr) -> Option<String> {
+        self.endpoints.iter().find(|d| d.is_ipv6 == remote.is_ipv6()).and_then(|d| d.following.uplink())
     }
 
     /// One socket per address family, kept over reconnects while the uplink stays the same.
     pub(super) fn endpoint(&mut self, remote: SocketAddr, identity: &Identity) -> Result<noq::Endpoint, Fault> {
         let is_ipv6 = remote.is_ipv6();
         let known = self.endpoints.iter().position(|d| d.is_ipv6 == is_ipv6);
-        let before = known.and_then(|i| self.endpoints[i].uplink.clone());
-        let uplink = uplink::toward(remote).filter(|u| Some(u) != self.own_interface.as_ref()).or(before);
+        let before = self.bound_uplink(remote);
+        let uplink = uplink::toward(remote).filter(|u| Some(u) != self.own_interface.as_ref()).or_else(|| before.clone());
         if let Some(i) = known {
-            if self.endpoints[i].uplink == uplink {
+            if before == uplink {
                 return Ok(self.endpoints[i].endpoint.clone());
             }
             self.endpoints.swap_remove(i);
@@ -101,7 +106,8 @@ impl Dialer {
         if self.is_direct {
             peers::listen(&endpoint, identity).map_err(unusable)?;
         }
-        self.endpoints.push(DialEndpoint { is_ipv6, uplink, endpoint: endpoint.clone() });
+        let following = Following::start(endpoint.clone(), remote, uplink, self.own_interface.clone());
+        self.endpoints.push(DialEndpoint { is_ipv6, following, endpoint: endpoint.clone() });
         Ok(endpoint)
     }
 }
