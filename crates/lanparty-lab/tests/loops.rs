@@ -10,7 +10,5 @@ mod cables;
 #[expect(dead_code, reason = "its echo is for the tests of cables")]
 #[path = "support/flow.rs"]
 mod flow;
-#[path = "support/injector.rs"]
-mod injector;
 #[path = "support/programs.rs"]
 mod programs;

@@ -72,6 +72,8 @@ struct Heard {
     rank: PortRank,
     name: PortName,
     is_blocked: bool,
+    /// That it is blocked was said.
+    is_said: bool,
     at: Instant,
 }
 
@@ -227,15 +229,20 @@ impl CableLoops {
             }
         }
         let (rank, name, is_blocked) = (probe.rank, probe.name, probe.is_blocked);
-        let before = self.heard.insert(rank.port, Heard { rank, name, is_blocked, at: now });
-        if is_blocked && before.is_none_or(|before| !before.is_blocked) {
+        let before = self.heard.get(&rank.port).filter(|before| before.is_blocked).map(|before| before.is_said);
+        if is_blocked && before.is_none() {
             // What went round is why addresses moved.
             self.moves.forgive();
             self.be_prompt(now);
-            if side == Side::Device && is_time(&mut self.said_beside, now) {
-                self.tell(LoopNews::BlockedBeside(name));
-            }
         }
+        // Named is the end on this end's own LAN, whichever was heard first.
+        let mut is_said = is_blocked && before.unwrap_or_default();
+        if is_blocked && !is_said && side == Side::Device && is_time(&mut self.said_beside, now) {
+            self.tell(LoopNews::BlockedBeside(name));
+            self.be_prompt(now);
+            is_said = true;
+        }
+        self.heard.insert(rank.port, Heard { rank, name, is_blocked, is_said, at: now });
     }
 
     fn came_back(&mut self, now: Instant) {

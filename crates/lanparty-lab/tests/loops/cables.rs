@@ -4,11 +4,12 @@ use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use lanparty_lab::{End, LAN, Namespace, Offloads, PairOptions, Probe, Proc, Requirements, Switch, Uplink, address, ping};
+use lanparty_nic::{Device, PacketSocket};
 use serde_json::Value;
 
 use crate::bench::{Bench, eventually};
-use crate::injector::Injector;
 use crate::programs::SOON;
 
 const SECOND: &[&str] = &["--tap-name", "cable1"];
@@ -79,6 +80,16 @@ impl Ring {
     }
 }
 
+fn socket(desk: &Namespace) -> PacketSocket {
+    desk.enter(|| PacketSocket::open(LAN)).unwrap().unwrap()
+}
+
+/// One broadcast of a machine behind that interface.
+fn broadcast(from: &mut PacketSocket) {
+    let frame = [&[0xff; 6][..], &[2, 0, 0, 0, 0, 0x42], &[0x88, 0xb6], &[0; 46]].concat();
+    assert_eq!(from.send_batch(&[Bytes::from(frame)]).unwrap(), 1);
+}
+
 fn plugged(ends: &[Proc]) {
     for end in ends {
         end.wait_for("the cable is plugged in", SOON).unwrap();
@@ -93,9 +104,9 @@ fn of_two_cables_between_two_bridges_the_newer_is_blocked_within_three_seconds_o
     let ring = Ring::new("ring", "delay=5ms");
     thread::sleep(Duration::from_secs(1));
     let (before, closed) = (ring.crossed(), Instant::now());
-    let mut injector = Injector::plug(&ring.desks[0], LAN);
+    let mut desk = socket(&ring.desks[0]);
     ring.join("cable1");
-    injector.send(&[&[0xff; 6][..], &[2, 0, 0, 0, 0, 0x42], &[0x88, 0xb6], &[0; 46]].concat());
+    broadcast(&mut desk);
     let words = ring.ends[2].wait_for("a loop: frames that leave by cable1 come back", Duration::from_secs(3)).unwrap();
     println!("blocked after {:?} at most: {words}", closed.elapsed());
     assert!(words.contains("cable0 is older and goes on"), "{words}");
@@ -137,4 +148,26 @@ fn while_a_loop_is_closed_others_lose_less_than_a_second_and_the_blocked_cable_t
         end.wait_for("the loop is gone: cable1 carries again", SOON).unwrap();
     }
     assert_eq!(ring.reports().iter().filter(|end| end["frames"]["loops"]["blocked"] == true).count(), 0);
+}
+
+#[test]
+fn an_address_that_both_lans_use_is_held_where_it_was_first_and_said() {
+    if !Requirements::wires().ready_or_skip() {
+        return;
+    }
+    let ring = Ring::new("ring-moves", "delay=1ms");
+    let [mut here, mut there] = [0, 1].map(|n| socket(&ring.desks[n]));
+    for _ in 0..5 {
+        broadcast(&mut here);
+        thread::sleep(Duration::from_millis(50));
+        broadcast(&mut there);
+        thread::sleep(Duration::from_millis(50));
+    }
+    // The end that saw it first from the other one sees the fifth move, and lets no more of them through.
+    ring.ends[1].wait_for("02:00:00:00:00:42 moves between cable0 and the other end too often", SOON).unwrap();
+    let dropped = |end: &Value, direction: &str| end["frames"][direction]["dropped"]["MacMoves"].as_u64().unwrap();
+    let held: u64 = ring.reports().iter().map(|end| dropped(end, "inbound") + dropped(end, "outbound")).sum();
+    println!("{held} frames dropped as MacMoves");
+    assert!(held >= 2, "{held}");
+    assert_eq!((ring.blocked().len(), ping(&ring.desks[0], DESK_B, 2).unwrap().received), (0, 2), "nobody else is touched");
 }
