@@ -5,7 +5,9 @@ mod receiver;
 
 use arbitrary::{Arbitrary, Unstructured};
 use lanparty_proto::corpus::wire::{self, Header, Ipv4, Ipv6};
-use lanparty_proto::{AdmissionPolicy, Control, ControlDecoder, DatagramBudget, DatagramHeader, Frame, LanMtu, MacAddr, Source, admit};
+use lanparty_proto::{
+    AdmissionPolicy, Control, ControlDecoder, DatagramBudget, DatagramHeader, Frame, LanMtu, LoopProbe, MacAddr, Source, admit,
+};
 use receiver::{Overlap, Receiver};
 
 const CLIENT: MacAddr = MacAddr([0x02, 0xc1, 0x1e, 0x47, 0, 0x01]);
@@ -28,6 +30,10 @@ fn judge(bytes: &[u8]) {
         let verdict = admit(bytes, source, policy, None);
         assert!(from_client.is_err() || verdict == from_client, "{source:?} may do less than a client: {verdict:?}");
         assert!(verdict.is_err() || admit(bytes, source, policy, Some(DatagramBudget(2000))) == verdict, "size is all a budget knows");
+    }
+    if let Some((probe, frame)) = Frame::parse(bytes).ok().and_then(|frame| Some((LoopProbe::read(&frame)?, frame))) {
+        let again = probe.encode(frame.src());
+        assert_eq!(Frame::parse(&again).map(|again| LoopProbe::read(&again)), Ok(Some(probe)));
     }
     let Ok(frame) = from_client else { return };
     assert_eq!(frame.bytes(), bytes);
