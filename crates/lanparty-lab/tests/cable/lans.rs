@@ -71,10 +71,13 @@ fn a_spanning_tree_crosses_and_breaks_the_loop_of_two_cables() {
     let bench = Bench::new("loop");
     let (a, b) = (&bench.pair.a, &bench.pair.b);
     let second = ["--tap-name", "cable1"];
+    // The port is taken by this one, and not by the second that is started beside it.
+    let first = bench.start(b, &["--remote", "10.99.0.11"]);
+    first.wait_for("listening on", SOON).unwrap();
     let ends = [
         bench.start(a, &[]),
         bench.start(a, &[&second[..], &["--listen", ":8440"]].concat()),
-        bench.start(b, &["--remote", "10.99.0.11"]),
+        first,
         bench.start(b, &[&second[..], &["--remote", "10.99.0.11:8440"]].concat()),
     ];
     for end in &ends {
