@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use lanparty_lab::{
     Household, HouseholdOptions, NatKind, Party, PartyOptions, Probe, ProbeReport, Proc, Program, Requirements, Tool, Uplink, WAN, ping,
+    ping_with,
 };
 use serde_json::Value;
 use support::flow::transfer;
 use support::outage::{LEAD, Outage, without_arp};
-use support::{Evening, Members, RELAY, alone, leased_address, promised, promised_after};
+use support::{Evening, Members, RELAY, alone, eventually, leased_address, promised, promised_after};
 
 /// An address with which nobody is reached by accident.
 const NAME: &str = "relay.example.net:8443";
@@ -34,6 +35,7 @@ struct Away {
     household: Household,
     members: Members,
     before: [Value; 3],
+    lan_mtu: u64,
     marks: [usize; 2],
     evening: Evening,
 }
@@ -57,7 +59,8 @@ impl Away {
         without_arp(&evening, members.address);
         let before = who(&evening);
         let marks = [members.client.mark(), members.relay.mark()];
-        Self { household, members, before, marks, evening }
+        let lan_mtu = evening.status(&evening.party.home)["lan_mtu"].as_u64().unwrap();
+        Self { household, members, before, lan_mtu, marks, evening }
     }
 
     /// What carries the membership now.
@@ -69,6 +72,20 @@ impl Away {
     fn is_the_same(&self) {
         assert_eq!(ping(self.evening.party.pc(1), self.members.address, 3).unwrap().received, 3);
         assert_eq!(who(&self.evening), self.before, "number, MAC and addresses");
+        self.is_as_large();
+    }
+
+    /// Frames are as large as ever, when the room knows the size of the new path. An IPv6 header is 20 bytes longer, and
+    /// the search for the size stops within 8.
+    fn is_as_large(&self) {
+        let started = Instant::now();
+        eventually("frames as large as the LAN MTU pass", || {
+            let lan_mtu = self.evening.status(&self.evening.party.home)["lan_mtu"].as_u64().unwrap();
+            let payload = (lan_mtu - 28).to_string();
+            let large = ping_with(self.evening.party.pc(1), self.members.address, 2, &["-s", &payload, "-M", "do"]);
+            lan_mtu + 28 >= self.lan_mtu && large.is_ok_and(|large| large.received == 2)
+        });
+        println!("large frames pass after {:?}", started.elapsed());
     }
 
     /// Nobody noticed: no join, neither here nor at the relay.
