@@ -53,8 +53,10 @@ impl Neighbours {
         self.evening.status(&self.evening.party.home)["peers"][0].clone()
     }
 
+    /// Waits until frames take that way, from both sides.
     fn goes(&self, way: &str) {
-        eventually(&format!("frames go by {way}"), || self.way()["way"] == way);
+        let back = || self.evening.status(&self.evening.party.gateway)["peers"][0]["way"] == way;
+        eventually(&format!("frames go by {way}"), || self.way()["way"] == way && back());
     }
 
     /// Frames that the relay has got from its members.
