@@ -250,7 +250,7 @@ fn two_gateways_on_one_lan_notice_each_other() {
     party.internet.attach(&party.lab, &other, 21, &Uplink::default()).unwrap();
     assert!(!first.lines().iter().any(|line| line.contains("two-gateways")), "alone so far");
     let mut options = evening.join_options(&other);
-    *options.last_mut().unwrap() = "ROOM2".into();
+    *options.iter_mut().find(|option| *option == support::ROOM).unwrap() = "ROOM2".into();
     let second = evening.program(&other, "lanparty-gateway").args(options).args(["--interface", LAN]);
     let second = other.spawn(second).unwrap();
     for gateway in [&first, &second] {
