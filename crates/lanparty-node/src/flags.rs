@@ -32,7 +32,7 @@ pub struct MemberFlags {
     #[arg(long, value_name = "WAY", default_value = "auto")]
     pub transport: Transport,
 
-    /// HTTP proxy for the stream, as http://[USER:PASSWORD@]HOST:PORT; without it https_proxy and no_proxy decide
+    /// HTTP proxy for the stream, as `http://USER:PASSWORD@HOST:PORT`; without it https_proxy and no_proxy decide
     #[arg(long, value_name = "URL")]
     pub proxy: Option<Proxy>,
 
