@@ -52,8 +52,8 @@ pub use outbound::{Outbound, OutboundWork};
 pub use path_sense::{FALLEN_REST, Padding, PathFacts, PathSense, Sensed};
 pub use path_size::PathSize;
 pub use relay::{
-    Delivery, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport, StandbyReport,
-    worth_trying,
+    Delivery, INTRODUCTIONS_MAX, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput,
+    RoomReport, StandbyReport, worth_trying,
 };
 pub use roster::Roster;
 pub use watch::{DhcpOutcome, Point, SeenSearch, Watch};

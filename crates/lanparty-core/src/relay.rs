@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use lanparty_proto::{Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, Refusal, Role, RoomCode};
 
-pub use direct::worth_trying;
+pub use direct::{INTRODUCTIONS_MAX, worth_trying};
 pub use forward::{Delivery, Place};
 pub use report::{MemberReport, RoomReport};
 use room::Room;

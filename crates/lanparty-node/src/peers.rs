@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Drops, Roster, worth_trying};
+use lanparty_core::{Drops, INTRODUCTIONS_MAX, Roster, worth_trying};
 use lanparty_proto::{DatagramBudget, DatagramHeader, DropReason, IPV6_LAN_MTU_MIN, IdentityId, MacAddr, MemberId, Role};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -191,7 +191,8 @@ impl Peers {
 
     /// The relay says where a member may be: it is tried now.
     pub(crate) fn introduce(&mut self, (member, mac): (MemberId, MacAddr), identity: IdentityId, addresses: &[SocketAddr], now: Instant) {
-        if self.own.is_none() || self.live.get(&member).is_some_and(|peer| peer.carries) {
+        let is_full = self.known.len() >= INTRODUCTIONS_MAX && !self.known.contains_key(&member);
+        if self.own.is_none() || is_full || self.live.get(&member).is_some_and(|peer| peer.carries) {
             return;
         }
         if *self.pinned.entry(mac).or_insert(identity) != identity {

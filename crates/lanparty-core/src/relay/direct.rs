@@ -13,6 +13,9 @@ use crate::limiter::Rate;
 /// How often a member may name its addresses: when it joins, and when its uplink changes.
 pub(super) const CANDIDATES_RATE: Rate = Rate { per_second: 1, burst: 5 };
 
+/// Members to whom one is introduced at once: the rest of a large room is reached by the relay.
+pub const INTRODUCTIONS_MAX: usize = 64;
+
 impl Relay {
     /// A member named its addresses: it and all who have named theirs hear of each other.
     pub(super) fn introduce(&mut self, link: LinkId, addresses: &[SocketAddr], now: Instant) {
@@ -24,11 +27,10 @@ impl Relay {
         member.candidates = worth_trying(member.remote.parse().ok().into_iter().chain(addresses.iter().copied()));
         let Some(own) = room.members().find(|member| member.id == id).and_then(peer_at) else { return };
         let mut outputs = vec![];
-        for other in room.members().filter(|member| member.id != id) {
-            if let Some(theirs) = peer_at(other) {
-                outputs.push(RelayOutput::Send { link: other.link, message: own.clone() });
-                outputs.push(RelayOutput::Send { link, message: theirs });
-            }
+        let others = room.members().filter(|member| member.id != id).filter_map(|member| Some((member.link, peer_at(member)?)));
+        for (to, theirs) in others.take(INTRODUCTIONS_MAX) {
+            outputs.push(RelayOutput::Send { link: to, message: own.clone() });
+            outputs.push(RelayOutput::Send { link, message: theirs });
         }
         self.outputs.extend(outputs);
     }

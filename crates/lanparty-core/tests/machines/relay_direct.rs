@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lanparty_core::worth_trying;
+use lanparty_core::{INTRODUCTIONS_MAX, worth_trying};
 use lanparty_proto::{CANDIDATES_MAX, Control, MemberId};
 
 use crate::support::*;
@@ -47,6 +47,17 @@ fn nobody_is_sent_to_where_no_member_can_be_nor_to_many_places() {
     let many = (0..100u16).map(|n| SocketAddr::from(([192, 0, 2, 7], 1000 + n)));
     assert_eq!(worth_trying(many).len(), CANDIDATES_MAX);
     assert_eq!(worth_trying([at("10.0.0.1:5"), at("10.0.0.1:5"), at("[::ffff:10.0.0.1]:5")]), [at("10.0.0.1:5")]);
+}
+
+#[test]
+fn in_a_large_room_a_newcomer_hears_of_some() {
+    let mut desk = Desk::default();
+    for n in 1..=100u8 {
+        desk.join(n.into(), hello(n));
+        desk.outputs.clear();
+        desk.message(n.into(), Control::Candidates { addresses: vec![at("192.168.1.5:4000")] });
+    }
+    assert_eq!(told(&desk, 100).len(), INTRODUCTIONS_MAX);
 }
 
 #[test]
