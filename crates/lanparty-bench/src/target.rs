@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::record::{Cell, Figure, Summary};
-use crate::variant::{CABLE, LANPARTY, LANPARTY_TLS, N2N, PLAIN_RELAYED, TINC, Variant};
+use crate::variant::{LANPARTY, LANPARTY_TLS, N2N, PLAIN_RELAYED, TINC, Variant};
 
 /// One promise.
 struct Target {
@@ -42,7 +42,7 @@ impl Limit {
     }
 }
 
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 7] = [
     Target {
         words: "TCP through the relay / tinc direct",
         of: &LANPARTY,
@@ -80,7 +80,6 @@ const TARGETS: [Target; 8] = [
         beside: Some(&LANPARTY),
         limit: Limit::AtLeast(0.6),
     },
-    Target { words: "TCP of a cable / tinc direct", of: &CABLE, figure: Figure::TcpMbitS, beside: Some(&TINC), limit: Limit::AtLeast(2.0) },
 ];
 
 /// What became of a promise.
@@ -137,11 +136,10 @@ mod tests {
             record("plain-relayed", 900.0, 0.1, 5.0, false),
             record("lanparty", 1_100.0, 0.15, 14.0, false),
             record("lanparty-tls", 660.0, 0.2, 20.0, false),
-            record("lanparty-cable", 900.0, 0.2, 8.0, false),
         ];
         let verdicts = judge(&summarise(&records));
         let met: Vec<_> = verdicts.iter().map(|verdict| verdict.met).collect();
-        assert_eq!(met, [Some(true), Some(false), Some(true), Some(true), Some(true), Some(true), Some(true), Some(false)]);
+        assert_eq!(met, [Some(true), Some(false), Some(true), Some(true), Some(true), Some(true), Some(true)]);
         assert!((verdicts[0].value.unwrap() - 2.2).abs() < 1e-9);
         assert!(verdicts[1].noisy && !verdicts[0].noisy);
     }

@@ -1,6 +1,5 @@
 //! What is measured: one file per program, each with the settings that its own documentation recommends.
 
-mod cable;
 mod fastd;
 mod lanparty;
 mod n2n;
@@ -16,7 +15,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use lanparty_lab::run_any;
 
-pub(crate) use crate::variant::cable::CABLE;
 pub(crate) use crate::variant::lanparty::{LANPARTY, LANPARTY_TLS};
 pub(crate) use crate::variant::n2n::N2N;
 pub(crate) use crate::variant::plain::{PLAIN, PLAIN_RELAYED};
@@ -28,7 +26,7 @@ use crate::bed::{Bed, Route};
 use crate::tools::{Needed, Tools};
 
 /// Everything that can be measured, in the order of a round.
-pub(crate) const VARIANTS: [&Variant; 12] = [
+pub(crate) const VARIANTS: [&Variant; 11] = [
     &RAW,
     &PLAIN,
     &PLAIN_RELAYED,
@@ -40,10 +38,9 @@ pub(crate) const VARIANTS: [&Variant; 12] = [
     &vpncloud::VPNCLOUD,
     &LANPARTY,
     &LANPARTY_TLS,
-    &CABLE,
 ];
 /// What `--quick` measures: the yardsticks and peers that targets are set against.
-pub(crate) const QUICK: [&Variant; 8] = [&RAW, &PLAIN, &PLAIN_RELAYED, &TINC, &N2N, &LANPARTY, &LANPARTY_TLS, &CABLE];
+pub(crate) const QUICK: [&Variant; 7] = [&RAW, &PLAIN, &PLAIN_RELAYED, &TINC, &N2N, &LANPARTY, &LANPARTY_TLS];
 /// What the small wire is measured with: the yardstick, and those whose defaults people run.
 pub(crate) const ON_SMALL_WIRE: [&Variant; 6] = [&RAW, &TINC, &N2N, &openvpn::OPENVPN, &wireguard::WIREGUARD, &LANPARTY];
 
