@@ -1,7 +1,5 @@
 //! Plain UDP sockets that find out what a NAT does, and make holes in it.
 
-#![allow(dead_code, reason = "every test file uses its own part of this")]
-
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
