@@ -180,7 +180,8 @@ impl<D: Device> MemberDriver<D> {
 
     /// What the way in use did so far; what its path takes, both ways.
     pub(crate) fn way_facts(&self) -> Option<WayFacts> {
-        let c = self.connected.as_ref()?;
+        // A further move would leave behind what waits in the link of this one.
+        let c = self.connected.as_ref().filter(|_| self.draining.is_none())?;
         let there = c.path_size();
         let back = c.way_back.map_or(there.budget, DatagramBudget::for_lan_mtu);
         let (path, received) = (c.link.path_facts(), c.link.received_packets());
