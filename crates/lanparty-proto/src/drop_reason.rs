@@ -74,6 +74,8 @@ drop_reasons! {
     MacMoves,
     /// The queue toward this member or device was full and the oldest frame made room, or the frame waited there for too long.
     QueueFull,
+    /// Its flow kept the queue toward this member too long for too long: the loss tells its sender to slow down (RFC 8289).
+    QueueDelay,
     /// There is no connection to the relay, or no LAN behind the gateway, at this moment.
     LinkDown,
     /// The sender of this datagram is no member of the room.

@@ -15,6 +15,7 @@ mod control;
 pub mod corpus;
 mod drop_reason;
 mod echo;
+mod flow;
 mod frame;
 mod header;
 mod ids;
@@ -37,6 +38,7 @@ pub use control::{
 };
 pub use drop_reason::{Direction, DropReason};
 pub use echo::{Echo, GatewaySign, MemberFrame};
+pub use flow::Flow;
 pub use frame::Frame;
 pub use header::{DATAGRAM_HEADER_LEN, DatagramHeader, end_of_way, is_end_of_way, is_padding, padding};
 pub use ids::{IdentityId, InvalidIdentity, InvalidMac, InvalidRoomCode, MacAddr, MemberId, RoomCode};
