@@ -9,6 +9,7 @@
 
 mod announce;
 mod backoff;
+mod bond;
 mod bridged;
 mod cable;
 mod climb;
@@ -35,6 +36,9 @@ mod words;
 
 pub use announce::{ANNOUNCE_INTERVAL, AnnounceReason, Announcement, Announcer};
 pub use backoff::Backoff;
+pub use bond::{
+    Arrival, Choice, Class, DEAD_AFTER_MIN, Liveness, PathView, Redundancy, RestoreReport, Restorer, Sequencer, choose, patience,
+};
 pub use bridged::BridgedTap;
 pub use cable::{CableEnd, CableGuard, CableInbound, CableLoops, CableMtu, CableOutbound, Contact, LoopNews, LoopReport};
 pub use climb::Climb;

@@ -104,7 +104,16 @@ mod tests {
         Roster::new(
             Role::Gateway,
             GATEWAY,
-            &Welcome { version: PROTOCOL_VERSION, member: MemberId(1), lan_mtu, limited_by, budget_down, replaced: None, members },
+            &Welcome {
+                version: PROTOCOL_VERSION,
+                member: MemberId(1),
+                lan_mtu,
+                limited_by,
+                budget_down,
+                replaced: None,
+                bond: false,
+                members,
+            },
         )
     }
 

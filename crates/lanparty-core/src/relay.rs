@@ -3,6 +3,7 @@
 //! Forwards by membership, never by learning: a member's MAC address is what it announced and the relay accepted.
 //! Everything here can be rebuilt from the members, who announce themselves again after a restart.
 
+mod attach;
 mod direct;
 mod forward;
 mod join;

@@ -340,6 +340,7 @@ async fn say_hello(
         resume: request.resume,
         run,
         hears: line.hears(),
+        bond: None,
     };
     let (control_in, control_out, welcome) = ask(link, Control::Hello(hello), line).await?;
     Ok((control_in, control_out, welcome, budget))

@@ -56,6 +56,11 @@ fn yes() -> bool {
     true
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_no(value: &bool) -> bool {
+    !value
+}
+
 /// The first message of a member.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Hello {
@@ -84,6 +89,52 @@ pub struct Hello {
     /// Gateway: interface addresses of the gateways that it hears on its LAN. One that hears the room's own may stand by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hears: Vec<MacAddr>,
+    /// What the path is to a bond, when further connections are going to [`Attach`] themselves to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bond: Option<BondPath>,
+}
+
+/// What its owner uses an uplink for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BondRole {
+    /// As much as it carries.
+    #[default]
+    Primary,
+    /// For what the primary ones have no room for.
+    Secondary,
+    /// While no other one lives.
+    Backup,
+}
+
+/// One path of a bond, as the member that has it names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct BondPath {
+    /// Its number at the member: a new connection of the same number takes the place of the old one.
+    pub path: u8,
+    /// What it is used for, both ways.
+    #[serde(default)]
+    pub role: BondRole,
+    /// The most that may be sent to the member this way, in bits per second, when its owner has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
+}
+
+/// The first message on a connection that becomes a further path of one that joined.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Attach {
+    /// [`PROTOCOL_VERSION`] of the sender.
+    pub version: u16,
+    /// The room.
+    pub room: RoomCode,
+    /// [`Hello::run`] of the connection that joined: a copied identity on another machine cannot know it.
+    pub run: u64,
+    /// Which path this is.
+    pub bond: BondPath,
+    /// Largest datagram that it takes toward the relay.
+    pub budget: DatagramBudget,
+    /// So many numbered messages came from the relay: it repeats those after them.
+    pub heard: u32,
 }
 
 /// The first message on a connection that takes the place of one that joined. What this message does not say stays as it was.
@@ -121,6 +172,9 @@ pub struct Welcome {
     /// address, and did not ask for its number back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<String>,
+    /// Further connections may [`Attach`] themselves to this one.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub bond: bool,
     /// Everybody else in the room.
     pub members: Vec<MemberInfo>,
 }
@@ -189,6 +243,27 @@ pub enum Control {
     Hello(Hello),
     /// Member to relay: this connection carries me from now on.
     Move(Move),
+    /// Member to relay: this connection carries me as well.
+    Attach(Attach),
+    /// Relay to member: it does.
+    Attached {
+        /// So many numbered messages came from the member.
+        heard: u32,
+    },
+    /// Either way, on every connection of a bond: a message that counts once.
+    Numbered {
+        /// Its number, from 0.
+        n: u32,
+        /// The message.
+        message: Box<Control>,
+    },
+    /// Member to relay: a path is used for something else from now on.
+    PathRole(BondPath),
+    /// Either way: a path brings nothing any more, send nothing there until it answers again.
+    PathDown {
+        /// Its number at the member.
+        path: u8,
+    },
     /// Relay to member: you are in, or moved.
     Welcome(Welcome),
     /// Relay to member: you are not, or no longer, in.
@@ -410,6 +485,7 @@ mod tests {
             resume: None,
             run: 7,
             hears: vec![],
+            bond: None,
         })
     }
 

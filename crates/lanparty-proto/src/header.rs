@@ -1,4 +1,5 @@
-//! The header in front of every frame in a datagram: kind and flags, source member (docs/wire-format.md §2).
+//! The header in front of every frame in a datagram: kind and flags, source member (docs/wire-format.md §2); on a bonded link the
+//! datagram's place in the order is in front of it (§11).
 
 use crate::{DropReason, MemberId};
 
@@ -11,6 +12,8 @@ const KIND_FRAME: u8 = 0x10;
 const KIND_PADDING: u8 = 0x20;
 /// High nibble of the first byte: the sender sends no more frames this way.
 const KIND_END: u8 = 0x30;
+/// High nibble of the first byte: a sequence number of a bonded link follows, and then another datagram.
+const KIND_SEQUENCE: u8 = 0x40;
 const KIND_MASK: u8 = 0xf0;
 // Flags, the low nibble, are reserved and 0 today: 0x1 sealed payload, 0x2 sequence number (docs/wire-format.md §2).
 
@@ -40,6 +43,44 @@ pub fn end_of_way() -> Vec<u8> {
 #[must_use]
 pub const fn is_end_of_way(datagram: &[u8]) -> bool {
     matches!(datagram, [KIND_END])
+}
+
+/// Length of a [`Sequence`], in bytes.
+pub const SEQUENCE_LEN: usize = 8;
+/// Flows that the datagrams of a bonded link are told apart by, and the furthest that one may point back: twelve bits each.
+pub const SEQUENCE_FLOWS: u16 = 1 << 12;
+
+/// The place of a datagram among all of a bonded link, whatever path it takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sequence {
+    /// Its number; the one after the largest is 0. Copies of one datagram have the same.
+    pub number: u32,
+    /// Its flow, less than [`SEQUENCE_FLOWS`]: datagrams of one are delivered in the order of their numbers, or not at all.
+    pub flow: u16,
+    /// So many numbers ago, less than [`SEQUENCE_FLOWS`], the one of its flow was sent that is waited for; 0 for none.
+    pub back: u16,
+}
+
+impl Sequence {
+    /// The bytes in front of the datagram.
+    #[must_use]
+    pub const fn encode(self) -> [u8; SEQUENCE_LEN] {
+        let [a, b, c, d] = self.number.to_be_bytes();
+        let [_, e, f, g] = (((self.flow as u32) << 12) | self.back as u32 & 0xfff).to_be_bytes();
+        [KIND_SEQUENCE, a, b, c, d, e, f, g]
+    }
+
+    /// The place in front of a datagram; `None` when it has none, or flags that this version does not know.
+    #[must_use]
+    pub const fn decode(datagram: &[u8]) -> Option<Self> {
+        match datagram {
+            [KIND_SEQUENCE, a, b, c, d, e, f, g, ..] => {
+                let (flow, back) = (u16::from_be_bytes([*e, *f]) >> 4, u16::from_be_bytes([*f, *g]) & 0xfff);
+                Some(Self { number: u32::from_be_bytes([*a, *b, *c, *d]), flow, back })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Who sent the frame that follows, as the relay numbered it.
@@ -88,6 +129,20 @@ mod tests {
     fn the_end_of_a_way_is_one_byte_and_nothing_else_is() {
         assert!(is_end_of_way(&end_of_way()) && DatagramHeader::decode(&end_of_way()).is_err());
         assert!(!is_end_of_way(&[KIND_END, 0]) && !is_end_of_way(&[KIND_END | 1]) && !is_end_of_way(&padding(1)) && !is_end_of_way(&[]));
+    }
+
+    #[test]
+    fn a_sequence_survives_the_wire_and_is_no_frame() {
+        let sequence = Sequence { number: 0x0102_0304, flow: 0xabc, back: 0xdef };
+        let datagram = [&sequence.encode()[..], &DatagramHeader { source: MemberId(1) }.encode(), b"frame"].concat();
+        assert_eq!(datagram[..SEQUENCE_LEN], [0x40, 1, 2, 3, 4, 0xab, 0xcd, 0xef]);
+        assert_eq!(Sequence::decode(&datagram), Some(sequence));
+        assert_eq!(DatagramHeader::decode(&datagram), Err(DropReason::Malformed));
+        assert!(DatagramHeader::decode(&datagram[SEQUENCE_LEN..]).is_ok());
+        for bad in [&datagram[..SEQUENCE_LEN - 1], &[0x41, 0, 0, 0, 1, 0, 0, 0], &datagram[SEQUENCE_LEN..], &[]] {
+            assert_eq!(Sequence::decode(bad), None, "{bad:?}");
+        }
+        assert!(!is_padding(&datagram) && !is_end_of_way(&datagram));
     }
 
     #[test]

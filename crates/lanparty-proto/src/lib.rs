@@ -26,6 +26,7 @@ mod mtu_option;
 mod oversize;
 mod packet;
 mod probe;
+mod purpose;
 mod sight;
 
 pub use admission::{AdmissionPolicy, Source, admit};
@@ -33,14 +34,16 @@ pub use batch::FrameBatch;
 pub use checksum::Checksum;
 pub use class::TrafficClass;
 pub use control::{
-    CANDIDATES_MAX, CONTROL_MESSAGE_LEN_MAX, CableHello, Control, ControlDecoder, ControlError, Hello, MemberInfo, Move, PROTOCOL_VERSION,
-    Refusal, Role, Welcome, control_from_json, control_to_json, encode_control,
+    Attach, BondPath, BondRole, CANDIDATES_MAX, CONTROL_MESSAGE_LEN_MAX, CableHello, Control, ControlDecoder, ControlError, Hello,
+    MemberInfo, Move, PROTOCOL_VERSION, Refusal, Role, Welcome, control_from_json, control_to_json, encode_control,
 };
 pub use drop_reason::{Direction, DropReason};
 pub use echo::{Echo, GatewaySign, MemberFrame};
 pub use flow::Flow;
 pub use frame::Frame;
-pub use header::{DATAGRAM_HEADER_LEN, DatagramHeader, end_of_way, is_end_of_way, is_padding, padding};
+pub use header::{
+    DATAGRAM_HEADER_LEN, DatagramHeader, SEQUENCE_FLOWS, SEQUENCE_LEN, Sequence, end_of_way, is_end_of_way, is_padding, padding,
+};
 pub use ids::{IdentityId, InvalidIdentity, InvalidMac, InvalidRoomCode, MacAddr, MemberId, RoomCode};
 pub use loop_probe::{LoopProbe, PortName, PortRank};
 pub use mss::clamp_mss;
@@ -49,4 +52,5 @@ pub use mtu_option::lower_told_mtu;
 pub use oversize::{forbids_fragments, fragment_ipv4, ip_ends, is_intact, packet_too_big, trim};
 pub use packet::ethertype;
 pub use probe::{PROBE_LEN_MAX, PROBE_LEN_MIN, ProbeAnswer, ProbeCookie, ProbeQuestion};
+pub use purpose::Purpose;
 pub use sight::{DhcpAnswer, DhcpSights, Ports, Sight};

@@ -27,6 +27,7 @@ pub mod ethertype {
 
 /// Protocol and next-header numbers (IANA).
 pub(crate) mod protocol {
+    pub(crate) const ICMP: u8 = 1;
     pub(crate) const IGMP: u8 = 2;
     pub(crate) const TCP: u8 = 6;
     pub(crate) const UDP: u8 = 17;

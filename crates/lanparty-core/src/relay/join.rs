@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use lanparty_proto::{Control, DatagramBudget, Hello, IdentityId, LanMtu, PROTOCOL_VERSION, Refusal, Role, Welcome};
 
+use super::attach::ATTACH_RATE;
 use super::direct::CANDIDATES_RATE;
 use super::room::{Member, Room};
 use super::sightings::ASK_RATE;
@@ -51,9 +52,9 @@ impl Relay {
         let members = room.members().map(Member::info).collect();
         room.insert(member);
         let (limited_by, news) = (room.limited_by(), room.size_news(shrunk));
-        let budget_down = Some(newcomer.budget);
+        let (budget_down, bond) = (Some(newcomer.budget), is_bonded(&newcomer.hello));
         let welcome =
-            Welcome { version: PROTOCOL_VERSION, member: id, lan_mtu: room.lan_mtu(), limited_by, budget_down, replaced, members };
+            Welcome { version: PROTOCOL_VERSION, member: id, lan_mtu: room.lan_mtu(), limited_by, budget_down, replaced, bond, members };
         self.outputs.push_back(RelayOutput::Send { link, message: Control::Welcome(welcome) });
         for to in room.others(id) {
             self.outputs.push_back(RelayOutput::Send { link: to, message: Control::MemberJoined { member: info.clone() } });
@@ -201,6 +202,8 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         identity: newcomer.identity,
         link,
         run: hello.run,
+        is_bonded: is_bonded(hello),
+        attaches: TokenBucket::new(ATTACH_RATE, now),
         remote: newcomer.remote.clone(),
         software: one_line(&hello.software),
         joined: now,
@@ -219,6 +222,10 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         candidates: vec![],
         candidate_rate: TokenBucket::new(CANDIDATES_RATE, now),
     }
+}
+
+fn is_bonded(hello: &Hello) -> bool {
+    hello.bond.is_some() && hello.run != 0
 }
 
 fn accepted(newcomer: &Newcomer, member: lanparty_proto::MemberId, resumed: bool) -> RelayEvent {

@@ -39,6 +39,7 @@ impl Relay {
             limited_by: room.limited_by(),
             budget_down: Some(mover.budget),
             replaced: None,
+            bond: false,
             members: room.members().filter(|member| member.id != id).map(Member::info).collect(),
         };
         self.links.insert(link, mover.wanted.room.clone());

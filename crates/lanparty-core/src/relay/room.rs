@@ -20,6 +20,9 @@ pub(super) struct Member {
     pub(super) link: LinkId,
     /// What it must know to move to another.
     pub(super) run: u64,
+    /// Whether further connections may become paths of its link.
+    pub(super) is_bonded: bool,
+    pub(super) attaches: TokenBucket,
     pub(super) remote: String,
     pub(super) software: String,
     pub(super) joined: Instant,

@@ -17,7 +17,11 @@ fn roster(mtu: u16) -> Roster {
     let client = |n: u8| MemberInfo { id: MemberId(n.into()), role: Role::Client, mac: mac(n), lan_up: true, path_mtu: None };
     let members = vec![client(2), client(3)];
     let (version, member, lan_mtu) = (PROTOCOL_VERSION, MemberId(1), lan_mtu(mtu));
-    Roster::new(Role::Gateway, mac(1), &Welcome { version, member, lan_mtu, limited_by: None, budget_down: None, replaced: None, members })
+    Roster::new(
+        Role::Gateway,
+        mac(1),
+        &Welcome { version, member, lan_mtu, limited_by: None, budget_down: None, replaced: None, bond: false, members },
+    )
 }
 
 fn budget(mtu: u16) -> PathSize {

@@ -4,6 +4,7 @@
 
 mod ladder;
 mod outbound_inbound;
+mod relay_attach;
 mod relay_direct;
 mod relay_forward;
 mod relay_join;

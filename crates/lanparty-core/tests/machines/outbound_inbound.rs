@@ -25,6 +25,7 @@ fn roster(own: u8) -> Roster {
     let members = all.into_iter().filter(|m| m.id.0 != u16::from(own)).collect();
     let welcome = Welcome {
         replaced: None,
+        bond: false,
         version: PROTOCOL_VERSION,
         member: MemberId(u16::from(own)),
         lan_mtu: lan_mtu(1400),

@@ -44,6 +44,7 @@ pub(crate) fn hello(n: u8) -> Hello {
         resume: None,
         run: 0,
         hears: vec![],
+        bond: None,
     }
 }
 

@@ -303,6 +303,7 @@ impl World {
             resume: m.resume,
             run: 0,
             hears: vec![],
+            bond: None,
         };
         let bytes = encode_control(&Control::Hello(hello));
         self.say(member, Side::Up, connection, Item::Open { bytes, until });

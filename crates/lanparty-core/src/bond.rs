@@ -1,0 +1,15 @@
+//! The bond: one link over several paths, none of them first among equals.
+//!
+//! Outbound, [`Sequencer`] numbers what leaves and says what it is worth, and [`choose`] picks the paths for it. Inbound, [`Restorer`]
+//! removes copies and restores the order of every flow. [`Liveness`] tells a path that carries from one that only takes.
+//! Files in packet order; what a path is made of is the driver's business.
+
+mod alive;
+mod restore;
+mod schedule;
+mod sequence;
+
+pub use alive::{DEAD_AFTER_MIN, Liveness};
+pub use restore::{Arrival, RestoreReport, Restorer, patience};
+pub use schedule::{Choice, PathView, choose};
+pub use sequence::{Class, Redundancy, Sequencer};

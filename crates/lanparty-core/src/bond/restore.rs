@@ -1,0 +1,339 @@
+//! Inbound: copies are removed, and every flow gets its order back. Never a global order: a flow waits for its own only.
+//!
+//! Each datagram names the one of its flow before it. While that is missing it is held: until it comes; until every path has delivered
+//! something younger, which means that it is lost; or until the paths' spread has passed. What comes after its flow has gone on is
+//! dropped, not delivered late.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lanparty_proto::{SEQUENCE_FLOWS, Sequence};
+use serde::Serialize;
+
+/// Numbers whose fate is remembered: half a second at 300 Mbit/s.
+const WINDOW: u64 = 16_384;
+/// Datagrams that may be held: what two unequal paths need, and a bound on memory of 12 MiB.
+const HELD_MAX: usize = 8192;
+/// Within one path some datagrams overtake others: one that all paths have passed is waited for so much longer.
+const GRACE_MIN: Duration = Duration::from_millis(2);
+const GRACE_MAX: Duration = Duration::from_millis(40);
+/// How long it takes to believe in an orderly path again.
+const GRACE_DECAY: Duration = Duration::from_secs(2);
+/// Shortest and longest wait for what a slower path may bring.
+const PATIENCE_MIN: Duration = Duration::from_millis(10);
+const PATIENCE_MAX: Duration = Duration::from_millis(600);
+
+/// How long a flow waits for what a slower path may bring: by how much the paths' round-trip times differ, and some.
+#[must_use]
+pub fn patience(rtts: impl IntoIterator<Item = Duration>) -> Duration {
+    let (mut least, mut most) = (Duration::MAX, Duration::ZERO);
+    for rtt in rtts {
+        (least, most) = (least.min(rtt), most.max(rtt));
+    }
+    (most.saturating_sub(least) * 5 / 4 + PATIENCE_MIN).clamp(PATIENCE_MIN, PATIENCE_MAX)
+}
+
+/// What became of a datagram that arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// It is delivered, and perhaps others that had waited for it.
+    Delivered,
+    /// It waits for one of its flow.
+    Held,
+    /// A copy of it came before.
+    Duplicate,
+    /// Its flow has gone on without it.
+    Late,
+}
+
+/// What a restorer has done so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct RestoreReport {
+    /// Copies that were removed.
+    pub duplicates: u64,
+    /// Datagrams that came after their flow had gone on.
+    pub late: u64,
+    /// Datagrams that had to wait.
+    pub held: u64,
+    /// Datagrams that were waited for in vain.
+    pub given_up: u64,
+    /// Datagrams that wait now.
+    pub waiting: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Unseen,
+    Held,
+    Delivered,
+    GivenUp,
+}
+
+struct Held {
+    datagram: Bytes,
+    /// The number that it waits for.
+    before: u64,
+}
+
+/// Restores the order of what comes by several paths.
+pub struct Restorer {
+    /// The highest number seen, counted on where the wire's numbers go round; nothing before the first.
+    top: Option<u64>,
+    fates: Vec<Fate>,
+    /// By flow and number.
+    held: BTreeMap<(u16, u64), Held>,
+    /// The newest one of each flow that was delivered: what is older comes too late, whoever was waited for.
+    newest: Vec<u64>,
+    /// Who waits for a number, by flow and number.
+    followers: BTreeMap<u64, (u16, u64)>,
+    /// Missing numbers that somebody waits for, and since when.
+    missing: BTreeMap<u64, Instant>,
+    /// The same in the order in which the wait began.
+    waits: VecDeque<u64>,
+    /// Missing numbers that every path has passed, and until when they are waited for.
+    passed: VecDeque<(Instant, u64)>,
+    /// Up to where missing numbers were looked at.
+    passed_to: u64,
+    /// The highest number that each path has brought.
+    paths: BTreeMap<u8, u64>,
+    patience: Duration,
+    grace: Duration,
+    grace_since: Option<Instant>,
+    report: RestoreReport,
+}
+
+impl Default for Restorer {
+    fn default() -> Self {
+        Self {
+            top: None,
+            fates: vec![Fate::Unseen; usize::try_from(WINDOW).unwrap_or(0)],
+            held: BTreeMap::new(),
+            newest: vec![0; SEQUENCE_FLOWS.into()],
+            followers: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            waits: VecDeque::new(),
+            passed: VecDeque::new(),
+            passed_to: 0,
+            paths: BTreeMap::new(),
+            patience: PATIENCE_MIN,
+            grace: GRACE_MIN,
+            grace_since: None,
+            report: RestoreReport::default(),
+        }
+    }
+}
+
+impl Restorer {
+    /// A path may bring something from now on.
+    pub fn add_path(&mut self, path: u8) {
+        self.paths.insert(path, self.top.unwrap_or(0));
+    }
+
+    /// A path brings nothing more: what only it could bring is not waited for any longer than what is lost.
+    pub fn remove_path(&mut self, path: u8, now: Instant, out: &mut Vec<Bytes>) {
+        self.paths.remove(&path);
+        self.look_at_passed(now);
+        self.expire(now, out);
+    }
+
+    /// How long a flow waits for what a slower path may bring, see [`patience`].
+    pub const fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// A datagram came by a path, its number taken off. What may be delivered is appended to `out`, in order.
+    pub fn take(&mut self, path: u8, sequence: Sequence, datagram: Bytes, now: Instant, out: &mut Vec<Bytes>) -> Arrival {
+        let Some(number) = self.place(sequence.number) else { return self.late(now) };
+        let highest = self.paths.entry(path).or_insert(number);
+        *highest = number.max(*highest);
+        let arrival = match self.fate(number) {
+            Fate::Held | Fate::Delivered => {
+                self.report.duplicates += 1;
+                Arrival::Duplicate
+            }
+            Fate::GivenUp => self.late(now),
+            Fate::Unseen if self.newest.get(usize::from(sequence.flow)).is_some_and(|newest| *newest > number) => {
+                self.missing.remove(&number);
+                self.set_fate(number, Fate::GivenUp);
+                self.release(number, out);
+                self.late(now)
+            }
+            Fate::Unseen => self.first(number, sequence, datagram, now, out),
+        };
+        self.look_at_passed(now);
+        self.expire(now, out);
+        arrival
+    }
+
+    /// When [`Self::expire`] is due.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let patient = self.waits.iter().find_map(|number| self.missing.get(number)).map(|since| *since + self.patience);
+        let passed = self.passed.iter().find(|(_, number)| self.missing.contains_key(number)).map(|(until, _)| *until);
+        [patient, passed].into_iter().flatten().min()
+    }
+
+    /// Goes on without what was waited for long enough.
+    pub fn expire(&mut self, now: Instant, out: &mut Vec<Bytes>) {
+        while let Some((until, number)) = self.passed.front().copied() {
+            if self.missing.contains_key(&number) {
+                if until > now {
+                    break;
+                }
+                self.give_up(number, out);
+            }
+            self.passed.pop_front();
+        }
+        while let Some(number) = self.waits.front().copied() {
+            if let Some(since) = self.missing.get(&number) {
+                if *since + self.patience > now && self.held.len() <= HELD_MAX {
+                    break;
+                }
+                self.give_up(number, out);
+            }
+            self.waits.pop_front();
+        }
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn report(&self) -> RestoreReport {
+        RestoreReport { waiting: self.held.len(), ..self.report }
+    }
+
+    /// The number, counted on; `None` when its fate is forgotten.
+    fn place(&mut self, number: u32) -> Option<u64> {
+        let Some(top) = self.top else {
+            // One round up, so that what came before the first has a number too.
+            let first = u64::from(number) + (1 << 32);
+            self.top = Some(first);
+            self.passed_to = first;
+            self.paths.values_mut().for_each(|highest| *highest = first);
+            return Some(first);
+        };
+        let ahead = number.wrapping_sub(top as u32).cast_signed();
+        let placed = top.checked_add_signed(ahead.into())?;
+        if placed > top {
+            for fresh in top + 1..=placed.min(top + WINDOW) {
+                self.set_fate(fresh, Fate::Unseen);
+            }
+            self.top = Some(placed);
+        }
+        (placed + WINDOW > self.top.unwrap_or(placed)).then_some(placed)
+    }
+
+    fn first(&mut self, number: u64, sequence: Sequence, datagram: Bytes, now: Instant, out: &mut Vec<Bytes>) -> Arrival {
+        self.missing.remove(&number);
+        let before = number.checked_sub(sequence.back.into()).filter(|_| sequence.back > 0);
+        let is_remembered = |before: &u64| before + WINDOW > self.top.unwrap_or(0);
+        // Two that claim to follow the same one are not of our making.
+        let is_remembered = |before: &u64| is_remembered(before) && !self.followers.contains_key(before);
+        let Some(before) = before.filter(is_remembered).filter(|b| matches!(self.fate(*b), Fate::Unseen | Fate::Held)) else {
+            self.deliver(number, sequence.flow, datagram, out);
+            return Arrival::Delivered;
+        };
+        if self.fate(before) == Fate::Unseen && !self.missing.contains_key(&before) {
+            self.missing.insert(before, now);
+            self.waits.push_back(before);
+            if before <= self.passed_to {
+                self.passed.push_back((now + self.grace, before));
+            }
+        }
+        self.set_fate(number, Fate::Held);
+        self.held.insert((sequence.flow, number), Held { datagram, before });
+        self.followers.insert(before, (sequence.flow, number));
+        self.report.held += 1;
+        Arrival::Held
+    }
+
+    /// Delivers it, and who waited for it.
+    fn deliver(&mut self, number: u64, flow: u16, datagram: Bytes, out: &mut Vec<Bytes>) {
+        let mut next = vec![(flow, number, datagram)];
+        while let Some((flow, number, datagram)) = next.pop() {
+            let older = self.deliver_older(flow, number, out);
+            self.hand_out(flow, number, datagram, out);
+            next.extend(older.into_iter().chain([number]).filter_map(|number| self.take_follower(number)));
+        }
+    }
+
+    /// Those of the flow that wait for something still older go first: their wait has lost its sense.
+    fn deliver_older(&mut self, flow: u16, number: u64, out: &mut Vec<Bytes>) -> Vec<u64> {
+        let mut delivered = vec![];
+        while let Some((&(_, older), _)) = self.held.range((flow, 0)..(flow, number)).next() {
+            let Some(held) = self.held.remove(&(flow, older)) else { break };
+            self.followers.remove(&held.before);
+            if self.missing.remove(&held.before).is_some() {
+                self.report.given_up += 1;
+                self.set_fate(held.before, Fate::GivenUp);
+            }
+            self.hand_out(flow, older, held.datagram, out);
+            delivered.push(older);
+        }
+        delivered
+    }
+
+    fn release(&mut self, number: u64, out: &mut Vec<Bytes>) {
+        if let Some((flow, number, datagram)) = self.take_follower(number) {
+            self.deliver(number, flow, datagram, out);
+        }
+    }
+
+    fn take_follower(&mut self, number: u64) -> Option<(u16, u64, Bytes)> {
+        let (flow, follower) = self.followers.remove(&number)?;
+        let held = self.held.remove(&(flow, follower))?;
+        Some((flow, follower, held.datagram))
+    }
+
+    fn hand_out(&mut self, flow: u16, number: u64, datagram: Bytes, out: &mut Vec<Bytes>) {
+        out.push(datagram);
+        self.set_fate(number, Fate::Delivered);
+        if let Some(newest) = self.newest.get_mut(usize::from(flow)) {
+            *newest = number;
+        }
+    }
+
+    fn give_up(&mut self, number: u64, out: &mut Vec<Bytes>) {
+        self.missing.remove(&number);
+        self.report.given_up += 1;
+        if self.fate(number) == Fate::Unseen {
+            self.set_fate(number, Fate::GivenUp);
+        }
+        self.release(number, out);
+    }
+
+    fn late(&mut self, now: Instant) -> Arrival {
+        self.report.late += 1;
+        self.grace = (self.grace * 2).min(GRACE_MAX);
+        self.grace_since = Some(now);
+        Arrival::Late
+    }
+
+    /// Missing numbers that every path has passed since the last look are lost, unless they were overtaken.
+    fn look_at_passed(&mut self, now: Instant) {
+        let Some(floor) = self.paths.values().min().copied().or(self.top) else { return };
+        if floor <= self.passed_to {
+            return;
+        }
+        if self.grace_since.is_some_and(|since| now.saturating_duration_since(since) >= GRACE_DECAY) {
+            self.grace = (self.grace / 2).max(GRACE_MIN);
+            self.grace_since = Some(now);
+        }
+        let until = now + self.grace;
+        self.passed.extend(self.missing.range(self.passed_to + 1..=floor).map(|(number, _)| (until, *number)));
+        self.passed_to = floor;
+    }
+
+    fn fate(&self, number: u64) -> Fate {
+        usize::try_from(number % WINDOW).ok().and_then(|at| self.fates.get(at)).copied().unwrap_or(Fate::GivenUp)
+    }
+
+    fn set_fate(&mut self, number: u64, fate: Fate) {
+        if let Some(slot) = usize::try_from(number % WINDOW).ok().and_then(|at| self.fates.get_mut(at)) {
+            *slot = fate;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! Outbound, second step: the paths for one datagram.
+//!
+//! What is urgent goes by the two best at once. Bulk goes where it is delivered first, among paths that have room for it; a path that
+//! would only slow the others down is left out. With a single usable path that is the choice.
+
+use std::time::Duration;
+
+use lanparty_proto::BondRole;
+
+/// What is urgent may stand in front of a full path's queue: as long as it holds less than this, in bytes.
+const URGENT_QUEUE_MAX: usize = 24 * 1024;
+/// A path of less than this share of the fastest one's rate, in percent, adds less than its delay costs …
+const WEAK_PERCENT: u64 = 15;
+/// … when it is slower to answer by more than this.
+const WEAK_DELAY: Duration = Duration::from_millis(20);
+
+/// A path as the choice sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PathView {
+    /// Its number.
+    pub id: u8,
+    /// What its owner uses it for.
+    pub role: BondRole,
+    /// Whether it carries anything.
+    pub is_alive: bool,
+    /// The largest datagram that it takes, in bytes.
+    pub budget: usize,
+    /// Bytes that it takes without more than a short queue.
+    pub room: usize,
+    /// Bytes that wait in front of it.
+    pub queued: usize,
+    /// Its rate, in bytes per second.
+    pub rate: u64,
+    /// Its smoothed round-trip time.
+    pub rtt: Duration,
+}
+
+/// Where a datagram goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Choice {
+    /// By the path at this place in the list, and a copy by another.
+    By(usize, Option<usize>),
+    /// By none now: it waits for room.
+    Wait,
+    /// No living path takes anything so large.
+    TooLarge,
+    /// No path is alive.
+    Nothing,
+}
+
+impl PathView {
+    /// When a datagram of `len` bytes is there, if it is handed over now.
+    fn delivery(&self, len: usize) -> Duration {
+        let micros = (self.queued + len) as u64 * 1_000_000 / self.rate.max(1);
+        self.rtt / 2 + Duration::from_micros(micros)
+    }
+
+    /// Counts a datagram of `len` bytes that was handed over.
+    pub const fn take(&mut self, len: usize) {
+        self.room = self.room.saturating_sub(len);
+        self.queued += len;
+    }
+}
+
+/// The paths for a datagram of `len` bytes.
+#[must_use]
+pub fn choose(paths: &[PathView], len: usize, class: super::Class) -> Choice {
+    let lives = || paths.iter().enumerate().filter(|(_, path)| path.is_alive);
+    if lives().next().is_none() {
+        return Choice::Nothing;
+    }
+    let is_backup_needed = lives().all(|(_, path)| path.role == BondRole::Backup);
+    let usable = || lives().filter(move |(_, path)| is_backup_needed || path.role != BondRole::Backup);
+    // A datagram that only a backup takes goes by the backup.
+    let fits = |(_, path): &(usize, &PathView)| path.budget >= len;
+    let candidates: Vec<(usize, &PathView)> = match usable().filter(fits).collect::<Vec<_>>() {
+        none if none.is_empty() => lives().filter(fits).collect(),
+        some => some,
+    };
+    if candidates.is_empty() {
+        return Choice::TooLarge;
+    }
+    match class {
+        super::Class::Urgent => urgent(candidates, len),
+        super::Class::Light => bulk(&candidates, len),
+        super::Class::Bulk => bulk(&without_weak(&candidates), len),
+    }
+}
+
+/// The two that deliver first. One that is busy is asked for more than it takes of bulk.
+fn urgent(mut candidates: Vec<(usize, &PathView)>, len: usize) -> Choice {
+    candidates.retain(|(_, path)| path.room >= len || path.queued < URGENT_QUEUE_MAX);
+    candidates.sort_by_key(|(_, path)| path.delivery(len));
+    match candidates.as_slice() {
+        [] => Choice::Wait,
+        [(only, _)] => Choice::By(*only, None),
+        [(first, _), (second, _), ..] => Choice::By(*first, Some(*second)),
+    }
+}
+
+/// Secondary ones take what the primary ones have no room for.
+fn bulk(candidates: &[(usize, &PathView)], len: usize) -> Choice {
+    let with_room = candidates.iter().filter(|(_, path)| path.room >= len);
+    with_room.min_by_key(|(_, path)| (path.role, path.delivery(len))).map_or(Choice::Wait, |(at, _)| Choice::By(*at, None))
+}
+
+/// Paths that would cost a flow more by their delay than they add.
+fn without_weak<'p>(candidates: &[(usize, &'p PathView)]) -> Vec<(usize, &'p PathView)> {
+    let Some((_, best)) = candidates.iter().max_by_key(|(_, path)| path.rate) else { return vec![] };
+    let is_weak = |path: &PathView| path.rate * 100 < best.rate * WEAK_PERCENT && path.rtt > best.rtt + WEAK_DELAY;
+    candidates.iter().filter(|(_, path)| !is_weak(path)).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Class;
+    use super::*;
+
+    fn path(id: u8, mbit: u64, rtt_ms: u64) -> PathView {
+        PathView {
+            id,
+            role: BondRole::Primary,
+            is_alive: true,
+            budget: 1434,
+            room: 10_000,
+            queued: 0,
+            rate: mbit * 125_000,
+            rtt: Duration::from_millis(rtt_ms),
+        }
+    }
+
+    #[test]
+    fn bulk_goes_where_it_is_delivered_first_until_that_has_no_room() {
+        let mut paths = [path(0, 20, 120), path(1, 30, 20)];
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(1, None));
+        paths[1].room = 0;
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(0, None));
+        paths[0].room = 0;
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::Wait);
+    }
+
+    #[test]
+    fn what_is_urgent_goes_by_the_two_best_even_when_they_are_busy() {
+        let mut paths = [path(0, 100, 600), path(1, 10, 30), path(2, 20, 40)];
+        assert_eq!(choose(&paths, 100, Class::Urgent), Choice::By(1, Some(2)));
+        paths.iter_mut().for_each(|path| path.room = 0);
+        assert_eq!(choose(&paths, 100, Class::Urgent), Choice::By(1, Some(2)));
+        paths[2].is_alive = false;
+        assert_eq!(choose(&paths, 100, Class::Urgent), Choice::By(1, Some(0)));
+    }
+
+    #[test]
+    fn a_backup_carries_nothing_while_another_lives() {
+        let mut paths = [path(0, 20, 20), path(1, 100, 5)];
+        paths[1].role = BondRole::Backup;
+        for class in [Class::Urgent, Class::Light, Class::Bulk] {
+            assert_eq!(choose(&paths, 100, class), Choice::By(0, None));
+        }
+        paths[0].room = 0;
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::Wait);
+        paths[0].is_alive = false;
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(1, None));
+        paths[1].is_alive = false;
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::Nothing);
+    }
+
+    #[test]
+    fn a_secondary_takes_what_the_primary_has_no_room_for() {
+        let mut paths = [path(0, 20, 50), path(1, 100, 5)];
+        paths[1].role = BondRole::Secondary;
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(0, None));
+        paths[0].room = 100;
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(1, None));
+    }
+
+    #[test]
+    fn a_slow_and_late_path_is_left_out_of_bulk_and_a_slow_but_early_one_is_not() {
+        let mut paths = [path(0, 50, 20), path(1, 5, 100)];
+        paths[0].room = 0;
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::Wait);
+        let mut paths = [path(0, 100, 600), path(1, 10, 30)];
+        paths[0].room = 0;
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(1, None));
+    }
+
+    #[test]
+    fn a_datagram_takes_only_paths_that_it_fits() {
+        let mut paths = [path(0, 100, 5), path(1, 10, 30)];
+        paths[0].budget = 1300;
+        assert_eq!(choose(&paths, 1400, Class::Urgent), Choice::By(1, None));
+        assert_eq!(choose(&paths, 1500, Class::Urgent), Choice::TooLarge);
+        paths[1].role = BondRole::Backup;
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(1, None), "only the backup takes it");
+    }
+}
