@@ -33,6 +33,8 @@ pub enum Carrier {
     Quic,
     /// TLS over TCP.
     Stream,
+    /// Several of them, by several uplinks.
+    Bond,
 }
 
 impl Carrier {
@@ -42,6 +44,7 @@ impl Carrier {
         match self {
             Self::Quic => "QUIC (UDP)",
             Self::Stream => "TLS (TCP)",
+            Self::Bond => "a bond of several uplinks",
         }
     }
 }
@@ -163,7 +166,8 @@ impl Ways {
                 self.up.wait(now);
                 Some(Step::Up)
             }
-            Carrier::Stream => None,
+            // A bond changes its paths by itself.
+            Carrier::Stream | Carrier::Bond => None,
             Carrier::Quic => self.look_at_quic(facts, now),
         }
     }

@@ -3,6 +3,7 @@
 use lanparty_proto::{Control, ControlDecoder, encode_control};
 use noq::{Connection, RecvStream, SendStream};
 
+use crate::bond::BondControl;
 use crate::{LinkEnded, StreamLink};
 
 /// Bytes read from the stream at once.
@@ -18,9 +19,14 @@ pub struct ControlReader(Reader);
 enum Reader {
     Quic { stream: RecvStream, decoder: ControlDecoder },
     Stream(StreamLink),
+    Bond(BondControl),
 }
 
 impl ControlReader {
+    pub(crate) const fn of_bond(bond: BondControl) -> Self {
+        Self(Reader::Bond(bond))
+    }
+
     /// The next message. Cancel-safe: bytes read so far are kept.
     ///
     /// # Errors
@@ -29,6 +35,7 @@ impl ControlReader {
         match &mut self.0 {
             Reader::Quic { stream, decoder } => next_of_quic(stream, decoder).await,
             Reader::Stream(link) => link.next_control().await,
+            Reader::Bond(bond) => bond.next().await,
         }
     }
 }
@@ -54,9 +61,14 @@ pub struct ControlWriter(Writer);
 enum Writer {
     Quic(SendStream),
     Stream(StreamLink),
+    Bond(BondControl),
 }
 
 impl ControlWriter {
+    pub(crate) const fn of_bond(bond: BondControl) -> Self {
+        Self(Writer::Bond(bond))
+    }
+
     /// Sends a message.
     ///
     /// # Errors
@@ -64,6 +76,7 @@ impl ControlWriter {
     pub async fn send(&mut self, message: &Control) -> Result<(), LinkEnded> {
         match &mut self.0 {
             Writer::Stream(link) => link.send_control(message).await,
+            Writer::Bond(bond) => bond.send(message),
             Writer::Quic(stream) => match stream.write_all(&encode_control(message)).await {
                 Ok(()) => Ok(()),
                 Err(noq::WriteError::ConnectionLost(e)) => Err(e.into()),

@@ -9,5 +9,6 @@ mod witness;
 
 pub use host::{examine_host, is_wsl2};
 pub use relay::RelayExamination;
+pub(crate) use routes::default_interfaces;
 pub use underlay::UnderlayFix;
 pub(crate) use witness::{Witness, names};

@@ -4,10 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use lanparty_core::Redundancy;
 use lanparty_proto::{LanMtu, RoomCode};
 
 use crate::sizing::parse_lan_mtu;
-use crate::{Dialer, ExitCode, Fault, LogFormat, PmtuDiscovery, Proxy, RelayAddress, RelayTrust, Sizing, Transport, UnderlayFix};
+use crate::{
+    BOND_PATHS_MAX, BondPlan, Dialer, ExitCode, Fault, LogFormat, PmtuDiscovery, Proxy, RelayAddress, RelayTrust, Sizing, Transport,
+    UnderlayFix, UplinkPlan,
+};
 
 /// Where to join, and how.
 #[derive(Args, Clone, Debug)]
@@ -44,6 +48,19 @@ pub struct MemberFlags {
     #[arg(long)]
     pub no_direct: bool,
 
+    /// Use this interface as one of several ways to the relay at once; may be said several times. Behind its name, separated by commas:
+    /// role=primary|secondary|backup|never, cap=GB/month (then it is a backup), rate=UP/DOWN in Mbit/s
+    #[arg(long, value_name = "IFACE[,KEY=VALUE...]", value_parser = parse_uplink)]
+    pub uplink: Vec<UplinkPlan>,
+
+    /// Use every interface with a default route at once
+    #[arg(long)]
+    pub bond: bool,
+
+    /// What goes by two uplinks at once: auto (what is felt when it is lost: ARP, DHCP, games, calls), off, or all
+    #[arg(long, value_name = "WHAT", default_value = "auto", value_parser = parse_redundancy)]
+    pub redundant: Redundancy,
+
     /// Where state is kept between runs
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -77,7 +94,29 @@ impl MemberFlags {
     pub fn dialer(&self) -> Result<Dialer, Fault> {
         let trust = RelayTrust::load(self.relay_ca_cert.as_deref())?;
         let dialer = Dialer::new(self.relay.clone(), self.server_name.clone(), trust).sized(self.sizing());
+        let dialer = dialer.bonded(self.bond_plan()?);
         Ok(dialer.by(self.transport, self.stream_proxy()?, self.relay_tls.clone()).direct(!self.no_direct))
+    }
+
+    fn bond_plan(&self) -> Result<Option<BondPlan>, Fault> {
+        if self.uplink.is_empty() && !self.bond {
+            return Ok(None);
+        }
+        for (n, plan) in self.uplink.iter().enumerate() {
+            if self.uplink.iter().take(n).any(|other| other.interface == plan.interface) {
+                let cause = format!("--uplink names {} twice", plan.interface);
+                return Err(Fault::new(
+                    ExitCode::Configuration,
+                    cause,
+                    "one line is one uplink; it does not carry more by being named again",
+                ));
+            }
+        }
+        if self.uplink.len() > BOND_PATHS_MAX {
+            let cause = format!("{} uplinks are named; a bond has {BOND_PATHS_MAX} at most", self.uplink.len());
+            return Err(Fault::new(ExitCode::Configuration, cause, "leave out the slowest"));
+        }
+        Ok(Some(BondPlan { uplinks: self.uplink.clone(), is_automatic: self.bond && self.uplink.is_empty(), redundancy: self.redundant }))
     }
 
     fn stream_proxy(&self) -> Result<Option<Proxy>, Fault> {
@@ -107,5 +146,18 @@ impl MemberFlags {
     #[must_use]
     pub const fn patience(&self) -> Duration {
         Duration::from_secs(self.connect_timeout)
+    }
+}
+
+fn parse_uplink(text: &str) -> Result<UplinkPlan, String> {
+    text.parse()
+}
+
+fn parse_redundancy(text: &str) -> Result<Redundancy, String> {
+    match text {
+        "auto" => Ok(Redundancy::Auto),
+        "off" => Ok(Redundancy::Off),
+        "all" => Ok(Redundancy::All),
+        _ => Err("it is none of auto, off, all".to_owned()),
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! What a frame may do is decided in `lanparty-core`; this crate moves bytes and keeps time.
 
+mod bond;
 mod cable;
 mod control;
 mod device;
@@ -32,6 +33,7 @@ mod tls;
 mod trust;
 mod uplink;
 
+pub use bond::{BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, PathReport, UplinkPlan};
 pub use cable::{CableDriver, CableEndpoint, CableEvent, CablePlan, CableReport, CableSession};
 pub use control::{ControlReader, ControlWriter};
 pub use device::{AsyncDevice, Written};
@@ -43,7 +45,7 @@ pub use flags::MemberFlags;
 pub use identity::Identity;
 pub use link::{Draining, LINK_DEAD_AFTER, Link, LinkEnded, SendOutcome};
 pub use logging::{LogFormat, every_frame_is_logged, start_logging};
-pub use membership::{Behind, Dialer, JoinError, JoinRequest, Joined, StandbyLine, Transport};
+pub use membership::{Behind, BondPlan, Dialer, JoinError, JoinRequest, Joined, StandbyLine, Transport};
 pub use name::{CABLE_PORT, CableAddress, RelayAddress, software};
 pub use path_watch::PathWatch;
 pub use peers::PeerReport;

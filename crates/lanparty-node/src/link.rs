@@ -17,7 +17,7 @@ use crate::control::{self, ControlReader, ControlWriter};
 use crate::endpoint::{UDP_PAYLOAD_MAX, canonical};
 use crate::sizing::PACKET_OVERHEAD;
 use crate::tls::identity_of;
-use crate::{DeviceLimit, StreamLink};
+use crate::{BondLink, DeviceLimit, StreamLink};
 use quic::Quic;
 
 mod draining;
@@ -60,6 +60,7 @@ pub struct SendOutcome {
 enum Way {
     Quic(Quic),
     Stream(StreamLink),
+    Bond(BondLink),
 }
 
 /// One connection.
@@ -93,12 +94,28 @@ impl Link {
         Self { way: Way::Stream(stream), budget_max: None, device_limit: DeviceLimit::default(), inbound_end: Arc::default() }
     }
 
+    /// A link over several connections.
+    #[must_use]
+    pub fn bonded(bond: BondLink) -> Self {
+        Self { way: Way::Bond(bond), budget_max: None, device_limit: DeviceLimit::default(), inbound_end: Arc::default() }
+    }
+
+    /// The bond that it is, when it is one.
+    #[must_use]
+    pub const fn bond(&self) -> Option<&BondLink> {
+        match &self.way {
+            Way::Bond(bond) => Some(bond),
+            Way::Quic(_) | Way::Stream(_) => None,
+        }
+    }
+
     /// What carries it.
     #[must_use]
     pub const fn carrier(&self) -> Carrier {
         match &self.way {
             Way::Quic(_) => Carrier::Quic,
             Way::Stream(_) => Carrier::Stream,
+            Way::Bond(_) => Carrier::Bond,
         }
     }
 
@@ -133,13 +150,14 @@ impl Link {
         match &self.way {
             Way::Quic(quic) => quic.budget(),
             Way::Stream(stream) => stream.budget(),
+            Way::Bond(bond) => bond.budget(),
         }
     }
 
     /// Whether the search for the path's size can find nothing larger, or there is none.
     pub(crate) fn is_at_most(&self) -> bool {
         match &self.way {
-            Way::Stream(_) => true,
+            Way::Stream(_) | Way::Bond(_) => true,
             Way::Quic(_) => self.budget() == self.largest().unwrap_or(DATAGRAM_BUDGET_MAX) || self.found_budget() >= DATAGRAM_BUDGET_MAX,
         }
     }
@@ -147,7 +165,7 @@ impl Link {
     /// Sends a datagram that carries nothing and waits a moment: while the path is silent, the stack sees only after a
     /// time-out which of its probes was lost.
     pub async fn help_search(&self) {
-        if self.carrier() == Carrier::Stream {
+        if self.carrier() != Carrier::Quic {
             return;
         }
         // When the stack takes no more there is traffic enough, and when the link has ended its owner hears so anyway.
@@ -162,6 +180,8 @@ impl Link {
             Way::Stream(stream) => {
                 PathFacts { sent_packets: 0, lost_packets: 0, budget: self.budget(), rtt: stream.rtt().unwrap_or_default() }
             }
+            // Each path has a watch of its own.
+            Way::Bond(bond) => PathFacts { sent_packets: 0, lost_packets: 0, budget: self.budget(), rtt: bond.rtt().unwrap_or_default() },
         }
     }
 
@@ -171,6 +191,7 @@ impl Link {
         match &self.way {
             Way::Quic(quic) => quic.remote_address().map(canonical),
             Way::Stream(stream) => Some(stream.remote_address()),
+            Way::Bond(bond) => bond.remote_address(),
         }
     }
 
@@ -180,6 +201,7 @@ impl Link {
         match &self.way {
             Way::Quic(quic) => quic.rtt(),
             Way::Stream(stream) => stream.rtt(),
+            Way::Bond(bond) => bond.rtt(),
         }
     }
 
@@ -189,6 +211,7 @@ impl Link {
         match &self.way {
             Way::Quic(quic) => quic.packets(),
             Way::Stream(_) => (0, 0),
+            Way::Bond(bond) => bond.packets(),
         }
     }
 
@@ -196,7 +219,34 @@ impl Link {
     pub(crate) fn datagrams_sent(&self) -> u64 {
         match &self.way {
             Way::Quic(quic) => quic.datagrams_sent(),
-            Way::Stream(_) => 0,
+            Way::Stream(_) | Way::Bond(_) => 0,
+        }
+    }
+
+    /// Packets sent that the other side answers, and answers that came.
+    pub(crate) fn answerable(&self) -> (u64, u64) {
+        match &self.way {
+            Way::Quic(quic) => quic.answerable(),
+            Way::Stream(stream) => stream.answerable(),
+            Way::Bond(_) => (0, 0),
+        }
+    }
+
+    /// The rate that it is believed to have, in bytes per second.
+    pub(crate) fn rate(&self) -> u64 {
+        match &self.way {
+            Way::Quic(quic) => quic.rate(),
+            Way::Stream(stream) => stream.rate(),
+            Way::Bond(_) => 0,
+        }
+    }
+
+    /// Bytes of datagrams that the carrier has taken and not sent.
+    pub(crate) fn queued(&self) -> usize {
+        match &self.way {
+            Way::Quic(quic) => quic.queued(),
+            Way::Stream(stream) => stream.queued(),
+            Way::Bond(_) => 0,
         }
     }
 
@@ -206,6 +256,7 @@ impl Link {
         match &self.way {
             Way::Quic(quic) => quic.received_packets(),
             Way::Stream(_) => 0,
+            Way::Bond(bond) => bond.received_packets(),
         }
     }
 
@@ -225,6 +276,7 @@ impl Link {
             let received = match &self.way {
                 Way::Quic(quic) => quic.recv(into).await,
                 Way::Stream(stream) => stream.recv(into).await,
+                Way::Bond(bond) => bond.recv(into).await,
             };
             let count = received.inspect_err(|_| self.read_no_more())?;
             let received = into.get_mut(..count).unwrap_or_default();
@@ -249,6 +301,7 @@ impl Link {
         match &self.way {
             Way::Quic(quic) => quic.send_now(datagrams),
             Way::Stream(stream) => stream.send_now(datagrams),
+            Way::Bond(bond) => bond.send_now(datagrams),
         }
     }
 
@@ -262,6 +315,7 @@ impl Link {
         match &self.way {
             Way::Quic(quic) => quic.send_some(queue).await,
             Way::Stream(stream) => stream.send_some(queue).await,
+            Way::Bond(bond) => bond.send_some(queue).await,
         }
     }
 
@@ -271,6 +325,7 @@ impl Link {
         match &self.way {
             Way::Quic(quic) => Drops::of(DropReason::DatagramBudget, quic.take_discarded()),
             Way::Stream(stream) => Drops::of(DropReason::QueueFull, stream.take_discarded()),
+            Way::Bond(bond) => bond.take_discarded(),
         }
     }
 
@@ -285,6 +340,8 @@ impl Link {
             }
             // A link that has ended needs no end.
             Way::Stream(stream) => drop(stream.send_now(&[end()])),
+            // A bond changes its paths, and is not moved from.
+            Way::Bond(_) => {}
         }
     }
 
@@ -304,13 +361,16 @@ impl Link {
         match &self.way {
             Way::Quic(quic) => quic.close(reason),
             Way::Stream(stream) => stream.close(reason),
+            Way::Bond(bond) => bond.close(reason),
         }
     }
 
     /// After [`Self::close`]: resolves when a stream's farewell is sent. QUIC's is its endpoint's business.
     pub(crate) async fn wait_idle(&self) {
-        if let Way::Stream(stream) = &self.way {
-            stream.wait_idle().await;
+        match &self.way {
+            Way::Stream(stream) => stream.wait_idle().await,
+            Way::Bond(bond) => bond.wait_idle().await,
+            Way::Quic(_) => {}
         }
     }
 
@@ -318,7 +378,7 @@ impl Link {
     pub(crate) fn close_reason(&self) -> Option<ConnectionError> {
         match &self.way {
             Way::Quic(quic) => quic.connection().close_reason(),
-            Way::Stream(_) => None,
+            Way::Stream(_) | Way::Bond(_) => None,
         }
     }
 
@@ -327,6 +387,7 @@ impl Link {
         match &self.way {
             Way::Quic(quic) => quic.ended().await,
             Way::Stream(stream) => stream.ended().await,
+            Way::Bond(bond) => bond.ended().await,
         }
     }
 
@@ -338,6 +399,7 @@ impl Link {
         match &self.way {
             Way::Quic(quic) => control::open(quic.connection()).await,
             Way::Stream(stream) => Ok(control::of_stream(stream)),
+            Way::Bond(bond) => Ok(bond.control()),
         }
     }
 
@@ -349,6 +411,7 @@ impl Link {
         match &self.way {
             Way::Quic(quic) => control::accept(quic.connection()).await,
             Way::Stream(stream) => Ok(control::of_stream(stream)),
+            Way::Bond(bond) => Ok(bond.control()),
         }
     }
 }

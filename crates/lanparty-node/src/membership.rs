@@ -1,5 +1,6 @@
 //! Joining a room: dial the relay, measure the path, say hello, be welcomed or refused with words.
 
+mod bond;
 mod follow;
 mod quic;
 mod race;
@@ -7,6 +8,7 @@ mod standby;
 pub(crate) mod words;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lanparty_core::{Carrier, Step};
@@ -16,6 +18,7 @@ use tracing::debug;
 
 use crate::control::{ControlReader, ControlWriter};
 use crate::{DeviceLimit, ExitCode, Fault, Identity, Link, LinkEnded, Proxy, RelayAddress, RelayTrust, Sizing, sizing};
+pub use bond::BondPlan;
 use quic::DialEndpoint;
 use race::Reached;
 pub use standby::{Behind, StandbyLine};
@@ -134,6 +137,8 @@ pub struct Dialer {
     /// Random: who knows it may move our membership to another connection.
     run: u64,
     standby: StandbyLine,
+    /// Several uplinks, when they are to be used.
+    bond: Option<BondPlan>,
 }
 
 impl Dialer {
@@ -158,6 +163,7 @@ impl Dialer {
             stream_relay: None,
             run: random_run(),
             standby: StandbyLine::default(),
+            bond: None,
         }
     }
 
@@ -256,7 +262,10 @@ impl Dialer {
     ///
     /// # Errors
     /// [`JoinError`] in words for the user.
-    pub async fn join(&mut self, identity: &Identity, request: &JoinRequest) -> Result<Joined, JoinError> {
+    pub async fn join(&mut self, identity: &Arc<Identity>, request: &JoinRequest) -> Result<Joined, JoinError> {
+        if let Some(plan) = self.bond.clone() {
+            return self.join_bonded(plan, identity, request).await;
+        }
         let Reached { link, remote, trouble } = self.connect(identity).await?;
         let joined = say_hello(&link, request, self.run, &self.standby).await;
         self.standby.set_behind(None);
@@ -288,7 +297,7 @@ impl Dialer {
         }
         let wanted = Move { version: PROTOCOL_VERSION, room: request.room.clone(), run: self.run, budget, above };
         let moved = ask(&link, Control::Move(wanted), &self.standby).await;
-        let (control_in, control_out, welcome) = moved.inspect_err(|_| link.close("could not move"))?;
+        let Asked { control: (control_in, control_out), welcome, .. } = moved.inspect_err(|_| link.close("could not move"))?;
         Ok(Joined { link, control_in, control_out, welcome, remote, told_budget: budget, told_lan_up: request.lan_up, trouble })
     }
 }
@@ -324,12 +333,25 @@ async fn say_hello(
     line: &StandbyLine,
 ) -> Result<(ControlReader, ControlWriter, Welcome, DatagramBudget), JoinError> {
     let budget = settled_budget(link).await;
+    let hello = hello(request, budget, run, line, None)?;
+    let Asked { control: (control_in, control_out), welcome, .. } = ask(link, Control::Hello(hello), line).await?;
+    Ok((control_in, control_out, welcome, budget))
+}
+
+/// The hello of a member whose path takes datagrams of `budget` bytes.
+fn hello(
+    request: &JoinRequest,
+    budget: DatagramBudget,
+    run: u64,
+    line: &StandbyLine,
+    bond: Option<lanparty_proto::BondPath>,
+) -> Result<Hello, JoinError> {
     if budget.lan_mtu().is_none() {
         let cause =
             format!("the path to the relay takes datagrams of {budget} bytes only; an Ethernet of {LAN_MTU_MIN} bytes does not fit");
         return Err(JoinError::Final(Fault::new(ExitCode::Unexpected, cause, "use another uplink")));
     }
-    let hello = Hello {
+    Ok(Hello {
         version: PROTOCOL_VERSION,
         role: request.role,
         room: request.room.clone(),
@@ -340,18 +362,25 @@ async fn say_hello(
         resume: request.resume,
         run,
         hears: line.hears(),
-        bond: None,
-    };
-    let (control_in, control_out, welcome) = ask(link, Control::Hello(hello), line).await?;
-    Ok((control_in, control_out, welcome, budget))
+        bond,
+    })
+}
+
+/// What came of a first message.
+struct Asked {
+    control: (ControlReader, ControlWriter),
+    welcome: Welcome,
+    /// So many messages were numbered.
+    heard: u32,
 }
 
 /// Opens the control stream with this message, and waits for what the relay says to it. A gateway that may stand by waits for as long as
 /// it does.
-async fn ask(link: &Link, first: Control, line: &StandbyLine) -> Result<(ControlReader, ControlWriter, Welcome), JoinError> {
+async fn ask(link: &Link, first: Control, line: &StandbyLine) -> Result<Asked, JoinError> {
     let (mut control_in, mut control_out) = link.open_control().await.map_err(words::broke_off)?;
     control_out.send(&first).await.map_err(words::broke_off)?;
     let silent = || LinkEnded { reason: "no answer to the hello".into(), by_peer: false };
+    let mut heard = 0;
     loop {
         let answer = async {
             match line.behind() {
@@ -368,8 +397,15 @@ async fn ask(link: &Link, first: Control, line: &StandbyLine) -> Result<(Control
                 continue;
             }
         };
+        let message = match message {
+            Control::Numbered { n, message } => {
+                heard = n + 1;
+                *message
+            }
+            message => message,
+        };
         match message {
-            Control::Welcome(welcome) => return Ok((control_in, control_out, welcome)),
+            Control::Welcome(welcome) => return Ok(Asked { control: (control_in, control_out), welcome, heard }),
             Control::Refused { code, message } => return Err(words::refused(code, &message)),
             Control::Standby { behind, mac } => line.set_behind(Some(Behind { member: behind, mac, since: Instant::now() })),
             _ => {}
@@ -426,7 +462,7 @@ mod tests {
         });
         let (identity, _) = Identity::load_or_create(dir.path().join("identity.json"), false).unwrap();
         let mut dialer = Dialer::new(relay, Some(NAME.into()), RelayTrust::load(Some(&certificate)).unwrap());
-        let refused = dialer.join(&identity, &request()).await;
+        let refused = dialer.join(&Arc::new(identity), &request()).await;
         let Err(JoinError::Final(fault)) = refused else { panic!("{:?}", refused.err()) };
         assert_eq!(fault.code, ExitCode::Refused);
         assert!(fault.cause.contains("speaks no lanparty protocol"), "{fault}");

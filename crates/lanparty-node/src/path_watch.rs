@@ -29,6 +29,11 @@ impl PathWatch {
         tokio::time::sleep_until(self.next.into()).await;
     }
 
+    /// Whether it is time to [`Self::look`].
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.next <= now
+    }
+
     /// Looks at the path and returns its budget.
     ///
     /// # Errors

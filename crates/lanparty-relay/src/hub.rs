@@ -9,7 +9,7 @@ use lanparty_core::{
     Carrier, Delivery, Drops, FrameRecord, LinkId, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport,
 };
 use lanparty_node::Link;
-use lanparty_proto::{Control, Refusal};
+use lanparty_proto::{Attach, Control, IdentityId, Refusal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -70,6 +70,14 @@ impl Hub {
     pub(crate) fn unregister(&self, link: LinkId, reason: &str) {
         self.input(RelayInput::Closed { link, reason: reason.to_owned() });
         self.lock().ways.remove(&link);
+    }
+
+    /// The link of the member whose further path a connection wants to become.
+    pub(crate) fn attach(&self, identity: IdentityId, wanted: &Attach) -> Result<Link, (Refusal, String)> {
+        let mut state = self.lock();
+        let link = state.relay.attach(identity, wanted, Instant::now())?;
+        let way = state.ways.get(&link).ok_or_else(|| (Refusal::NotMoved, "there is no such membership here".to_owned()))?;
+        Ok(way.outbox.link().clone())
     }
 
     /// Something happened: decide, and pass the decisions on.

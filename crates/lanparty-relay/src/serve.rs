@@ -11,6 +11,8 @@ use lanparty_proto::{Control, DatagramBudget, IdentityId};
 use tokio::sync::mpsc;
 use tracing::debug;
 
+mod bond;
+
 use crate::hub::{Command, Hub};
 use crate::outbox::Outbox;
 
@@ -44,15 +46,25 @@ pub(crate) async fn serve_stream(incoming: StreamIncoming, hub: Arc<Hub>) {
 
 async fn serve_link(link: Link, identity: IdentityId, remote: String, hub: Arc<Hub>) {
     let control = tokio::time::timeout(HANDSHAKE_TIMEOUT, link.accept_control()).await;
-    let Ok(Ok((control_in, control_out))) = control else {
+    let Ok(Ok((mut control_in, control_out))) = control else {
         link.close("no control stream was opened");
         return debug!(%remote, "no control stream was opened");
     };
+    let first = match tokio::time::timeout(HANDSHAKE_TIMEOUT, control_in.next()).await {
+        Ok(Ok(Control::Attach(wanted))) => return bond::attach(wanted, link, identity, (control_in, control_out), &hub).await,
+        Ok(Ok(message)) => message,
+        Ok(Err(ended)) => return debug!(%remote, "ended before its hello: {ended}"),
+        Err(_) => {
+            link.close("no hello came in time");
+            return debug!(%remote, "no hello came in time");
+        }
+    };
+    let (link, control_in, control_out) = bond::over(&first, link, (control_in, control_out));
     let outbox = Outbox::new(link.clone());
     let (id, commands) = hub.register(Arc::clone(&outbox));
     let peer = Peer { id, link, identity, remote, hub: Arc::clone(&hub), control_out, outbox };
     let link = peer.link.clone();
-    let ended = peer.run(control_in, commands).await;
+    let ended = peer.run(first, control_in, commands).await;
     link.read_no_more();
     hub.unregister(id, &ended.reason);
 }
@@ -68,15 +80,8 @@ struct Peer {
 }
 
 impl Peer {
-    async fn run(mut self, mut control_in: ControlReader, mut commands: mpsc::Receiver<Command>) -> LinkEnded {
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, control_in.next()).await {
-            Ok(Ok(message)) => self.message(message).await,
-            Ok(Err(ended)) => return ended,
-            Err(_) => {
-                self.link.close("no hello came in time");
-                return LinkEnded { reason: "no hello came in time".into(), by_peer: false };
-            }
-        }
+    async fn run(mut self, first: Control, mut control_in: ControlReader, mut commands: mpsc::Receiver<Command>) -> LinkEnded {
+        self.message(first).await;
         let mut received = vec![Bytes::new(); RECV_BATCH];
         let mut backlog = VecDeque::new();
         let (mut budget, mut packets) = (DatagramBudget(0), 0);
@@ -127,22 +132,12 @@ impl Peer {
             return self.hub.gateway_silent(self.id);
         }
         match &message {
-            Control::Hello(hello) => self.settle(hello.budget).await,
-            Control::Move(wanted) => self.settle(wanted.budget).await,
+            Control::Hello(hello) => settle(&self.link, hello.budget).await,
+            Control::Move(wanted) => settle(&self.link, wanted.budget).await,
             _ => {}
         }
         let (link, identity, remote, budget) = (self.id, self.identity, self.remote.clone(), self.link.budget());
         self.hub.input(RelayInput::Message { link, identity, remote, budget, message });
-    }
-
-    /// Our search for the path's size runs beside the member's; a moment later it has the same answer.
-    async fn settle(&self, wanted: DatagramBudget) {
-        let reached = async {
-            while self.link.budget() < wanted {
-                self.link.help_search().await;
-            }
-        };
-        let _ = tokio::time::timeout(SETTLE_MAX, reached).await;
     }
 
     fn look_at_path(&self, watch: &mut PathWatch, known: &mut DatagramBudget) -> Result<(), LinkEnded> {
@@ -171,6 +166,16 @@ impl Peer {
         self.link.close(&reason);
         LinkEnded { reason, by_peer: false }
     }
+}
+
+/// Our search for the path's size runs beside the member's; a moment later it has the same answer.
+async fn settle(link: &Link, wanted: DatagramBudget) {
+    let reached = async {
+        while link.budget() < wanted {
+            link.help_search().await;
+        }
+    };
+    let _ = tokio::time::timeout(SETTLE_MAX, reached).await;
 }
 
 async fn drained(before: &Option<Draining>) {

@@ -36,6 +36,11 @@ impl Liveness {
         self.is_alive
     }
 
+    /// It is dead, as others say, until it answers.
+    pub const fn expect_answer(&mut self) {
+        self.is_alive = false;
+    }
+
     /// Whether it was alive when it was looked at.
     #[must_use]
     pub const fn is_alive(&self) -> bool {

@@ -23,6 +23,17 @@ pub(super) async fn defaults() -> Result<Vec<DefaultRoute>, String> {
     Ok(found)
 }
 
+/// The interfaces that have a default route, the preferred first, each once. None when the kernel does not say.
+pub(crate) async fn default_interfaces() -> Vec<String> {
+    let mut names: Vec<String> = vec![];
+    for route in defaults().await.unwrap_or_default() {
+        if !names.contains(&route.interface) {
+            names.push(route.interface);
+        }
+    }
+    names
+}
+
 fn default_route(route: &RouteMessage) -> Option<DefaultRoute> {
     if route.header.destination_prefix_length != 0 || route.header.table != RouteHeader::RT_TABLE_MAIN {
         return None;

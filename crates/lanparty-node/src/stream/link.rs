@@ -18,6 +18,10 @@ use crate::{LinkEnded, SendOutcome};
 
 /// A stream takes every frame that a LAN can have, whatever the path takes: TCP cuts and joins as it needs.
 const BUDGET: DatagramBudget = DatagramBudget::for_lan_mtu(LanMtu::MAX);
+/// What a stream is taken to carry in a round trip, in bytes, and how long one is taken to last.
+const WINDOW_ASSUMED: f64 = 262_144.0;
+const RTT_ASSUMED: Duration = Duration::from_millis(50);
+const RTT_LEAST: Duration = Duration::from_millis(1);
 /// Bytes of control messages that may wait to be sent; whoever has more waits.
 const CONTROL_LEN_MAX: usize = 256 * 1024;
 
@@ -190,9 +194,19 @@ impl StreamLink {
         self.shared().idle().await;
     }
 
+    /// Packets that want an answer, and answers: TCP keeps those to itself, and ends the link when they fail to come.
+    pub(crate) const fn answerable(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    /// What TCP may have in flight is its own secret: a window that every system allows, for each round trip.
+    pub(crate) fn rate(&self) -> u64 {
+        let rtt = self.rtt().unwrap_or(RTT_ASSUMED).max(RTT_LEAST);
+        (WINDOW_ASSUMED / rtt.as_secs_f64()) as u64
+    }
+
     /// Bytes that wait to be sent.
-    #[cfg(test)]
-    pub(super) fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.shared().outgoing().datagrams.len()
     }
 }

@@ -108,7 +108,6 @@ impl SendQueue {
     }
 
     /// Bytes that wait, with their bookkeeping.
-    #[cfg(test)]
     pub(super) const fn len(&self) -> usize {
         self.len
     }

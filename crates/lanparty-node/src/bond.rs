@@ -1,0 +1,433 @@
+//! A link over several connections: what [`lanparty_core`] decides of a bond, carried out.
+//!
+//! Each connection is a path, validated by its own handshake, with two tasks: one reads its datagrams, one its control stream. Sending is
+//! done by whoever sends; what a path does not take at once waits in its own short queue. The bond lives as long as one of its paths, and
+//! a while longer, so that all of them may be away for a moment.
+
+mod control;
+mod path;
+mod recv;
+mod send;
+mod uplinks;
+mod watch;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lanparty_core::{Carrier, Drops, Redundancy, RestoreReport, Restorer, Sequencer};
+use lanparty_proto::{BondPath, Control, DatagramBudget, SEQUENCE_LEN};
+use serde::Serialize;
+use tokio::sync::{Notify, watch as watched};
+
+use crate::{ControlReader, ControlWriter, Link, LinkEnded};
+pub(crate) use control::BondControl;
+use control::ControlState;
+use path::Path;
+pub use uplinks::UplinkPlan;
+pub(crate) use uplinks::{is_connected, news, place_toward};
+
+/// Without any path a bond waits so long for one to return; then it ends, and its member joins anew.
+const PATHLESS_MAX: Duration = Duration::from_secs(10);
+/// Most paths of one bond.
+pub const BOND_PATHS_MAX: usize = 8;
+
+/// One link over several paths. Clones are handles of the same; with the last of them it ends.
+#[derive(Clone)]
+pub struct BondLink {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close("");
+    }
+}
+
+/// What paths and owner share.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Something may be received, or the bond has ended.
+    arrived: Notify,
+    /// The owner has taken what was received.
+    taken: Notify,
+    /// A path came, or lives again: what waits may be sent.
+    room: Notify,
+    /// A path went.
+    went: Notify,
+    /// A control message may be read, or the bond has ended.
+    control: Notify,
+    ended: watched::Sender<Option<LinkEnded>>,
+}
+
+struct State {
+    sequencer: Sequencer,
+    restorer: Restorer,
+    paths: Vec<Path>,
+    /// Restored, and not taken yet.
+    ready: std::collections::VecDeque<Bytes>,
+    scratch: Vec<Bytes>,
+    control: ControlState,
+    /// Datagrams that a path was given and did not send.
+    discarded: Drops,
+    /// Since when there has been no path.
+    pathless: Option<Instant>,
+    /// The last budget, for when no path lives.
+    budget: DatagramBudget,
+}
+
+/// A connection that shall become a path.
+pub struct BondPathUp {
+    /// Which, and for what.
+    pub bond: BondPath,
+    /// For people: an interface, or where the other side is.
+    pub name: String,
+    /// The connection.
+    pub link: Link,
+    /// Its control stream.
+    pub control: (ControlReader, ControlWriter),
+    /// So many numbered messages has the other side heard.
+    pub heard: u32,
+}
+
+impl BondPathUp {
+    /// A bond with this first path, as the relay makes one, and its control messages.
+    #[must_use]
+    pub fn into_bond(self) -> (Link, ControlReader, ControlWriter) {
+        let bond = BondLink::start(self, Redundancy::Auto, 0);
+        let (control_in, control_out) = bond.control();
+        (Link::bonded(bond), control_in, control_out)
+    }
+}
+
+/// A path in `lanparty status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct PathReport {
+    /// Its number at the member.
+    pub path: u8,
+    /// The uplink, or where the other side is.
+    pub name: String,
+    /// What carries it.
+    pub carrier: Carrier,
+    /// What it is used for.
+    pub role: lanparty_proto::BondRole,
+    /// Whether it carries anything now.
+    pub is_alive: bool,
+    /// Where the other side is.
+    pub remote: Option<String>,
+    /// Round-trip time.
+    pub rtt_ms: Option<f64>,
+    /// Packets sent and lost.
+    pub packets: (u64, u64),
+    /// Bytes of datagrams sent and received.
+    pub bytes: (u64, u64),
+    /// Bytes per second sent and received, over the last second or so.
+    pub rate: (u64, u64),
+    /// The rate that it is believed to have toward the other side, in bytes per second.
+    pub capacity: u64,
+    /// The largest datagram that it takes.
+    pub budget: u16,
+    /// For how long it is there, in seconds.
+    pub seconds: u64,
+}
+
+/// A bond in `lanparty status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct BondReport {
+    /// Its paths.
+    pub paths: Vec<PathReport>,
+    /// What was restored.
+    pub inbound: RestoreReport,
+    /// How long a flow waits for a slower path, in milliseconds.
+    pub patience_ms: f64,
+}
+
+impl BondLink {
+    /// A bond whose first path is `first`.
+    pub(crate) fn start(first: BondPathUp, redundancy: Redundancy, heard: u32) -> Self {
+        let seed = random_seed();
+        let state = State {
+            sequencer: Sequencer::new(seed, redundancy),
+            restorer: Restorer::default(),
+            paths: vec![],
+            ready: std::collections::VecDeque::new(),
+            scratch: vec![],
+            control: ControlState::new(heard),
+            discarded: Drops::default(),
+            pathless: None,
+            budget: DatagramBudget(0),
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            arrived: Notify::new(),
+            taken: Notify::new(),
+            room: Notify::new(),
+            went: Notify::new(),
+            control: Notify::new(),
+            ended: watched::Sender::new(None),
+        });
+        // A bond that has just begun has not ended.
+        let _ = shared.add(first);
+        watch::start(Arc::downgrade(&shared));
+        Self { handle: Arc::new(Handle { shared }) }
+    }
+
+    /// For whoever brings paths. It does not keep the bond from ending.
+    pub(crate) fn shared_arc(&self) -> Arc<Shared> {
+        Arc::clone(&self.handle.shared)
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+
+    /// So many numbered control messages have come.
+    #[must_use]
+    pub fn heard(&self) -> u32 {
+        self.shared().state().control.heard()
+    }
+
+    /// A further path, or a new connection for one that is there.
+    ///
+    /// # Errors
+    /// When the bond has ended, or has too many paths, or has forgotten what the other side has not heard.
+    pub fn attach(&self, up: BondPathUp) -> Result<(), LinkEnded> {
+        self.handle.shared.add(up)
+    }
+
+    /// How its paths are.
+    #[must_use]
+    pub fn report(&self) -> BondReport {
+        let mut state = self.shared().state();
+        let now = Instant::now();
+        let patience = state.patience();
+        let inbound = state.restorer.report();
+        let mut paths: Vec<_> = state.paths.iter_mut().map(|path| path.report(now)).collect();
+        paths.sort_by_key(|path| path.path);
+        BondReport { paths, inbound, patience_ms: patience.as_secs_f64() * 1e3 }
+    }
+
+    /// The largest datagram that every living path takes.
+    pub(crate) fn budget(&self) -> DatagramBudget {
+        self.shared().state().budget()
+    }
+
+    /// The shortest round-trip time of a living path.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.shared().state().living().filter_map(|path| path.link.rtt()).min()
+    }
+
+    /// Where the other side is, on one of the paths.
+    pub(crate) fn remote_address(&self) -> Option<std::net::SocketAddr> {
+        self.shared().state().living().find_map(|path| path.link.remote_address())
+    }
+
+    pub(crate) fn packets(&self) -> (u64, u64) {
+        let state = self.shared().state();
+        state.paths.iter().map(|path| path.link.packets()).fold((0, 0), |sum, path| (sum.0 + path.0, sum.1 + path.1))
+    }
+
+    pub(crate) fn received_packets(&self) -> u64 {
+        self.shared().state().paths.iter().map(|path| path.link.received_packets()).sum()
+    }
+
+    pub(crate) fn take_discarded(&self) -> Drops {
+        let mut state = self.shared().state();
+        let mut discarded = std::mem::take(&mut state.discarded);
+        state.paths.iter().for_each(|path| discarded.add_all(&path.link.take_discarded()));
+        discarded
+    }
+
+    pub(crate) fn close(&self, reason: &str) {
+        self.shared().close(reason);
+    }
+
+    pub(crate) async fn ended(&self) -> LinkEnded {
+        let mut ended = self.shared().ended.subscribe();
+        let ended = ended.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
+        ended.unwrap_or_else(|| LinkEnded { reason: "closed here".into(), by_peer: false })
+    }
+
+    /// After [`Self::close`]: resolves when streams have sent their farewell.
+    pub(crate) async fn wait_idle(&self) {
+        let links: Vec<Link> = self.shared().state().paths.iter().map(|path| path.link.clone()).collect();
+        for link in links {
+            Box::pin(link.wait_idle()).await;
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Whole after every call.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn not_ended(&self) -> Result<(), LinkEnded> {
+        self.ended.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether a path of this number is there, and whether it lives.
+    pub(crate) fn path_state(&self, path: u8) -> Option<bool> {
+        self.state().paths.iter().find(|p| p.bond.path == path).map(|p| p.is_alive)
+    }
+
+    pub(crate) fn heard(&self) -> u32 {
+        self.state().control.heard()
+    }
+
+    pub(crate) fn add(self: &Arc<Self>, up: BondPathUp) -> Result<(), LinkEnded> {
+        let full = || LinkEnded { reason: "a bond of so many paths takes no more".into(), by_peer: false };
+        self.not_ended()?;
+        let mut state = self.state();
+        let number = up.bond.path;
+        state.take_off(number, "a new connection takes its place");
+        if state.paths.len() >= BOND_PATHS_MAX {
+            return Err(full());
+        }
+        let missed = state
+            .control
+            .since(up.heard)
+            .ok_or_else(|| LinkEnded { reason: "too much was said while the path was away".into(), by_peer: false })?;
+        let path = Path::start(up, missed, self);
+        state.restorer.add_path(number);
+        state.paths.push(path);
+        state.pathless = None;
+        drop(state);
+        self.room.notify_waiters();
+        Ok(())
+    }
+
+    /// A path's connection ended.
+    fn path_ended(&self, number: u8, serial: u64, ended: &LinkEnded) {
+        let mut state = self.state();
+        let Some(at) = state.paths.iter().position(|p| p.bond.path == number && p.serial == serial) else { return };
+        let mut path = state.paths.swap_remove(at);
+        let now = Instant::now();
+        state.give_back(&mut path, now);
+        if state.paths.is_empty() {
+            state.pathless = Some(now);
+            if ended.by_peer {
+                drop(state);
+                return self.end(ended.clone());
+            }
+        }
+        drop(state);
+        self.arrived.notify_waiters();
+        self.went.notify_waiters();
+    }
+
+    /// Resolves when this path is gone, or carries nothing any more.
+    pub(crate) async fn path_fails(&self, path: u8) {
+        loop {
+            let went = self.went.notified();
+            if self.not_ended().is_err() || self.path_state(path) != Some(true) {
+                return;
+            }
+            went.await;
+        }
+    }
+
+    /// Resolves when this path lives again, or another one has taken its place.
+    pub(crate) async fn path_revives(&self, path: u8) {
+        if self.path_state(path) == Some(true) {
+            return std::future::pending().await;
+        }
+        loop {
+            let went = self.went.notified();
+            if self.not_ended().is_err() || self.path_state(path) == Some(true) {
+                return;
+            }
+            went.await;
+        }
+    }
+
+    /// The system says that a path leads nowhere: the other side hears so, too.
+    pub(crate) fn path_is_down(&self, path: u8) {
+        self.state().silence(path);
+        self.say(&Control::PathDown { path });
+        self.room.notify_waiters();
+        self.arrived.notify_one();
+        self.went.notify_waiters();
+    }
+
+    /// Where the other side of a path is.
+    pub(crate) fn remote_of(&self, path: u8) -> Option<std::net::SocketAddr> {
+        self.state().paths.iter().find(|p| p.bond.path == path)?.link.remote_address()
+    }
+
+    /// Whether a stream carries this path.
+    pub(crate) fn is_stream(&self, path: u8) -> bool {
+        self.state().paths.iter().any(|p| p.bond.path == path && p.link.carrier() == Carrier::Stream)
+    }
+
+    pub(crate) fn end(&self, ended: LinkEnded) {
+        let reason = ended.reason.clone();
+        self.ended.send_if_modified(|now| {
+            let is_first = now.is_none();
+            if is_first {
+                *now = Some(ended);
+            }
+            is_first
+        });
+        for path in std::mem::take(&mut self.state().paths) {
+            path.link.close(&reason);
+        }
+        self.arrived.notify_waiters();
+        self.taken.notify_waiters();
+        self.room.notify_waiters();
+        self.went.notify_waiters();
+        self.control.notify_waiters();
+    }
+
+    fn close(&self, reason: &str) {
+        self.end(LinkEnded { reason: if reason.is_empty() { "closed here" } else { reason }.to_owned(), by_peer: false });
+    }
+}
+
+impl State {
+    fn living(&self) -> impl Iterator<Item = &Path> {
+        self.paths.iter().filter(|path| path.is_alive)
+    }
+
+    /// What a datagram may be long, its place in the order taken off.
+    fn budget(&mut self) -> DatagramBudget {
+        if let Some(least) = self.living().map(|path| path.link.budget().0).min() {
+            self.budget = DatagramBudget(least.saturating_sub(SEQUENCE_LEN as u16));
+        }
+        self.budget
+    }
+
+    fn patience(&self) -> Duration {
+        lanparty_core::patience(self.living().filter_map(|path| path.link.rtt()))
+    }
+
+    /// Ends the path of this number, when there is one; what it had not sent goes elsewhere.
+    fn take_off(&mut self, number: u8, why: &str) {
+        let Some(at) = self.paths.iter().position(|path| path.bond.path == number) else { return };
+        let mut path = self.paths.swap_remove(at);
+        self.give_back(&mut path, Instant::now());
+        path.link.close(why);
+    }
+
+    /// A path carries nothing any more: others take what it held, and nobody waits for it.
+    fn give_back(&mut self, path: &mut Path, now: Instant) {
+        let held = path.take_back();
+        let mut out = std::mem::take(&mut self.scratch);
+        self.restorer.remove_path(path.bond.path, now, &mut out);
+        self.ready.extend(out.drain(..));
+        self.scratch = out;
+        self.resend(held, now);
+    }
+}
+
+fn random_seed() -> u64 {
+    use ring::rand::{SecureRandom, SystemRandom};
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).expect("INVARIANT: the operating system gives random bytes");
+    u64::from_ne_bytes(bytes)
+}

@@ -1,0 +1,121 @@
+//! Stations 5 and 9 over a bond: what the paths bring, copies removed, every flow in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use lanparty_core::Arrival;
+use lanparty_proto::{DropReason, SEQUENCE_LEN, Sequence};
+
+use super::path::Path;
+use super::{BondLink, Shared, State};
+use crate::{Link, LinkEnded};
+
+/// Datagrams taken from a path at once.
+const RECV_BATCH: usize = 64;
+/// Datagrams that wait for the bond's owner. While there are more the paths are not read.
+const READY_MAX: usize = 4096;
+
+/// Which connection of which path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) path: u8,
+    pub(super) serial: u64,
+}
+
+impl BondLink {
+    /// As [`crate::Link::recv`]. Cancel-safe.
+    pub(crate) async fn recv(&self, into: &mut [Bytes]) -> Result<usize, LinkEnded> {
+        let shared = self.shared();
+        loop {
+            let arrived = shared.arrived.notified();
+            let (count, timeout) = {
+                let mut state = shared.state();
+                state.expire(Instant::now());
+                (state.hand_out(into), state.restorer.next_timeout())
+            };
+            if count > 0 {
+                shared.taken.notify_waiters();
+                return Ok(count);
+            }
+            shared.not_ended()?;
+            match timeout {
+                Some(at) => drop(tokio::time::timeout_at(at.into(), arrived).await),
+                None => arrived.await,
+            }
+        }
+    }
+}
+
+/// Reads one path until it ends.
+pub(super) async fn receive(key: Key, link: Link, received: Arc<AtomicU64>, shared: Arc<Shared>) {
+    let mut datagrams = vec![Bytes::new(); RECV_BATCH];
+    loop {
+        match Box::pin(link.recv(&mut datagrams)).await {
+            Ok(count) => {
+                let arrived = datagrams.iter_mut().take(count).map(std::mem::take);
+                let (is_new, is_full) = shared.state().take(key, arrived, &received, Instant::now());
+                if is_new {
+                    shared.arrived.notify_one();
+                }
+                if is_full {
+                    wait_for_reader(&shared).await;
+                }
+            }
+            Err(ended) => return shared.path_ended(key.path, key.serial, &ended),
+        }
+    }
+}
+
+async fn wait_for_reader(shared: &Shared) {
+    loop {
+        let taken = shared.taken.notified();
+        if shared.state().ready.len() <= READY_MAX || shared.not_ended().is_err() {
+            return;
+        }
+        taken.await;
+    }
+}
+
+impl State {
+    pub(super) fn path_mut(&mut self, key: Key) -> Option<&mut Path> {
+        self.paths.iter_mut().find(|path| path.bond.path == key.path && path.serial == key.serial)
+    }
+
+    /// Takes in what a path brought. Whether there is something new for the owner to read, or its next time-out changed; and whether too
+    /// much waits.
+    fn take(&mut self, key: Key, datagrams: impl Iterator<Item = Bytes>, received: &AtomicU64, now: Instant) -> (bool, bool) {
+        let mut out = std::mem::take(&mut self.scratch);
+        let before = self.restorer.next_timeout();
+        for datagram in datagrams {
+            received.fetch_add(datagram.len() as u64, Ordering::Relaxed);
+            let Some(sequence) = Sequence::decode(&datagram) else {
+                self.discarded.add(DropReason::Malformed, 1);
+                continue;
+            };
+            match self.restorer.take(key.path, sequence, datagram.slice(SEQUENCE_LEN..), now, &mut out) {
+                Arrival::Delivered | Arrival::Held | Arrival::Duplicate | Arrival::Late => {}
+            }
+        }
+        let is_new = !out.is_empty() || self.restorer.next_timeout() != before;
+        self.ready.extend(out.drain(..));
+        self.scratch = out;
+        (is_new, self.ready.len() > READY_MAX)
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let mut out = std::mem::take(&mut self.scratch);
+        self.restorer.expire(now, &mut out);
+        self.ready.extend(out.drain(..));
+        self.scratch = out;
+    }
+
+    fn hand_out(&mut self, into: &mut [Bytes]) -> usize {
+        let count = into.len().min(self.ready.len());
+        for (slot, datagram) in into.iter_mut().zip(self.ready.drain(..count)) {
+            *slot = datagram;
+        }
+        count
+    }
+}

@@ -1,0 +1,169 @@
+//! The uplinks that a bond uses: what its owner says of each, and what the system says happens to them.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use lanparty_proto::BondRole;
+use rtnetlink::MulticastGroup;
+use tokio::sync::watch;
+use tracing::debug;
+
+use crate::uplink::Place;
+
+/// What an uplink is for, as its owner says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UplinkPlan {
+    /// The interface.
+    pub interface: String,
+    /// What it is used for; nothing for never.
+    pub role: Option<BondRole>,
+    /// Bytes that it may carry in a month, both ways together.
+    pub cap: Option<u64>,
+    /// The most that it is given to carry away and back, in bits per second.
+    pub rate: Option<(u64, u64)>,
+}
+
+impl UplinkPlan {
+    /// An interface that is used for whatever it carries.
+    #[must_use]
+    pub const fn plain(interface: String) -> Self {
+        Self { interface, role: Some(BondRole::Primary), cap: None, rate: None }
+    }
+}
+
+impl FromStr for UplinkPlan {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.split(',');
+        let interface = parts.next().filter(|name| !name.is_empty()).ok_or("an uplink begins with the name of its interface")?;
+        let mut plan = Self::plain(interface.to_owned());
+        for part in parts {
+            let (key, value) = part.split_once('=').ok_or_else(|| format!("`{part}` is none of role=…, cap=…, rate=…"))?;
+            match key {
+                "role" => plan.role = role(value)?,
+                "cap" => plan.cap = Some(cap(value)?),
+                "rate" => plan.rate = Some(rates(value)?),
+                _ => return Err(format!("`{key}` is none of role, cap, rate")),
+            }
+        }
+        Ok(plan)
+    }
+}
+
+fn role(value: &str) -> Result<Option<BondRole>, String> {
+    match value {
+        "primary" => Ok(Some(BondRole::Primary)),
+        "secondary" => Ok(Some(BondRole::Secondary)),
+        "backup" => Ok(Some(BondRole::Backup)),
+        "never" => Ok(None),
+        _ => Err(format!("role `{value}` is none of primary, secondary, backup, never")),
+    }
+}
+
+/// Gigabytes, as contracts count them: of 10^9 bytes.
+fn cap(value: &str) -> Result<u64, String> {
+    let digits = value.strip_suffix("GB/month").or_else(|| value.strip_suffix("GB")).unwrap_or(value);
+    let gigabytes: f64 = digits.trim().parse().map_err(|_| format!("cap `{value}` is no number of gigabytes, as in cap=50GB/month"))?;
+    let is_sane = gigabytes.is_finite() && (0.001..=1e6).contains(&gigabytes);
+    is_sane.then_some((gigabytes * 1e9) as u64).ok_or_else(|| format!("cap `{value}` is not between 0.001 and 1000000 GB"))
+}
+
+/// Megabits per second, or with k, M or G behind the number.
+fn rates(value: &str) -> Result<(u64, u64), String> {
+    let (up, down) = value.split_once('/').ok_or_else(|| format!("rate `{value}` is not UP/DOWN in Mbit/s, as in rate=10/50"))?;
+    Ok((rate(up)?, rate(down)?))
+}
+
+fn rate(value: &str) -> Result<u64, String> {
+    let (digits, unit) = match value.strip_suffix(['k', 'M', 'G']) {
+        Some(digits) if value.ends_with('k') => (digits, 1e3),
+        Some(digits) if value.ends_with('G') => (digits, 1e9),
+        Some(digits) => (digits, 1e6),
+        None => (value, 1e6),
+    };
+    let bits = digits.parse::<f64>().map_err(|_| format!("rate `{value}` is no number of Mbit/s"))? * unit;
+    let is_sane = bits.is_finite() && (64e3..=1e12).contains(&bits);
+    is_sane.then_some(bits as u64).ok_or_else(|| format!("rate `{value}` is not between 64k and 1000G"))
+}
+
+/// The place that an uplink gives this machine on its way to `remote`, while there is one.
+pub(crate) fn place_toward(remote: SocketAddr, interface: &str) -> Option<Place> {
+    if !is_connected(interface) {
+        return None;
+    }
+    Place::toward(remote, Some(interface)).filter(|place| place.interface == interface)
+}
+
+/// Whether an interface is there, switched on, and its cable plugged in as far as it has one.
+pub(crate) fn is_connected(interface: &str) -> bool {
+    lanparty_nic::interface_facts(interface).is_ok_and(|facts| facts.exists && facts.is_up && facts.carrier != Some(false))
+}
+
+/// A number that changes whenever the system says that an interface, an address or a route has changed.
+pub(crate) fn news() -> watch::Receiver<u64> {
+    let (sender, receiver) = watch::channel(0);
+    let groups = [
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+        MulticastGroup::Ipv4Route,
+        MulticastGroup::Ipv6Route,
+    ];
+    match rtnetlink::new_multicast_connection(&groups) {
+        Ok((connection, _, mut messages)) => {
+            tokio::spawn(async move {
+                let connection = tokio::spawn(connection);
+                while futures_util::StreamExt::next(&mut messages).await.is_some() {
+                    sender.send_modify(|n| *n += 1);
+                    if sender.is_closed() {
+                        break;
+                    }
+                }
+                connection.abort();
+            });
+        }
+        // Then only looking tells, a little later.
+        Err(e) => debug!("no news of interfaces: {e}"),
+    }
+    receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_uplink_is_what_its_owner_says() {
+        let plan: UplinkPlan = "lte0,role=backup,cap=50GB/month,rate=10/50".parse().unwrap();
+        let expected = UplinkPlan {
+            interface: "lte0".into(),
+            role: Some(BondRole::Backup),
+            cap: Some(50_000_000_000),
+            rate: Some((10_000_000, 50_000_000)),
+        };
+        assert_eq!(plan, expected);
+        assert_eq!("dsl0".parse(), Ok(UplinkPlan::plain("dsl0".into())));
+        assert_eq!("x,role=never".parse::<UplinkPlan>().unwrap().role, None);
+        assert_eq!("x,cap=1.5".parse::<UplinkPlan>().unwrap().cap, Some(1_500_000_000));
+        assert_eq!("x,rate=500k/1G".parse::<UplinkPlan>().unwrap().rate, Some((500_000, 1_000_000_000)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, word) in [
+            ("", "name of its interface"),
+            ("x,fast", "none of role"),
+            ("x,speed=1", "none of role, cap, rate"),
+            ("x,role=first", "primary, secondary"),
+            ("x,cap=much", "gigabytes"),
+            ("x,cap=-1", "between"),
+            ("x,rate=10", "UP/DOWN"),
+            ("x,rate=0/0", "between"),
+            ("x,rate=nan/1", "between"),
+        ] {
+            let error = text.parse::<UplinkPlan>().unwrap_err();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}
