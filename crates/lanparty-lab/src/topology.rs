@@ -10,11 +10,13 @@ use crate::labwire::LabWire;
 use crate::link::{BRIDGE, End, Offloads, Switch, address};
 use crate::namespace::Namespace;
 
+mod dual;
 mod narrow;
 mod nat;
 mod pair;
 mod party;
 
+pub use dual::{Captured, Dual, DualOptions, Line, LineCapture, LineOptions, Way};
 pub use narrow::{Narrow, Routers};
 pub use nat::{Class, Dependence, Household, HouseholdOptions, NatKind, expected};
 pub use pair::{Pair, PairOptions};

@@ -21,7 +21,7 @@ use crate::namespace::Namespace;
 mod hop;
 mod kind;
 
-use hop::Hop;
+pub(super) use hop::Hop;
 pub use kind::{Class, Dependence, NatKind, expected};
 
 /// A router's interface toward the internet.
@@ -191,11 +191,10 @@ impl Household {
         for router in [Some(router), self.carrier.as_ref()].into_iter().flatten() {
             router.sysctl("net/ipv4/ip_forward", "1")?;
         }
-        let hop = |router: &Namespace, inside, address| Hop { router: router.clone(), inside, address, generation: 0 };
         match (self.kind, &self.carrier, between) {
             (NatKind::Open, ..) => {}
-            (_, Some(carrier), Some(between)) => self.hops = vec![hop(router, BRIDGE, between), hop(carrier, IN, public)],
-            _ => self.hops = vec![hop(router, BRIDGE, public)],
+            (_, Some(carrier), Some(between)) => self.hops = vec![Hop::new(router, BRIDGE, between), Hop::new(carrier, IN, public)],
+            _ => self.hops = vec![Hop::new(router, BRIDGE, public)],
         }
         Ok(())
     }

@@ -14,19 +14,24 @@ const GENERATIONS: u16 = 4;
 
 /// A router between its interface `inside` and `out`.
 #[derive(Debug, Clone)]
-pub(super) struct Hop {
-    pub(super) router: Namespace,
+pub(in crate::topology) struct Hop {
+    router: Namespace,
     /// Its interface toward the household.
-    pub(super) inside: &'static str,
+    inside: &'static str,
     /// Its address on `out`, which everybody behind it shares.
-    pub(super) address: Ipv4Addr,
+    pub(in crate::topology) address: Ipv4Addr,
     /// How often it was rebound.
-    pub(super) generation: u16,
+    generation: u16,
 }
 
 impl Hop {
+    /// A router that was not told anything yet.
+    pub(in crate::topology) fn new(router: &Namespace, inside: &'static str, address: Ipv4Addr) -> Self {
+        Self { router: router.clone(), inside, address, generation: 0 }
+    }
+
     /// Makes it a NAT of this kind from now on, with no mapping made so far.
-    pub(super) fn apply(&self, kind: NatKind, hairpin: bool) -> Result<()> {
+    pub(in crate::topology) fn apply(&self, kind: NatKind, hairpin: bool) -> Result<()> {
         let hairpin = hairpin && kind != NatKind::Symmetric;
         let cone = kind == NatKind::FullCone;
         let table = format!(
@@ -40,7 +45,7 @@ impl Hop {
     }
 
     /// Takes other external ports, and forgets every mapping.
-    pub(super) fn rebind(&mut self, kind: NatKind, hairpin: bool) -> Result<()> {
+    pub(in crate::topology) fn rebind(&mut self, kind: NatKind, hairpin: bool) -> Result<()> {
         self.generation = (self.generation + 1) % GENERATIONS;
         self.apply(kind, hairpin)?;
         self.router.run(&["conntrack", "-F"]).map(drop)
