@@ -15,8 +15,10 @@
 //! Everything lives inside namespaces and is gone when the [`Lab`] is dropped; what a killed test leaves is removed by the next lab.
 
 mod binaries;
+mod bulk;
 mod command;
 mod dhcp;
+mod endpoint;
 mod flow;
 mod game;
 mod lab;
@@ -33,8 +35,10 @@ pub mod sizes;
 mod topology;
 
 pub use binaries::{BIN_DIR_VARIABLE, Binaries};
+pub use bulk::{Bulk, BulkReport};
 pub use command::{Output, run, run_any};
 pub use dhcp::{DhcpClient, DhcpServer, ServerLease, dhclient, start_dhclient};
+pub use endpoint::Endpoint;
 pub use flow::{transfer, transfer_within};
 pub use game::{GameInfo, browse_lan, game_server};
 pub use lab::{DIR_VARIABLE, KEEP_VARIABLE, Lab, SEED_VARIABLE};
@@ -42,7 +46,7 @@ pub use labwire::{Direction, LabWire, LabWireStats, Side, Verdict};
 pub use link::{End, MacEntry, Offloads, Switch, address, veth};
 pub use namespace::{Namespace, NamespaceOptions};
 pub use neighbours::{Neighbour, neighbours};
-pub use ping::{PingStats, ping, ping_with};
+pub use ping::{PingStats, Pinging, RoundTrips, ping, ping_with};
 pub use probe::{Arrival, Probe, ProbeReport};
 pub use process::{Proc, Program};
 pub use programs::Programs;

@@ -2,13 +2,15 @@
 //!
 //! Sender and receiver share one clock (they are threads of this process), so delays are one-way and exact.
 
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
+use crate::endpoint::Endpoint;
 use crate::labwire::become_fifo;
 use crate::namespace::Namespace;
 
@@ -20,6 +22,12 @@ const RECEIVE_SLICE: Duration = Duration::from_millis(50);
 const STAMP_LEN: usize = 16;
 /// The largest payload of UDP over IPv4.
 const UDP_PAYLOAD_MAX: usize = 65_507;
+/// What may wait for a receiver that is not woken at once: a tenth of a second of 300 Mbit/s.
+const RECEIVE_BUFFER_LEN: usize = 4 << 20;
+/// The pace at which RELIABILITY.md measures outages.
+const PROBE_RATE: u32 = 100;
+/// Payload of a load: as large as fits through every tunnel without fragments.
+const LOAD_PAYLOAD: usize = 1_200;
 
 /// What to send.
 #[derive(Debug, Clone, Copy)]
@@ -35,9 +43,9 @@ pub struct Probe {
 }
 
 impl Default for Probe {
-    /// 100 packets of 100 bytes per second for two seconds: the probe by which RELIABILITY.md defines an outage.
+    /// Small packets for two seconds: the probe by which RELIABILITY.md defines an outage.
     fn default() -> Self {
-        Self { rate: 100, payload: 100, duration: Duration::from_secs(2), linger: LINGER }
+        Self::small(Duration::from_secs(2))
     }
 }
 
@@ -64,6 +72,22 @@ pub struct ProbeReport {
 }
 
 impl Probe {
+    /// 100 packets of 100 bytes per second: a game's.
+    pub const fn small(duration: Duration) -> Self {
+        Self { rate: PROBE_RATE, payload: 100, duration, linger: LINGER }
+    }
+
+    /// 100 packets of 1,000 bytes per second: too large for anything but bulk.
+    pub const fn large(duration: Duration) -> Self {
+        Self { payload: 1_000, ..Self::small(duration) }
+    }
+
+    /// So many Mbit/s of payload, whatever comes of it.
+    pub fn load(mbit_s: f64, duration: Duration) -> Self {
+        let rate = (mbit_s * 1e6 / 8.0 / LOAD_PAYLOAD as f64).round().max(1.0);
+        Self { rate: rate as u32, payload: LOAD_PAYLOAD, duration, linger: LINGER }
+    }
+
     /// Sends from `from` to `to`'s address and returns when it is over.
     pub fn run(&self, from: &Namespace, to: &Namespace, address: Ipv4Addr) -> Result<ProbeReport> {
         self.run_while(from, to, address, || ()).map(|(report, ())| report)
@@ -77,9 +101,16 @@ impl Probe {
         address: Ipv4Addr,
         meanwhile: impl FnOnce() -> T,
     ) -> Result<(ProbeReport, T)> {
-        let receiver = to.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?.context("bind the probe's receiver")?;
-        let sender = from.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?.context("bind the probe's sender")?;
-        let target = SocketAddrV4::new(address, receiver.local_addr()?.port());
+        self.between(&Endpoint::new(from, Ipv4Addr::UNSPECIFIED), &Endpoint::new(to, address), meanwhile)
+    }
+
+    /// As [`Probe::run_while`] between ends that may be bound to interfaces.
+    pub fn between<T>(&self, from: &Endpoint<'_>, to: &Endpoint<'_>, meanwhile: impl FnOnce() -> T) -> Result<(ProbeReport, T)> {
+        let (sender, receiver) = (from.udp()?, to.udp()?);
+        let target = to.reached(&receiver)?;
+        // Without the right to it the default has to do.
+        let _ = set_socket_recv_buffer_size_force(&receiver, RECEIVE_BUFFER_LEN);
+        let (sender, receiver) = (UdpSocket::from(sender), UdpSocket::from(receiver));
         receiver.set_read_timeout(Some(RECEIVE_SLICE))?;
         let over = AtomicBool::new(false);
         let start = Instant::now();
@@ -100,7 +131,7 @@ impl Probe {
     }
 
     /// Sends at an even pace; how many were sent, how many refused.
-    fn send(&self, socket: &UdpSocket, target: SocketAddrV4, start: Instant) -> (u64, u64) {
+    fn send(&self, socket: &UdpSocket, target: SocketAddr, start: Instant) -> (u64, u64) {
         // Without the right to real-time priority the probe is less exact; a wire's verdict is what decides.
         let _ = become_fifo();
         let mut packet = vec![0; self.payload.clamp(STAMP_LEN, UDP_PAYLOAD_MAX)];
@@ -170,8 +201,32 @@ impl ProbeReport {
         delays.get((last as f64 * percent / 100.0).round() as usize).copied()
     }
 
-    /// The longest time between two arrivals, the probe's own pace taken off. A silence that lasts to the end of sending counts.
+    /// Packets that the sender's stack took and that never came.
+    pub fn lost(&self) -> u64 {
+        self.sent.saturating_sub(self.received())
+    }
+
+    /// Packets that came later than `limit` after they were sent.
+    pub fn later_than(&self, limit: Duration) -> usize {
+        self.arrivals.iter().filter(|arrival| arrival.came.saturating_sub(arrival.sent) > limit).count()
+    }
+
+    /// Payload that came between two times, each packet counted once.
+    pub fn mbit_s_between(&self, probe: &Probe, from: Duration, to: Duration) -> f64 {
+        let within = self.arrivals.iter().filter(|arrival| arrival.came >= from && arrival.came < to);
+        let mut numbers: Vec<u64> = within.map(|arrival| arrival.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.len() as f64 * probe.payload as f64 * 8.0 / 1e6 / (to - from).as_secs_f64()
+    }
+
+    /// The longest time between two arrivals, the probe's own pace taken off.
     pub fn outage(&self, probe: &Probe) -> Duration {
+        self.longest_gap(probe).saturating_sub(Duration::from_secs_f64(1.0 / f64::from(probe.rate)))
+    }
+
+    /// The longest time between two arrivals. A silence that lasts to the end of sending counts.
+    pub fn longest_gap(&self, probe: &Probe) -> Duration {
         let times = self.arrivals.iter().map(|arrival| arrival.came).chain([probe.duration]);
         let mut last = Duration::ZERO;
         let mut longest = Duration::ZERO;
@@ -179,7 +234,7 @@ impl ProbeReport {
             longest = longest.max(time.saturating_sub(last));
             last = last.max(time);
         }
-        longest.saturating_sub(Duration::from_secs_f64(1.0 / f64::from(probe.rate)))
+        longest
     }
 }
 
@@ -200,6 +255,15 @@ mod tests {
         assert!((seen.loss() - 0.6).abs() < 1e-9);
         assert_eq!(seen.delay(0.0), Some(Duration::from_millis(5)));
         assert_eq!(report(&[]).delay(50.0), None);
+    }
+
+    #[test]
+    fn what_came_in_a_time_is_counted_once() {
+        let probe = Probe { payload: 1_000, ..Probe::default() };
+        let seen = report(&[(0, 5), (1, 15), (1, 16), (2, 25), (3, 35)]);
+        assert!((seen.mbit_s_between(&probe, Duration::from_millis(10), Duration::from_millis(30)) - 0.8).abs() < 1e-9);
+        assert_eq!((seen.lost(), seen.later_than(Duration::from_millis(5))), (6, 1));
+        assert_eq!(Probe::load(9.6, Duration::ZERO).rate, 1_000);
     }
 
     #[test]

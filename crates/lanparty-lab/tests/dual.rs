@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lanparty_lab::{
-    Captured, Dual, DualOptions, Internet, Line, LineOptions, Namespace, NatKind, Probe, Program, Requirements, Tool, Verdict, Way, ping,
+    Bulk, Captured, Dual, DualOptions, Endpoint, Internet, Line, LineOptions, Namespace, NatKind, Pinging, Probe, Program, Requirements,
+    Tool, Verdict, Way, ping,
 };
 
 /// Anything that should happen promptly, on a busy machine.
@@ -253,4 +254,92 @@ fn two_lines_behind_one_nat_have_one_address() {
         assert_eq!(seen_from(&dual.home, &dual.relay, Dual::RELAY), Internet::address(40), "{}", line.name());
         assert!(answers(&dual, line, &relay(), &[]), "{}", line.name());
     }
+}
+
+/// The ends of one line without a tunnel: what goes up begins at the first.
+fn ends<'a>(dual: &'a Dual, line: &'a Line, way: Way) -> [Endpoint<'a>; 2] {
+    let home = Endpoint::new(&dual.home, line.address()).on(line.name());
+    let relay = Endpoint::new(&dual.relay, Dual::RELAY);
+    match way {
+        Way::Up => [home, relay],
+        Way::Down => [relay, home],
+    }
+}
+
+/// The shares of TCP and UDP payload in a full frame of Ethernet.
+const TCP_SHARE: f64 = 1_448.0 / 1_514.0;
+const UDP_SHARE: f64 = 1_200.0 / 1_242.0;
+
+#[test]
+fn a_line_carries_its_rate_in_tcp_and_udp() {
+    if !ready() {
+        return;
+    }
+    let [dsl, lte] = dsl_and_lte();
+    let dual = dual("rate", [dsl.rates(10.0, 30.0), lte]);
+    let bulk = Bulk { flows: 1, warm_up: ms(2_000), window: ms(2_000) };
+    for (line, rates) in dual.lines.iter().zip([[10.0, 30.0], [20.0, 20.0]]) {
+        for (way, rate) in Way::ALL.into_iter().zip(rates) {
+            let [from, to] = ends(&dual, line, way);
+            let udp = Probe::load(1.2 * rate, ms(1_500));
+            let measured = conclusive(&dual, || {
+                let (offered, ()) = udp.between(&from, &to, || ()).unwrap();
+                [bulk.run(&from, &to).unwrap().mbit_s(), offered.mbit_s_between(&udp, ms(500), ms(1_500))]
+            });
+            let Some([tcp, udp]) = measured else { continue };
+            println!("{} {way:?} of {rate} Mbit/s: TCP {tcp:.1}, UDP {udp:.1}", line.name());
+            assert!((0.9..1.02).contains(&(tcp / rate / TCP_SHARE)), "{} {way:?}: TCP {tcp}", line.name());
+            assert!((0.97..1.02).contains(&(udp / rate / UDP_SHARE)), "{} {way:?}: UDP {udp}", line.name());
+        }
+    }
+}
+
+#[test]
+fn lines_side_by_side_carry_the_sum_of_their_rates() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("sum", dsl_and_lte());
+    let bulk = Bulk { flows: 4, warm_up: ms(2_000), window: ms(3_000) };
+    for way in Way::ALL {
+        let measured = conclusive(&dual, || {
+            thread::scope(|scope| {
+                let of_line = |line| {
+                    let [from, to] = ends(&dual, line, way);
+                    scope.spawn(move || bulk.run(&from, &to).unwrap().mbit_s())
+                };
+                let threads: Vec<_> = dual.lines.iter().map(of_line).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<f64>>()
+            })
+        });
+        let Some(measured) = measured else { continue };
+        println!("{way:?}: {measured:.1?} of 30 and 20 Mbit/s");
+        for (measured, rate) in measured.iter().zip([30.0, 20.0]) {
+            assert!((0.93..1.02).contains(&(measured / rate / TCP_SHARE)), "{way:?}: {measured} of {rate}");
+        }
+    }
+}
+
+#[test]
+fn a_full_buffer_is_felt_by_a_ping() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("bloat", dsl_and_lte().map(|line| line.buffer(ms(200))));
+    let [from, to] = ends(&dual, &dual.lines[0], Way::Down);
+    let bulk = Bulk { flows: 4, warm_up: ms(2_000), window: ms(3_000) };
+    let pings = || Pinging::start(&dual.home, Dual::RELAY, ms(50), ms(2_500)).unwrap();
+    let measured = conclusive(&dual, || {
+        let idle = pings().finish().unwrap();
+        let beside = || {
+            thread::sleep(bulk.warm_up);
+            pings().finish().unwrap()
+        };
+        let (_, loaded) = bulk.run_while(&from, &to, beside).unwrap();
+        [idle, loaded].map(|trips| trips.percentile(95.0).unwrap())
+    });
+    let Some([idle, loaded]) = measured else { return };
+    println!("p95 of the round trip: idle {idle:?}, beside a download {loaded:?}");
+    assert!((ms(20)..ms(25)).contains(&idle), "{idle:?}");
+    assert!((ms(120)..ms(240)).contains(&loaded), "the buffer of 200 ms: {loaded:?}");
 }

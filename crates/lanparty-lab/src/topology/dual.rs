@@ -89,6 +89,9 @@ impl Dual {
         let lab = Lab::new(name)?;
         let internet = Internet::new(&lab)?;
         let [home, relay, gateway, pc] = hosts(&lab)?;
+        for host in [&home, &relay, &pc] {
+            allow_long_fat_lines(host)?;
+        }
         let switch = Switch::new(lab.namespace("switch")?)?;
         for host in [&pc, &gateway] {
             switch.plug(End::new(host, LAN), host.host(), Offloads::Off)?;
@@ -153,6 +156,11 @@ impl Dual {
 
 fn hosts(lab: &Lab) -> Result<[Namespace; 4]> {
     Ok([lab.namespace("home")?, lab.namespace("relay")?, lab.namespace("gateway")?, lab.namespace("pc")?])
+}
+
+/// One TCP flow can fill 100 Mbit/s over a satellite: what limits it is to be the lines, not a host's default.
+fn allow_long_fat_lines(host: &Namespace) -> Result<()> {
+    ["rmem", "wmem"].iter().try_for_each(|key| host.sysctl(&format!("net/ipv4/tcp_{key}"), "4096 131072 67108864"))
 }
 
 /// Makes the internet a router: what is behind a line has an address that is not on the internet's own network.
