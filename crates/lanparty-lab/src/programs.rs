@@ -1,16 +1,18 @@
-//! The project's own programs at a [`Party`], started as the guide says: relay, gateway, and the client at home.
+//! The project's own programs at a [`Party`] or a [`Dual`], started as the guide says: relay, gateway, and the client at home.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::binaries::Binaries;
 use crate::command::run;
 use crate::namespace::Namespace;
 use crate::process::{Proc, Program};
-use crate::topology::{LAN, Party};
+use crate::topology::{Dual, LAN, Party};
 
 /// The room they meet in.
 const ROOM: &str = "PARTY";
@@ -18,10 +20,17 @@ const ROOM: &str = "PARTY";
 const PORT: u16 = 8443;
 /// Where the programs' status sockets are.
 const RUNTIME_VARIABLE: &str = "LANPARTY_RUNTIME_DIR";
+/// The LAN MTU must stay the same for so long before it counts: a search for more goes in steps.
+const SETTLED_AFTER: Duration = Duration::from_millis(1500);
+/// By then it has, on a busy machine.
+const SETTLED_WITHIN: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(150);
 
 /// How to start each. What they write goes to the lab's directory.
+#[derive(Debug)]
 pub struct Programs<'a> {
-    party: &'a Party,
+    hosts: [&'a Namespace; 3],
+    dir: PathBuf,
     relay: PathBuf,
     gateway: PathBuf,
     lanparty: PathBuf,
@@ -35,15 +44,27 @@ impl<'a> Programs<'a> {
 
     /// Finds them; nothing is started.
     pub fn new(party: &'a Party) -> Result<Self> {
+        Self::on([&party.relay, &party.gateway, &party.home])
+    }
+
+    /// Finds them for a home with several lines; nothing is started.
+    pub fn at(dual: &'a Dual) -> Result<Self> {
+        Self::on([&dual.relay, &dual.gateway, &dual.home])
+    }
+
+    /// Relay, gateway, home.
+    fn on(hosts: [&'a Namespace; 3]) -> Result<Self> {
         let binaries = Binaries::locate()?;
-        let file = |name: &str| party.lab.dir().join(name).display().to_string();
+        let dir = hosts[0].dir().to_owned();
+        let file = |name: &str| dir.join(name).display().to_string();
         Ok(Self {
-            party,
             relay: binaries.relay()?,
             gateway: binaries.gateway()?,
             lanparty: binaries.lanparty()?,
             certificate: file("relay-cert.der"),
             runtime: file("run"),
+            dir,
+            hosts,
         })
     }
 
@@ -51,18 +72,18 @@ impl<'a> Programs<'a> {
     pub fn relay(&self) -> Result<Proc> {
         let listen = format!("0.0.0.0:{PORT}");
         let relay = Program::new(&self.relay).args(["--listen", &listen, "--dev-cert-der-out", &self.certificate]);
-        self.spawn(&self.party.relay, relay)
+        self.spawn(self.hosts[0], relay)
     }
 
     /// Starts the gateway; it says `connected as`, and `bridging frames` when it does.
     pub fn gateway(&self) -> Result<Proc> {
-        self.spawn(&self.party.gateway, self.member(Program::new(&self.gateway)).args(["--interface", LAN]))
+        self.spawn(self.hosts[1], self.member(Program::new(&self.gateway)).args(["--interface", LAN]))
     }
 
     /// Starts the client with more options, such as `--dhcp`; it says `connected as`, and `TAP is up`.
     pub fn client(&self, more: &[&str]) -> Result<Proc> {
         let client = Program::new(&self.lanparty).named("lanparty-client").arg("client");
-        self.spawn(&self.party.home, self.member(client).args(["--tap-name", Self::TAP]).args(more))
+        self.spawn(self.hosts[2], self.member(client).args(["--tap-name", Self::TAP]).args(more))
     }
 
     /// What gateway and client have in common.
@@ -83,13 +104,45 @@ impl<'a> Programs<'a> {
     }
 
     fn spawn(&self, host: &Namespace, program: Program) -> Result<Proc> {
-        let state = self.party.lab.dir().join(format!("{}-state", host.host()));
+        let state = self.dir.join(format!("{}-state", host.host()));
         host.spawn(program.arg("--state-dir").arg(state).env(RUNTIME_VARIABLE, &self.runtime))
     }
 
     /// Pings from the client's LAN address, four times a second; a missing answer has a line of its own.
     pub fn ping(&self, to: Ipv4Addr) -> Result<Proc> {
-        self.party.home.spawn(Program::new("ping").args(["-n", "-O", "-i", "0.25", "-I", Self::TAP, &to.to_string()]))
+        self.hosts[2].spawn(Program::new("ping").args(["-n", "-O", "-i", "0.25", "-I", Self::TAP, &to.to_string()]))
+    }
+
+    /// Does the client know an option, such as `--uplink`?
+    pub fn client_knows(&self, option: &str) -> Result<bool> {
+        let lanparty = self.lanparty.display().to_string();
+        Ok(run(&[&lanparty, "client", "--help"])?.stdout.contains(option))
+    }
+
+    /// The LAN MTU, once all members agree on it and it has stopped to change.
+    pub fn settled_lan_mtu(&self) -> Result<u16> {
+        let deadline = Instant::now() + SETTLED_WITHIN;
+        let mut seen = (None, Instant::now());
+        loop {
+            let now = self.lan_mtu()?;
+            if now.is_none() || now != seen.0 {
+                seen = (now, Instant::now());
+            } else if let Some(lan_mtu) = now.filter(|_| seen.1.elapsed() >= SETTLED_AFTER) {
+                return Ok(lan_mtu);
+            }
+            ensure!(Instant::now() < deadline, "the LAN MTU does not settle: {now:?}");
+            thread::sleep(POLL);
+        }
+    }
+
+    /// What client and gateway say; nothing while they differ.
+    fn lan_mtu(&self) -> Result<Option<u16>> {
+        let all = self.status()?;
+        let said: Vec<Option<u64>> = all.iter().filter(|one| one.get("frames").is_some()).map(|one| one["lan_mtu"].as_u64()).collect();
+        match said[..] {
+            [Some(a), Some(b)] if a == b => Ok(Some(u16::try_from(a)?)),
+            _ => Ok(None),
+        }
     }
 
     /// What all of them say of themselves.

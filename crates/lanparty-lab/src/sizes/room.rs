@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::probe::{Fate, Probe};
 use super::{Cell, ETHERNET_HEADER_LEN, FRAME_LEN_MAX, Plan, Row, Traffic, Verdict, Way};
@@ -17,9 +16,6 @@ use crate::topology::{LAN, Narrow, Party, Routers};
 
 /// Anything that should happen promptly, on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
-/// The LAN MTU must stay the same for so long before it counts: a search for more goes in steps.
-const SETTLED_AFTER: Duration = Duration::from_millis(1500);
-const POLL: Duration = Duration::from_millis(150);
 /// A transfer that stands still for so long hangs: three retransmissions and more.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a transfer is tried.
@@ -60,7 +56,7 @@ impl<'a> Room<'a> {
         self.narrow.set_routers(routers)?;
         let client = self.programs.client(&[])?;
         client.wait_for("TAP is up", SOON)?;
-        let lan_mtu = self.settled_lan_mtu()?;
+        let lan_mtu = self.programs.settled_lan_mtu()?;
         let has_v6 = lan_mtu >= IPV6_MTU_MIN;
         let tap = End::new(&self.party.home, Programs::TAP);
         address(tap, &format!("{CLIENT_V4}/24"))?;
@@ -76,32 +72,6 @@ impl<'a> Room<'a> {
         client.sigterm();
         client.exit_code(SOON)?;
         Ok(Row { wire_mtu: self.wire_mtu, routers, lan_mtu, cells })
-    }
-
-    /// The LAN MTU, once all members agree on it and it has stopped to change.
-    fn settled_lan_mtu(&self) -> Result<u16> {
-        let deadline = Instant::now() + SOON;
-        let mut seen = (None, Instant::now());
-        loop {
-            let now = self.lan_mtu()?;
-            if now.is_none() || now != seen.0 {
-                seen = (now, Instant::now());
-            } else if let Some(lan_mtu) = now.filter(|_| seen.1.elapsed() >= SETTLED_AFTER) {
-                return Ok(lan_mtu);
-            }
-            ensure!(Instant::now() < deadline, "the LAN MTU does not settle: {now:?}");
-            thread::sleep(POLL);
-        }
-    }
-
-    /// What client and gateway say; nothing while they differ.
-    fn lan_mtu(&self) -> Result<Option<u16>> {
-        let all = self.programs.status()?;
-        let said: Vec<Option<u64>> = all.iter().filter(|one| one.get("frames").is_some()).map(|one| one["lan_mtu"].as_u64()).collect();
-        match said[..] {
-            [Some(a), Some(b)] if a == b => Ok(Some(u16::try_from(a)?)),
-            _ => Ok(None),
-        }
     }
 
     fn outcomes(&self, traffic: Traffic, way: Way, lan_mtu: u16, plan: &Plan) -> Result<Vec<(usize, Verdict)>> {
