@@ -15,6 +15,7 @@
 //! Everything lives inside namespaces and is gone when the [`Lab`] is dropped; what a killed test leaves is removed by the next lab.
 
 mod binaries;
+mod bonded;
 mod bulk;
 mod command;
 mod dhcp;
@@ -35,6 +36,7 @@ pub mod sizes;
 mod topology;
 
 pub use binaries::{BIN_DIR_VARIABLE, Binaries};
+pub use bonded::Bonded;
 pub use bulk::{Bulk, BulkReport};
 pub use command::{Output, run, run_any};
 pub use dhcp::{DhcpClient, DhcpServer, ServerLease, dhclient, start_dhclient};

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lanparty_lab::{
-    Bulk, Captured, Dual, DualOptions, Endpoint, Internet, Line, LineOptions, Namespace, NatKind, Pinging, Probe, Program, Requirements,
-    Tool, Verdict, Way, ping,
+    Bonded, Bulk, Captured, Dual, DualOptions, Endpoint, Internet, Line, LineOptions, Namespace, NatKind, Pinging, Probe, Program,
+    Requirements, Tool, Verdict, Way, ping,
 };
 
 /// Anything that should happen promptly, on a busy machine.
@@ -342,4 +342,32 @@ fn a_full_buffer_is_felt_by_a_ping() {
     println!("p95 of the round trip: idle {idle:?}, beside a download {loaded:?}");
     assert!((ms(20)..ms(25)).contains(&idle), "{idle:?}");
     assert!((ms(120)..ms(240)).contains(&loaded), "the buffer of 200 ms: {loaded:?}");
+}
+
+#[test]
+fn a_client_carries_what_its_only_line_carries() {
+    if !ready() {
+        return;
+    }
+    for (name, rate, delay) in [("dsl0", 30.0, 10), ("lte0", 20.0, 25)] {
+        let dual = dual("alone", dsl_and_lte());
+        let alone = Bonded::join(&dual, &[name], &[]).unwrap();
+        let bulk = Bulk { flows: 4, warm_up: ms(3_000), window: ms(3_000) };
+        let other = dual.lines.iter().find(|line| line.name() != name).unwrap();
+        let used = || other.wire().stats().unwrap().a_to_b.offered;
+        for way in Way::ALL {
+            let [from, to] = alone.ends(way);
+            let before = used();
+            let measured = conclusive(&dual, || {
+                let idle = Pinging::start(&dual.home, Dual::PC, ms(50), ms(1_000)).unwrap().finish().unwrap();
+                (bulk.run(&from, &to).unwrap().mbit_s(), idle.percentile(50.0).unwrap())
+            });
+            assert_eq!(used() - before, 0, "nothing goes by the other line");
+            let Some((tcp, rtt)) = measured else { continue };
+            println!("{name} {way:?} of {rate} Mbit/s: four flows {tcp:.1} through the tunnel, idle {rtt:?}, LAN MTU {}", alone.lan_mtu);
+            // What a tunnel costs, and what its congestion control leaves over, is not the lab's to judge; that it uses the line is.
+            assert!((0.5..TCP_SHARE).contains(&(tcp / rate)), "{name} {way:?}: {tcp}");
+            assert!((ms(2 * delay)..ms(2 * delay + 10)).contains(&rtt), "{name}: {rtt:?}");
+        }
+    }
 }
