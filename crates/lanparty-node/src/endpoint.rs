@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use noq::congestion::CubicConfig;
 use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use noq::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use noq_proto::HashedConnectionIdGenerator;
@@ -14,7 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use lanparty_core::FALLEN_REST;
 use lanparty_proto::IdentityId;
 
-use crate::link::{DATAGRAM_BUFFER_LEN, LINK_DEAD_AFTER};
+use crate::link::{DATAGRAM_BUFFER_LEN, LINK_DEAD_AFTER, Watching};
 use crate::{ExitCode, Fault, Link, LinkEnded, RelayKeys, ServerTls, Sizing, uplink};
 
 /// Heartbeat: at least one packet a second each way.
@@ -64,7 +65,8 @@ pub(crate) fn transport(sizing: Sizing) -> Arc<TransportConfig> {
         .datagram_send_buffer_size(DATAGRAM_BUFFER_LEN)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER_LEN))
         .mtu_discovery_config(mtu_search(sizing))
-        .ack_frequency_config(Some(acks));
+        .ack_frequency_config(Some(acks))
+        .congestion_controller_factory(Arc::new(Watching(Arc::new(CubicConfig::default()))));
     if let Some(payload) = sizing.fixed_payload() {
         // As the smallest too: what its owner fixed is not taken for a black hole.
         transport.initial_mtu(payload).min_mtu(payload);

@@ -23,9 +23,11 @@ use quic::Quic;
 mod draining;
 mod packing;
 mod quic;
+mod watched;
 
 pub use draining::Draining;
 pub(crate) use quic::DATAGRAM_BUFFER_LEN;
+pub(crate) use watched::{Flight, Watching};
 
 /// A link that was silent for three heartbeats is dead.
 pub const LINK_DEAD_AFTER: Duration = Duration::from_secs(3);
@@ -182,6 +184,15 @@ impl Link {
             }
             // Each path has a watch of its own.
             Way::Bond(bond) => PathFacts { sent_packets: 0, lost_packets: 0, budget: self.budget(), rtt: bond.rtt().unwrap_or_default() },
+        }
+    }
+
+    /// What the path does at this moment, for who shares frames out between several. Of a stream only the round trip is known.
+    #[expect(dead_code, reason = "a bond of several links will ask")]
+    pub(crate) fn flight(&self) -> Flight {
+        match &self.way {
+            Way::Quic(quic) => quic.flight(),
+            Way::Stream(stream) => Flight { rtt: stream.rtt().unwrap_or_default(), ..Flight::default() },
         }
     }
 

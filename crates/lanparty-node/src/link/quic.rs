@@ -12,6 +12,7 @@ use lanparty_proto::DatagramBudget;
 use noq::{Connection, ConnectionError, PathId, SendDatagramError, VarInt};
 
 use super::packing::Packing;
+use super::watched::{Flight, Gauge, gauge_of};
 use super::{LINK_DEAD_AFTER, LinkEnded, SendOutcome};
 
 /// The stack's own queue of outgoing datagrams, in bytes of memory: two super-frames. It drops the oldest in silence
@@ -19,6 +20,8 @@ use super::{LINK_DEAD_AFTER, LinkEnded, SendOutcome};
 pub(crate) const DATAGRAM_BUFFER_LEN: usize = 160 * 1024;
 /// What the stack counts for a queued datagram besides its bytes.
 const DATAGRAM_OVERHEAD: usize = size_of::<Bytes>();
+/// Who waits for the stack to send looks again after this long, whatever it was told: the connection may have ended, or moved.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 impl From<ConnectionError> for LinkEnded {
     fn from(error: ConnectionError) -> Self {
@@ -43,11 +46,12 @@ pub(crate) struct Quic {
     /// Datagrams the stack gave up in silence because the path shrank under them.
     discarded: Arc<AtomicU64>,
     packing: Arc<Mutex<Packing>>,
+    gauge: Arc<Mutex<Arc<Gauge>>>,
 }
 
 impl Quic {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, handed_over: Arc::default(), discarded: Arc::default(), packing: Arc::default() }
+        Self { connection, handed_over: Arc::default(), discarded: Arc::default(), packing: Arc::default(), gauge: Arc::default() }
     }
 
     pub(crate) const fn connection(&self) -> &Connection {
@@ -109,8 +113,13 @@ impl Quic {
         Ok(self.connection.read_many_datagrams(into).await?)
     }
 
-    /// Never more than the stack takes without dropping older ones, and no small one where a smaller path would lose it with a
-    /// large one.
+    /// What the path does at this moment.
+    pub(super) fn flight(&self) -> Flight {
+        self.gauge().flight(self.held().0)
+    }
+
+    /// Never more than the stack may hold, which is less than makes it drop older ones; and no small one where a smaller path would
+    /// lose it with a large one.
     pub(super) fn send_now(&self, datagrams: &[Bytes]) -> Result<SendOutcome, LinkEnded> {
         let mut space = self.buffer_space();
         let fits = datagrams
@@ -141,14 +150,12 @@ impl Quic {
         if queue.is_empty() {
             return Ok(SendOutcome::default());
         }
-        // The stack sends what it has while others run, unless the path takes no more; then there is nothing to wait for.
-        tokio::task::yield_now().await;
-        let Some(first) = queue.front() else { return Ok(SendOutcome::default()) };
-        let waited = self.connection.send_datagram_wait(first.clone()).await;
-        self.buffer_space();
-        self.packing().force(first, self.budget().0.into());
+        self.ready().await?;
+        let Some(first) = queue.front().cloned() else { return Ok(SendOutcome::default()) };
+        let sent = self.connection.send_datagram(first.clone());
+        self.packing().force(&first, self.budget().0.into());
         let first = queue.pop_front();
-        let refused_first = match waited {
+        let refused_first = match sent {
             Ok(()) => {
                 self.handed_over.fetch_add(1, Ordering::Relaxed);
                 None
@@ -168,21 +175,56 @@ impl Quic {
         self.discarded.swap(0, Ordering::Relaxed)
     }
 
-    /// Bytes of memory left in the stack's queue, counted as the stack counts them.
+    /// Waits until the stack may hold another datagram. Cancel-safe.
+    pub(super) async fn ready(&self) -> Result<(), LinkEnded> {
+        // The stack sends what it has while others run, unless the path takes no more; then there is nothing to wait for.
+        tokio::task::yield_now().await;
+        loop {
+            if let Some(ended) = self.connection.close_reason() {
+                return Err(ended.into());
+            }
+            let gauge = self.gauge();
+            if self.buffer_space() >= usize::from(self.budget().0) + DATAGRAM_OVERHEAD {
+                return Ok(());
+            }
+            let _ = tokio::time::timeout(LOOK_AGAIN, gauge.sent.notified()).await;
+        }
+    }
+
+    /// Bytes that the stack may take on, counted as the stack counts them.
     fn buffer_space(&self) -> usize {
-        let free = self.connection.datagram_send_buffer_space();
-        let payload = (DATAGRAM_BUFFER_LEN - DATAGRAM_OVERHEAD).saturating_sub(free);
-        let sent = self.connection.path_stats(PathId::ZERO).map_or(0, |s| s.frame_tx.datagram);
-        let queued = self.handed_over.load(Ordering::Relaxed).saturating_sub(sent);
+        let (payload, queued) = self.held();
+        let queue_max = self.gauge().flight(payload).queue_max();
         if payload == 0 {
             // Nothing is queued, so what was handed over and not sent is gone.
-            self.handed_over.store(sent, Ordering::Relaxed);
-            self.discarded.fetch_add(queued, Ordering::Relaxed);
+            let sent = self.datagrams_sent();
+            let gone = self.handed_over.swap(sent, Ordering::Relaxed).saturating_sub(sent);
+            self.discarded.fetch_add(gone, Ordering::Relaxed);
             *self.packing() = Packing::default();
-            return DATAGRAM_BUFFER_LEN;
+            return queue_max;
         }
         let overhead = usize::try_from(queued).unwrap_or(usize::MAX).saturating_mul(DATAGRAM_OVERHEAD);
-        DATAGRAM_BUFFER_LEN.saturating_sub(payload).saturating_sub(overhead)
+        queue_max.saturating_sub(payload).min(DATAGRAM_BUFFER_LEN.saturating_sub(payload).saturating_sub(overhead))
+    }
+
+    /// Bytes and number of the datagrams that the stack holds; more of them than there are bytes for when it gave some up.
+    fn held(&self) -> (usize, u64) {
+        let free = self.connection.datagram_send_buffer_space();
+        let payload = (DATAGRAM_BUFFER_LEN - DATAGRAM_OVERHEAD).saturating_sub(free);
+        let sent = self.datagrams_sent();
+        (payload, self.handed_over.load(Ordering::Relaxed).saturating_sub(sent))
+    }
+
+    /// The gauge of the controller in use: there is another one after the other side has moved to another address.
+    fn gauge(&self) -> Arc<Gauge> {
+        // Whole after every call.
+        let mut gauge = self.gauge.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::strong_count(&gauge) == 1
+            && let Some(now) = self.connection.congestion_state(PathId::ZERO).and_then(gauge_of)
+        {
+            *gauge = now;
+        }
+        Arc::clone(&gauge)
     }
 
     fn packing(&self) -> MutexGuard<'_, Packing> {

@@ -1,0 +1,276 @@
+//! What a path does at this moment, as its congestion controller sees it: how much is in flight, how much may be, how fast it arrives.
+//!
+//! The stack tells its controller alone. So the controller, whichever it is, runs inside one that notes down what passes through and
+//! decides nothing. It also says when packets went out: a sender that keeps the stack's own queue short waits for that.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use noq::congestion::{Controller, ControllerFactory, ControllerMetrics};
+use noq_proto::RttEstimator;
+use tokio::sync::Notify;
+
+use super::DATAGRAM_BUFFER_LEN;
+
+/// Shortest time that a rate is measured over: acknowledgements come in bunches.
+const RATE_PERIOD_MIN: Duration = Duration::from_millis(20);
+
+/// How long a datagram may wait in the carrier itself: with CoDel's target (RFC 8289) it is the delay that a ping sees beside a download.
+const QUEUE_TIME: Duration = Duration::from_millis(5);
+/// A slow path holds so much all the same: less, and it would run dry while we are busy.
+const QUEUE_MIN: usize = 4 * 1500;
+
+/// A path at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Flight {
+    /// Bytes sent, and neither acknowledged nor found lost.
+    pub(crate) in_flight: u64,
+    /// Bytes that may be; 0 when nobody limits them here.
+    pub(crate) window: u64,
+    /// Bytes that arrived there in a second, lately; a lower bound while less was sent than the path takes; 0 before it is known.
+    pub(crate) rate_bytes_per_s: u64,
+    /// Smoothed round trip; zero before it is known.
+    pub(crate) rtt: Duration,
+    /// The shortest round trip so far; zero before it is known.
+    pub(crate) min_rtt: Duration,
+    /// Bytes of datagrams that the carrier has taken and not sent yet.
+    pub(crate) queued: usize,
+}
+
+impl Flight {
+    /// Bytes of datagrams that the carrier may hold unsent: what the path sends within [`QUEUE_TIME`]. The rest waits where it is shared
+    /// fairly, and where what comes last can still go first.
+    pub(super) fn queue_max(&self) -> usize {
+        // A window a round trip is what the path may send, even when it was not asked to lately.
+        let window_rate = if self.rtt.is_zero() { 0.0 } else { self.window as f64 / self.rtt.as_secs_f64() };
+        let bytes = window_rate.max(self.rate_bytes_per_s as f64) * QUEUE_TIME.as_secs_f64();
+        (bytes as usize).clamp(QUEUE_MIN, DATAGRAM_BUFFER_LEN)
+    }
+}
+
+/// What is noted down, for whoever looks from outside the connection.
+#[derive(Debug, Default)]
+pub(super) struct Gauge {
+    in_flight: AtomicU64,
+    window: AtomicU64,
+    rate_bytes_per_s: AtomicU64,
+    rtt_us: AtomicU64,
+    min_rtt_us: AtomicU64,
+    /// Packets went out.
+    pub(super) sent: Notify,
+}
+
+impl Gauge {
+    pub(super) fn flight(&self, queued: usize) -> Flight {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let time = |number: &AtomicU64| Duration::from_micros(read(number));
+        Flight {
+            in_flight: read(&self.in_flight),
+            window: read(&self.window),
+            rate_bytes_per_s: read(&self.rate_bytes_per_s),
+            rtt: time(&self.rtt_us),
+            min_rtt: time(&self.min_rtt_us),
+            queued,
+        }
+    }
+}
+
+/// Makes watched controllers.
+pub(crate) struct Watching(pub(crate) Arc<dyn ControllerFactory + Send + Sync>);
+
+impl ControllerFactory for Watching {
+    fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
+        let inner = Arc::clone(&self.0).build(now, current_mtu);
+        Box::new(Watched { inner, gauge: Arc::default(), rate: RateMeter::new(now) })
+    }
+}
+
+/// A controller that is watched.
+struct Watched {
+    inner: Box<dyn Controller>,
+    gauge: Arc<Gauge>,
+    rate: RateMeter,
+}
+
+/// The gauge of a connection's controller.
+pub(super) fn gauge_of(controller: Box<dyn Controller>) -> Option<Arc<Gauge>> {
+    controller.into_any().downcast::<Watched>().ok().map(|watched| Arc::clone(&watched.gauge))
+}
+
+/// Bytes that arrived, over a round trip or [`RATE_PERIOD_MIN`].
+#[derive(Debug, Clone)]
+struct RateMeter {
+    since: Instant,
+    acked: u64,
+    app_limited: bool,
+    bytes_per_s: u64,
+}
+
+impl RateMeter {
+    const fn new(since: Instant) -> Self {
+        Self { since, acked: 0, app_limited: false, bytes_per_s: 0 }
+    }
+
+    /// A rate that the application did not ask more of says only that the path takes that much
+    /// (draft-cheng-iccrg-delivery-rate-estimation).
+    fn add(&mut self, bytes: u64, app_limited: bool, rtt: Duration, now: Instant) -> u64 {
+        self.acked += bytes;
+        self.app_limited |= app_limited;
+        let time = now.saturating_duration_since(self.since);
+        if time >= rtt.max(RATE_PERIOD_MIN) {
+            let rate = (self.acked as f64 / time.as_secs_f64()) as u64;
+            let bytes_per_s = if self.app_limited { self.bytes_per_s.max(rate) } else { rate };
+            *self = Self { since: now, acked: 0, app_limited: false, bytes_per_s };
+        }
+        self.bytes_per_s
+    }
+}
+
+impl Watched {
+    fn note_window(&self) {
+        self.gauge.window.store(self.inner.window(), Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl Controller for Watched {
+    fn on_sent(&mut self, now: Instant, bytes: u64, largest_pn: u64) {
+        self.inner.on_sent(now, bytes, largest_pn);
+        self.gauge.in_flight.fetch_add(bytes, Ordering::Relaxed);
+        self.note_window();
+        self.gauge.sent.notify_one();
+    }
+
+    fn on_packet_sent(&mut self, now: Instant, bytes: u16, pn: u64) {
+        self.inner.on_packet_sent(now, bytes, pn);
+    }
+
+    fn on_cwnd_limited(&mut self) {
+        self.inner.on_cwnd_limited();
+    }
+
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, pn: u64, app_limited: bool, rtt: &RttEstimator) {
+        self.inner.on_ack(now, sent, bytes, pn, app_limited, rtt);
+        let rate = self.rate.add(bytes, app_limited, rtt.get(), now);
+        self.gauge.rate_bytes_per_s.store(rate, Ordering::Relaxed);
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.gauge.rtt_us.store(micros(rtt.get()), Ordering::Relaxed);
+        self.gauge.min_rtt_us.store(micros(rtt.min()), Ordering::Relaxed);
+    }
+
+    fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest_packet_num_acked: Option<u64>) {
+        self.inner.on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+        self.gauge.in_flight.store(in_flight, Ordering::Relaxed);
+        self.note_window();
+    }
+
+    fn on_congestion_event(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        is_persistent_congestion: bool,
+        is_ecn: bool,
+        lost_bytes: u64,
+        largest_lost_pn: u64,
+    ) {
+        self.inner.on_congestion_event(now, sent, is_persistent_congestion, is_ecn, lost_bytes, largest_lost_pn);
+        self.note_window();
+    }
+
+    fn on_packet_lost(&mut self, lost_bytes: u16, pn: u64, now: Instant) {
+        self.inner.on_packet_lost(lost_bytes, pn, now);
+        // Lost before it was counted, or counted anew by an acknowledgement: never below nothing.
+        let less = |in_flight: u64| Some(in_flight.saturating_sub(lost_bytes.into()));
+        let _ = self.gauge.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    fn on_spurious_congestion_event(&mut self) {
+        self.inner.on_spurious_congestion_event();
+        self.note_window();
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.inner.on_mtu_update(new_mtu);
+        self.note_window();
+    }
+
+    fn on_ack_frequency_update(&mut self, ack_eliciting_threshold: u64, requested_max_ack_delay: Duration) {
+        self.inner.on_ack_frequency_update(ack_eliciting_threshold, requested_max_ack_delay);
+    }
+
+    fn window(&self) -> u64 {
+        self.inner.window()
+    }
+
+    fn metrics(&self) -> ControllerMetrics {
+        self.inner.metrics()
+    }
+
+    /// The copy writes into the same gauge: it takes the place of this one when only the port of the other side has changed.
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(Self { inner: self.inner.clone_box(), gauge: Arc::clone(&self.gauge), rate: self.rate.clone() })
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.inner.initial_window()
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use noq::congestion::CubicConfig;
+
+    use super::*;
+
+    #[test]
+    fn what_passes_through_is_seen_from_outside() {
+        let now = Instant::now();
+        let mut controller = Arc::new(Watching(Arc::new(CubicConfig::default()))).build(now, 1200);
+        let gauge = gauge_of(controller.clone_box()).unwrap();
+        controller.on_sent(now, 5000, 4);
+        assert_eq!((gauge.flight(7).in_flight, gauge.flight(7).queued), (5000, 7));
+        assert_eq!(gauge.flight(0).window, controller.window());
+        controller.on_packet_lost(1200, 1, now);
+        assert_eq!(gauge.flight(0).in_flight, 3800);
+        controller.on_end_acks(now, 1200, false, Some(3));
+        controller.on_packet_lost(1200, 4, now);
+        controller.on_packet_lost(1200, 4, now);
+        assert_eq!(gauge.flight(0).in_flight, 0);
+        controller.on_congestion_event(now, now, false, false, 1200, 4);
+        assert_eq!(gauge.flight(0).window, controller.window());
+    }
+
+    #[test]
+    fn what_the_carrier_may_hold_is_sent_within_milliseconds() {
+        let ms = Duration::from_millis;
+        let path = |window, rtt, rate_bytes_per_s| Flight { window, rtt, rate_bytes_per_s, ..Flight::default() }.queue_max();
+        assert_eq!(path(100_000, ms(40), 0), 12_500, "20 Mbit/s by its window");
+        assert_eq!(path(100_000, ms(40), 5_000_000), 25_000, "40 by what arrives");
+        assert_eq!(path(14_000, ms(333), 0), QUEUE_MIN);
+        assert_eq!(path(2_000_000, ms(1), 0), DATAGRAM_BUFFER_LEN);
+        assert_eq!(path(0, ms(0), 0), QUEUE_MIN);
+    }
+
+    #[test]
+    fn a_rate_nobody_asked_more_of_lowers_nothing() {
+        let start = Instant::now();
+        let (mut meter, rtt, ms) = (RateMeter::new(start), Duration::from_millis(10), Duration::from_millis(1));
+        assert_eq!(meter.add(100_000, false, rtt, start + ms * 10), 0, "too short to tell");
+        assert_eq!(meter.add(100_000, false, rtt, start + ms * 20), 10_000_000);
+        assert_eq!(meter.add(1_000, true, rtt, start + ms * 40), 10_000_000);
+        assert_eq!(meter.add(100_000, false, rtt, start + ms * 60), 5_000_000);
+        assert_eq!(meter.add(400_000, true, rtt, start + ms * 80), 20_000_000, "and a higher one is true");
+    }
+}
