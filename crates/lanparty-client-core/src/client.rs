@@ -228,7 +228,7 @@ impl Client {
             "room": self.args.member.room, "relay": self.args.member.relay.to_string(), "relay_reachable": facts.relay_reachable,
             "peer": peer, "members": members, "gateway_connected": facts.gateway_connected, "lan_up": facts.lan_up,
             "interface": self.args.tap_name, "mac": self.mac, "lan_mtu": self.lan_mtu, "lan_mtu_limited_by": limited_by, "addresses": facts.addresses,
-            "rtt_ms": facts.rtt.map(|r| r.as_secs_f64() * 1e3), "way": self.session.way(), "peers": self.session.driver.peer_reports(), "packets_sent": sent, "packets_lost": lost,
+            "rtt_ms": facts.rtt.map(|r| r.as_secs_f64() * 1e3), "way": self.session.way(), "bond": self.session.bond(), "peers": self.session.driver.peer_reports(), "packets_sent": sent, "packets_lost": lost,
             "frames": self.session.driver.report(), "findings": self.session.driver.findings(),
         });
         if let Some(device) = self.session.driver.device() {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -37,7 +38,7 @@ fn start_relay(dir: &TempDir) -> std::net::SocketAddr {
 /// A member whose driver runs in a task of its own.
 struct Member {
     dialer: Dialer,
-    identity: Identity,
+    identity: Arc<Identity>,
     request: JoinRequest,
     moves: mpsc::Sender<Joined>,
     far: MemoryDevice,
@@ -46,6 +47,7 @@ struct Member {
 impl Member {
     async fn join(dir: &TempDir, relay: std::net::SocketAddr, name: &str) -> Self {
         let (identity, _) = Identity::load_or_create(dir.path().join(name), false).unwrap();
+        let identity = Arc::new(identity);
         let trust = RelayTrust::load(Some(&dir.path().join("cert.der"))).unwrap();
         let mut dialer = Dialer::new(relay.to_string().parse().unwrap(), Some("lanparty-relay.local".into()), trust);
         let mac = identity.mac();

@@ -333,7 +333,7 @@ impl Gateway {
             "room": self.args.member.room, "relay": self.args.member.relay.to_string(), "relay_reachable": peer.is_some(),
             "peer": peer, "members": members, "interface": self.args.interface, "mac": self.mac,
             "lan": self.lan.in_words(), "lan_up": self.lan.is_up(), "lan_mtu": lan_mtu, "lan_mtu_limited_by": limited_by,
-            "rtt_ms": rtt.map(|r| r.as_secs_f64() * 1e3), "way": self.session.way(), "peers": self.session.driver.peer_reports(), "packets_sent": sent, "packets_lost": lost,
+            "rtt_ms": rtt.map(|r| r.as_secs_f64() * 1e3), "way": self.session.way(), "bond": self.session.bond(), "peers": self.session.driver.peer_reports(), "packets_sent": sent, "packets_lost": lost,
             "frames": self.session.driver.report(), "findings": self.session.driver.findings(),
         });
         report["standbys"] = json!(self.standbys);

@@ -1,5 +1,6 @@
 //! A gateway's membership against a real relay on loopback.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -30,6 +31,7 @@ async fn connects_to_relay_control_stream_as_gateway() {
     let mut members = vec![];
     for (file, role) in [("gateway.json", Role::Gateway), ("client.json", Role::Client)] {
         let (identity, _) = Identity::load_or_create(dir.path().join(file), false).unwrap();
+        let identity = Arc::new(identity);
         let trust = RelayTrust::load(Some(&cert)).unwrap();
         let mut dialer = Dialer::new(address.parse().unwrap(), Some("lanparty-relay.local".into()), trust);
         let joined = dialer.join(&identity, &request(role, identity.mac())).await.unwrap();

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use noq::congestion::CubicConfig;
+use noq::congestion::{Bbr3Config, ControllerFactory, CubicConfig};
 use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use noq::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use noq_proto::HashedConnectionIdGenerator;
@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use lanparty_core::FALLEN_REST;
 use lanparty_proto::IdentityId;
 
-use crate::link::{DATAGRAM_BUFFER_LEN, LINK_DEAD_AFTER, Watching};
+use crate::link::{DATAGRAM_BUFFER_LEN, DelayConfig, LINK_DEAD_AFTER, Watching};
 use crate::{ExitCode, Fault, Link, LinkEnded, RelayKeys, ServerTls, Sizing, uplink};
 
 /// Heartbeat: at least one packet a second each way.
@@ -37,8 +37,9 @@ const DATAGRAM_RECEIVE_BUFFER_LEN: usize = 2 << 20;
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// Packets that one acknowledgement may cover: fewer acknowledgements, less work for both ends (RFC 9000 §13.2.2).
 const ACK_EVERY_PACKETS: u32 = 10;
-/// On a quiet line an acknowledgement waits this long for a datagram to travel with (RFC 9000's default).
-const ACK_DELAY_MAX: Duration = Duration::from_millis(25);
+/// On a quiet line an acknowledgement waits this long for a datagram to travel with. Less than RFC 9000's 25 ms: a sender with few packets
+/// in flight learns its path's rate from them, and that a path has died.
+pub(crate) const ACK_DELAY_MAX: Duration = Duration::from_millis(5);
 
 /// What is taken for the round-trip time to a member before it has answered.
 const PEER_INITIAL_RTT: Duration = Duration::from_millis(100);
@@ -50,7 +51,29 @@ fn mtu_search(sizing: Sizing) -> Option<MtuDiscoveryConfig> {
     sizing.fixed_payload().is_none().then_some(mtu)
 }
 
-pub(crate) fn transport(sizing: Sizing) -> Arc<TransportConfig> {
+/// How fast an end sends, as a path shows what it carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum CongestionControl {
+    /// Keeps the queue at the bottleneck short, and takes single losses for noise.
+    #[default]
+    Delay,
+    /// Until something is lost (RFC 9438).
+    Cubic,
+    /// By a model of the path (draft-ietf-ccwg-bbr).
+    Bbr,
+}
+
+impl CongestionControl {
+    fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
+        match self {
+            Self::Delay => Arc::new(DelayConfig),
+            Self::Cubic => Arc::new(CubicConfig::default()),
+            Self::Bbr => Arc::new(Bbr3Config::default()),
+        }
+    }
+}
+
+pub(crate) fn transport(sizing: Sizing, congestion: CongestionControl) -> Arc<TransportConfig> {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY_PACKETS)).max_ack_delay(Some(ACK_DELAY_MAX));
     let mut transport = TransportConfig::default();
@@ -66,7 +89,7 @@ pub(crate) fn transport(sizing: Sizing) -> Arc<TransportConfig> {
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER_LEN))
         .mtu_discovery_config(mtu_search(sizing))
         .ack_frequency_config(Some(acks))
-        .congestion_controller_factory(Arc::new(Watching(Arc::new(CubicConfig::default()))));
+        .congestion_controller_factory(Arc::new(Watching(congestion.factory())));
     if let Some(payload) = sizing.fixed_payload() {
         // As the smallest too: what its owner fixed is not taken for a black hole.
         transport.initial_mtu(payload).min_mtu(payload);
@@ -76,7 +99,7 @@ pub(crate) fn transport(sizing: Sizing) -> Arc<TransportConfig> {
 
 /// Between members: the first packets open the way through two routers, so they follow each other sooner.
 pub(crate) fn peer_transport() -> Arc<TransportConfig> {
-    let mut config = TransportConfig::clone(&transport(Sizing::default()));
+    let mut config = TransportConfig::clone(&transport(Sizing::default(), CongestionControl::default()));
     config.initial_rtt(PEER_INITIAL_RTT);
     Arc::new(config)
 }
@@ -132,7 +155,7 @@ impl RelayEndpoint {
         let tls = tls.config().map_err(|e| unusable(&e))?;
         let quic = QuicServerConfig::try_from(tls).map_err(|e| unusable(&e))?;
         let mut server = noq::ServerConfig::with_crypto(Arc::new(quic));
-        server.transport_config(transport(Sizing::default()));
+        server.transport_config(transport(Sizing::default(), CongestionControl::default()));
         let endpoint =
             noq::Endpoint::new(config, Some(server), socket, Arc::new(noq::TokioRuntime)).map_err(|e| cannot_listen(addr, "udp", &e))?;
         Ok(Self { endpoint })
@@ -228,6 +251,7 @@ pub(crate) fn dial_endpoint(
     uplink: Option<&str>,
     tls: rustls::ClientConfig,
     sizing: Sizing,
+    congestion: CongestionControl,
 ) -> Result<noq::Endpoint, Fault> {
     let failed = |what: &str, e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("{what}: {e}"), "");
     let socket = bound_socket(remote, uplink).map_err(|e| failed("cannot open a UDP socket", &e))?;
@@ -235,7 +259,7 @@ pub(crate) fn dial_endpoint(
     let endpoint = endpoint.map_err(|e| failed("cannot use the UDP socket", &e))?;
     let quic = QuicClientConfig::try_from(tls).map_err(|e| failed("TLS cannot be set up", &e))?;
     let mut config = noq::ClientConfig::new(Arc::new(quic));
-    config.transport_config(transport(sizing));
+    config.transport_config(transport(sizing, congestion));
     endpoint.set_default_client_config(config);
     Ok(endpoint)
 }

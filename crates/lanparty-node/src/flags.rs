@@ -49,7 +49,7 @@ pub struct MemberFlags {
     pub no_direct: bool,
 
     /// Use this interface as one of several ways to the relay at once; may be said several times. Behind its name, separated by commas:
-    /// role=primary|secondary|backup|never, cap=GB/month (then it is a backup), rate=UP/DOWN in Mbit/s
+    /// role=primary|secondary|backup|never, cap=GB/month (then it is a backup), rate=UP/DOWN in Mbit/s, cc=delay|cubic|bbr
     #[arg(long, value_name = "IFACE[,KEY=VALUE...]", value_parser = parse_uplink)]
     pub uplink: Vec<UplinkPlan>,
 

@@ -20,11 +20,13 @@ use crate::tls::identity_of;
 use crate::{BondLink, DeviceLimit, StreamLink};
 use quic::Quic;
 
+mod delay;
 mod draining;
 mod packing;
 mod quic;
 mod watched;
 
+pub(crate) use delay::DelayConfig;
 pub use draining::Draining;
 pub(crate) use quic::DATAGRAM_BUFFER_LEN;
 pub(crate) use watched::{Flight, Watching};
@@ -188,11 +190,11 @@ impl Link {
     }
 
     /// What the path does at this moment, for who shares frames out between several. Of a stream only the round trip is known.
-    #[expect(dead_code, reason = "a bond of several links will ask")]
     pub(crate) fn flight(&self) -> Flight {
         match &self.way {
             Way::Quic(quic) => quic.flight(),
-            Way::Stream(stream) => Flight { rtt: stream.rtt().unwrap_or_default(), ..Flight::default() },
+            Way::Stream(stream) => stream.flight(),
+            Way::Bond(_) => Flight::default(),
         }
     }
 
@@ -240,24 +242,6 @@ impl Link {
             Way::Quic(quic) => quic.answerable(),
             Way::Stream(stream) => stream.answerable(),
             Way::Bond(_) => (0, 0),
-        }
-    }
-
-    /// The rate that it is believed to have, in bytes per second.
-    pub(crate) fn rate(&self) -> u64 {
-        match &self.way {
-            Way::Quic(quic) => quic.rate(),
-            Way::Stream(stream) => stream.rate(),
-            Way::Bond(_) => 0,
-        }
-    }
-
-    /// Bytes of datagrams that the carrier has taken and not sent.
-    pub(crate) fn queued(&self) -> usize {
-        match &self.way {
-            Way::Quic(quic) => quic.queued(),
-            Way::Stream(stream) => stream.queued(),
-            Way::Bond(_) => 0,
         }
     }
 

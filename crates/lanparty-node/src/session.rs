@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 
 use crate::driver::{DriverEvent, MemberDriver};
 use crate::membership::{Dialer, JoinError, JoinRequest, Joined, StandbyLine};
-use crate::{ExitCode, Fault, Identity};
+use crate::{BondReport, ExitCode, Fault, Identity};
 
 /// An outage is spoken of again after this long.
 const REPEAT_WORDS_AFTER: Duration = Duration::from_secs(30);
@@ -282,6 +282,11 @@ impl<D: Device> Session<D> {
         self.driver.roster()?;
         let (carrier, because) = (self.ways.carrier(), self.ways.trouble().map(str::to_owned));
         Some(WayReport { carrier, seconds: self.ways.since().elapsed().as_secs(), because })
+    }
+
+    /// The uplinks it uses at once, when it does.
+    pub fn bond(&self) -> Option<BondReport> {
+        Some(self.driver.link()?.bond()?.report())
     }
 
     fn joined(&mut self, dialer: Dialer, joined: Joined) -> SessionEvent {

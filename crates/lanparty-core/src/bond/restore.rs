@@ -20,18 +20,20 @@ const GRACE_MIN: Duration = Duration::from_millis(2);
 const GRACE_MAX: Duration = Duration::from_millis(40);
 /// How long it takes to believe in an orderly path again.
 const GRACE_DECAY: Duration = Duration::from_secs(2);
-/// Shortest and longest wait for what a slower path may bring.
-const PATIENCE_MIN: Duration = Duration::from_millis(10);
+/// Shortest and longest wait for what a slower path may bring. A loss is known as soon as every path has passed it, so that this is for
+/// paths that fall silent: a wait too short drops what arrives, and costs a TCP flow half of its rate.
+const PATIENCE_MIN: Duration = Duration::from_millis(60);
 const PATIENCE_MAX: Duration = Duration::from_millis(600);
 
-/// How long a flow waits for what a slower path may bring: by how much the paths' round-trip times differ, and some.
+/// How long a flow waits for what a slower path may bring: by how much the paths' round-trip times differ, and then as much as a queue
+/// on one of them may grow meanwhile.
 #[must_use]
 pub fn patience(rtts: impl IntoIterator<Item = Duration>) -> Duration {
     let (mut least, mut most) = (Duration::MAX, Duration::ZERO);
     for rtt in rtts {
         (least, most) = (least.min(rtt), most.max(rtt));
     }
-    (most.saturating_sub(least) * 5 / 4 + PATIENCE_MIN).clamp(PATIENCE_MIN, PATIENCE_MAX)
+    (most.saturating_sub(least) * 3 / 2 + PATIENCE_MIN).clamp(PATIENCE_MIN, PATIENCE_MAX)
 }
 
 /// What became of a datagram that arrived.
@@ -58,6 +60,8 @@ pub struct RestoreReport {
     pub held: u64,
     /// Datagrams that were waited for in vain.
     pub given_up: u64,
+    /// Of those, so many until nobody had any more patience: no path had passed them.
+    pub out_of_patience: u64,
     /// Datagrams that wait now.
     pub waiting: usize,
 }
@@ -190,6 +194,7 @@ impl Restorer {
                 if *since + self.patience > now && self.held.len() <= HELD_MAX {
                     break;
                 }
+                self.report.out_of_patience += 1;
                 self.give_up(number, out);
             }
             self.waits.pop_front();

@@ -22,6 +22,7 @@ impl Member {
     /// Joins as a client with an identity of its own. `budget` caps what it says its path takes.
     pub(crate) async fn join(identity: &Path, certificate: &Path, budget: Option<u16>) -> Self {
         let (identity, _) = Identity::load_or_create(identity.to_owned(), false).unwrap();
+        let identity = std::sync::Arc::new(identity);
         let trust = RelayTrust::load(Some(certificate)).unwrap();
         let mut dialer = Dialer::new(RELAY.parse().unwrap(), Some("lanparty-relay.local".into()), trust)
             .sized(Sizing { budget_max: budget.map(DatagramBudget), ..Sizing::default() });

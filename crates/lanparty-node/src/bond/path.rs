@@ -12,12 +12,13 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::{BondPathUp, PathReport, Shared};
+use crate::link::Flight;
 use crate::{Link, LinkEnded, PathWatch};
 
 /// What may wait in front of a path: as much as it carries in this time …
 const QUEUE_TIME: Duration = Duration::from_millis(5);
 /// … but some full datagrams always, and no more than the carrier takes without dropping any.
-const QUEUE_LEN_MIN: u64 = 6 * 1500;
+const QUEUE_LEN_MIN: u64 = 3 * 1500;
 const QUEUE_LEN_MAX: u64 = 96 * 1024;
 /// Control messages that wait for one path. One that takes so few is closed.
 const CONTROL_MAX: usize = 320;
@@ -125,32 +126,42 @@ impl Path {
 
     /// What is known of it, for the choice.
     pub(super) fn view(&mut self, now: Instant) -> PathView {
-        let (rate, queued) = (self.rate(), self.queued());
-        let limit = (rate * QUEUE_TIME.as_micros() as u64 / 1_000_000).clamp(QUEUE_LEN_MIN, QUEUE_LEN_MAX);
-        let mut room = limit.saturating_sub(queued as u64);
+        let flight = self.link.flight();
+        let (rate, queued) = (self.rate(&flight), self.queued(&flight));
+        // What the window lets out at once, and a short queue.
+        let open = flight.window.saturating_sub(flight.in_flight);
+        let limit = open + (rate * QUEUE_TIME.as_micros() as u64 / 1_000_000).clamp(QUEUE_LEN_MIN, QUEUE_LEN_MAX);
+        let mut room = limit.min(QUEUE_LEN_MAX).saturating_sub(queued as u64);
         if let Some(shaper) = &mut self.shaper {
             room = room.min(shaper.tokens(now));
         }
+        let least = if flight.min_rtt.is_zero() { flight.rtt } else { flight.min_rtt };
+        // What is in flight beyond what the path itself holds waits at its bottleneck.
+        let held = (rate as f64 * least.as_secs_f64()) as u64;
+        let standing = flight.in_flight.saturating_sub(held);
         PathView {
             id: self.bond.path,
             role: self.bond.role,
             is_alive: self.is_alive,
             budget: self.link.budget().0.into(),
             room: usize::try_from(room).unwrap_or(usize::MAX),
-            queued,
+            queued: queued + usize::try_from(standing).unwrap_or(0),
             rate,
-            rtt: self.link.rtt().unwrap_or(QUEUE_TIME),
+            rtt: least,
         }
     }
 
-    fn rate(&self) -> u64 {
-        let rate = self.link.rate().max(1);
+    fn rate(&self, flight: &Flight) -> u64 {
+        // A window a round trip is what the path may be asked, even when it was not lately.
+        let least = if flight.min_rtt.is_zero() { flight.rtt } else { flight.min_rtt };
+        let window = if least.is_zero() { 0 } else { (flight.window as f64 / least.as_secs_f64()) as u64 };
+        let rate = flight.rate_bytes_per_s.max(window).max(1);
         self.shaper.as_ref().map_or(rate, |shaper| shaper.bytes_per_s.min(rate))
     }
 
     /// Bytes that wait here and in the carrier's own queue.
-    fn queued(&self) -> usize {
-        self.outgoing_len + usize::try_from(self.moving.load(Ordering::Relaxed)).unwrap_or(0) + self.link.queued()
+    fn queued(&self, flight: &Flight) -> usize {
+        self.outgoing_len + usize::try_from(self.moving.load(Ordering::Relaxed)).unwrap_or(0) + flight.queued
     }
 
     /// Stations 4 and 8 for datagrams that this path was chosen for. Those that it has become too small for come back as drops.
@@ -207,7 +218,7 @@ impl Path {
             packets: self.link.packets(),
             bytes: self.bytes(),
             rate: self.meter.rate,
-            capacity: self.rate(),
+            capacity: self.rate(&self.link.flight()),
             budget: self.link.budget().0,
             seconds: now.saturating_duration_since(self.since).as_secs(),
         }

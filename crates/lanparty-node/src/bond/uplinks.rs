@@ -6,8 +6,9 @@ use std::str::FromStr;
 use lanparty_proto::BondRole;
 use rtnetlink::MulticastGroup;
 use tokio::sync::watch;
-use tracing::debug;
+use tracing::warn;
 
+use crate::CongestionControl;
 use crate::uplink::Place;
 
 /// What an uplink is for, as its owner says.
@@ -21,13 +22,15 @@ pub struct UplinkPlan {
     pub cap: Option<u64>,
     /// The most that it is given to carry away and back, in bits per second.
     pub rate: Option<(u64, u64)>,
+    /// How fast it is sent on.
+    pub congestion: CongestionControl,
 }
 
 impl UplinkPlan {
     /// An interface that is used for whatever it carries.
     #[must_use]
     pub const fn plain(interface: String) -> Self {
-        Self { interface, role: Some(BondRole::Primary), cap: None, rate: None }
+        Self { interface, role: Some(BondRole::Primary), cap: None, rate: None, congestion: CongestionControl::Delay }
     }
 }
 
@@ -39,12 +42,13 @@ impl FromStr for UplinkPlan {
         let interface = parts.next().filter(|name| !name.is_empty()).ok_or("an uplink begins with the name of its interface")?;
         let mut plan = Self::plain(interface.to_owned());
         for part in parts {
-            let (key, value) = part.split_once('=').ok_or_else(|| format!("`{part}` is none of role=…, cap=…, rate=…"))?;
+            let (key, value) = part.split_once('=').ok_or_else(|| format!("`{part}` is none of role=…, cap=…, rate=…, cc=…"))?;
             match key {
                 "role" => plan.role = role(value)?,
                 "cap" => plan.cap = Some(cap(value)?),
                 "rate" => plan.rate = Some(rates(value)?),
-                _ => return Err(format!("`{key}` is none of role, cap, rate")),
+                "cc" => plan.congestion = congestion(value)?,
+                _ => return Err(format!("`{key}` is none of role, cap, rate, cc")),
             }
         }
         Ok(plan)
@@ -58,6 +62,15 @@ fn role(value: &str) -> Result<Option<BondRole>, String> {
         "backup" => Ok(Some(BondRole::Backup)),
         "never" => Ok(None),
         _ => Err(format!("role `{value}` is none of primary, secondary, backup, never")),
+    }
+}
+
+fn congestion(value: &str) -> Result<CongestionControl, String> {
+    match value {
+        "delay" => Ok(CongestionControl::Delay),
+        "cubic" => Ok(CongestionControl::Cubic),
+        "bbr" => Ok(CongestionControl::Bbr),
+        _ => Err(format!("cc `{value}` is none of delay, cubic, bbr")),
     }
 }
 
@@ -124,7 +137,7 @@ pub(crate) fn news() -> watch::Receiver<u64> {
             });
         }
         // Then only looking tells, a little later.
-        Err(e) => debug!("no news of interfaces: {e}"),
+        Err(e) => warn!("no news of interfaces: {e}"),
     }
     receiver
 }
@@ -135,12 +148,13 @@ mod tests {
 
     #[test]
     fn an_uplink_is_what_its_owner_says() {
-        let plan: UplinkPlan = "lte0,role=backup,cap=50GB/month,rate=10/50".parse().unwrap();
+        let plan: UplinkPlan = "lte0,role=backup,cap=50GB/month,rate=10/50,cc=cubic".parse().unwrap();
         let expected = UplinkPlan {
             interface: "lte0".into(),
             role: Some(BondRole::Backup),
             cap: Some(50_000_000_000),
             rate: Some((10_000_000, 50_000_000)),
+            congestion: CongestionControl::Cubic,
         };
         assert_eq!(plan, expected);
         assert_eq!("dsl0".parse(), Ok(UplinkPlan::plain("dsl0".into())));
@@ -154,7 +168,8 @@ mod tests {
         for (text, word) in [
             ("", "name of its interface"),
             ("x,fast", "none of role"),
-            ("x,speed=1", "none of role, cap, rate"),
+            ("x,speed=1", "none of role, cap, rate, cc"),
+            ("x,cc=vegas", "delay, cubic, bbr"),
             ("x,role=first", "primary, secondary"),
             ("x,cap=much", "gigabytes"),
             ("x,cap=-1", "between"),

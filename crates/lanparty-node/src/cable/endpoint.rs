@@ -14,7 +14,7 @@ use tracing::info;
 
 use crate::endpoint::{transport, udp_socket};
 use crate::pin::{Pin, SERVER_NAME};
-use crate::{CABLE_PORT, ExitCode, Fault, Identity, Sizing};
+use crate::{CABLE_PORT, CongestionControl, ExitCode, Fault, Identity, Sizing};
 
 /// Application protocol name (RFC 7301) of a cable.
 const ALPN: &[u8] = b"lanparty-cable/1";
@@ -72,7 +72,7 @@ impl CableEndpoint {
         let tls = pin.client(&self.identity).map_err(|_| ConnectError::NoDefaultClientConfig)?;
         let quic = QuicClientConfig::try_from(tls).map_err(|_| ConnectError::NoDefaultClientConfig)?;
         let mut config = noq::ClientConfig::new(Arc::new(quic));
-        config.transport_config(transport(Sizing::default()));
+        config.transport_config(transport(Sizing::default(), CongestionControl::default()));
         Ok((self.endpoint.connect_with(config, remote, SERVER_NAME)?, pin))
     }
 
@@ -124,7 +124,7 @@ fn endpoint_config(identity: &Identity) -> EndpointConfig {
 fn server_config(pin: &Arc<Pin>, identity: &Identity) -> Result<noq::ServerConfig, rustls::Error> {
     let quic = QuicServerConfig::try_from(pin.server(identity)?).map_err(|e| rustls::Error::General(e.to_string()))?;
     let mut server = noq::ServerConfig::with_crypto(Arc::new(quic));
-    server.transport_config(transport(Sizing::default()));
+    server.transport_config(transport(Sizing::default(), CongestionControl::default()));
     Ok(server)
 }
 

@@ -12,7 +12,7 @@ use super::relay::RelayExamination;
 use super::witness::Witness;
 use crate::endpoint::dial_endpoint;
 use crate::probe::{Opening, Survey};
-use crate::{Identity, Link, RelayTrust, Sizing, uplink};
+use crate::{CongestionControl, Identity, Link, RelayTrust, Sizing, uplink};
 
 /// Time for the address to answer: the same as for a join.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -112,7 +112,7 @@ async fn handshake(
     witness: &Arc<Witness>,
 ) -> Result<(Link, noq::Endpoint), Failure> {
     let tls = RelayTrust::config_with(witness, &Identity::ephemeral())?;
-    let endpoint = dial_endpoint(remote, interface, tls, Sizing::default()).map_err(|fault| fault.cause)?;
+    let endpoint = dial_endpoint(remote, interface, tls, Sizing::default(), CongestionControl::default()).map_err(|fault| fault.cause)?;
     let name = examination.server_name.as_deref().unwrap_or_else(|| examination.relay.host());
     match timeout(HANDSHAKE_TIMEOUT, endpoint.connect(remote, name)?).await {
         Ok(Ok(connection)) => Ok((Link::new(connection), endpoint)),

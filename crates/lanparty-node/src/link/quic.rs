@@ -94,17 +94,6 @@ impl Quic {
         self.connection.path_stats(PathId::ZERO).map_or((0, 0), |s| (s.frame_tx.datagram + s.frame_tx.ping, s.frame_rx.acks))
     }
 
-    /// What the path may have in flight, for each round trip.
-    pub(super) fn rate(&self) -> u64 {
-        let stats = self.connection.path_stats(PathId::ZERO);
-        stats.map_or(0, |s| (s.cwnd as f64 / s.rtt.as_secs_f64().max(1e-4)) as u64)
-    }
-
-    /// Bytes of datagrams that the stack has not sent.
-    pub(super) fn queued(&self) -> usize {
-        DATAGRAM_BUFFER_LEN.saturating_sub(self.buffer_space())
-    }
-
     pub(super) fn received_packets(&self) -> u64 {
         self.connection.stats().udp_rx.datagrams
     }

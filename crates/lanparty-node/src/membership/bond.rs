@@ -70,12 +70,13 @@ struct Dial {
 struct Uplink {
     path: BondPath,
     interface: String,
+    plan: UplinkPlan,
 }
 
 impl Uplink {
     fn new(path: u8, plan: &UplinkPlan) -> Option<Self> {
         let bond = BondPath { path, role: plan.role?, rate: plan.rate.map(|(_, down)| down) };
-        Some(Self { path: bond, interface: plan.interface.clone() })
+        Some(Self { path: bond, interface: plan.interface.clone(), plan: plan.clone() })
     }
 }
 
@@ -243,7 +244,8 @@ impl Dial {
             JoinError::Unreachable(Fault::new(ExitCode::Unexpected, format!("no connection by {}: {e}", uplink.interface), ""))
         };
         let tls = self.trust.config(&self.identity).map_err(|e| unusable(&e))?;
-        let endpoint = dial_endpoint(remote, Some(&uplink.interface), tls, self.sizing).map_err(JoinError::Unreachable)?;
+        let endpoint =
+            dial_endpoint(remote, Some(&uplink.interface), tls, self.sizing, uplink.plan.congestion).map_err(JoinError::Unreachable)?;
         let connecting = endpoint.connect(remote, &self.server_name).map_err(|e| unusable(&e))?;
         let outcome = tokio::time::timeout(ATTEMPT_MAX, connecting).await.unwrap_or(Err(ConnectionError::TimedOut));
         let connection = outcome.map_err(|e| words::handshake(&self.server_name, &self.trust, remote, &e))?;

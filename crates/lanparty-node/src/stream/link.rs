@@ -14,6 +14,7 @@ use super::inbox::Inbox;
 use super::pump;
 use super::queue::SendQueue;
 use super::socket::WebSocket;
+use crate::link::Flight;
 use crate::{LinkEnded, SendOutcome};
 
 /// A stream takes every frame that a LAN can have, whatever the path takes: TCP cuts and joins as it needs.
@@ -200,9 +201,10 @@ impl StreamLink {
     }
 
     /// What TCP may have in flight is its own secret: a window that every system allows, for each round trip.
-    pub(crate) fn rate(&self) -> u64 {
+    pub(crate) fn flight(&self) -> Flight {
         let rtt = self.rtt().unwrap_or(RTT_ASSUMED).max(RTT_LEAST);
-        (WINDOW_ASSUMED / rtt.as_secs_f64()) as u64
+        let rate_bytes_per_s = (WINDOW_ASSUMED / rtt.as_secs_f64()) as u64;
+        Flight { rtt, min_rtt: rtt, rate_bytes_per_s, window: WINDOW_ASSUMED as u64, in_flight: 0, queued: self.queued() }
     }
 
     /// Bytes that wait to be sent.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -86,7 +87,7 @@ impl World {
         let mut dialer = Dialer::new(self.relay.address.to_string().parse().unwrap(), Some("lanparty-relay.local".into()), trust)
             .sized(Sizing { budget_max: budget.map(DatagramBudget), ..Sizing::default() });
         let request = JoinRequest { role, room: "ROOM1".parse().unwrap(), mac, software: "test".into(), lan_up: true, resume: None };
-        let joined = dialer.join(&identity, &request).await?;
+        let joined = dialer.join(&Arc::new(identity), &request).await?;
         Ok(Member { id: joined.welcome.member, mac, joined, _dialer: dialer })
     }
 

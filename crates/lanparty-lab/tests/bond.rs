@@ -1,0 +1,187 @@
+//! One membership over two lines: what both carry, and what remains when one of them goes.
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lanparty_lab::{Bonded, Bulk, Captured, Dual, DualOptions, Line, LineOptions, Probe, ProbeReport, Requirements, Tool, Verdict, Way};
+use serde_json::Value;
+
+/// Anything that should happen promptly, on a busy machine.
+const SOON: Duration = Duration::from_secs(10);
+const UPLINKS: &[&str] = &["dsl0", "lte0"];
+
+fn ready() -> bool {
+    Requirements::wires().and(&[Tool::Nft, Tool::Conntrack]).ready_or_skip()
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// DSL of 30 Mbit/s and LTE of 20, both 10 ms long.
+fn dsl_and_lte() -> [LineOptions; 2] {
+    [LineOptions::new("dsl0", 30.0, 10.0), LineOptions::new("lte0", 20.0, 10.0)]
+}
+
+fn dual(name: &str, lines: impl IntoIterator<Item = LineOptions>) -> Dual {
+    Dual::build(name, &DualOptions::new(lines)).unwrap()
+}
+
+/// The paths of the client, each with whether it lives.
+fn paths(bonded: &Bonded<'_>) -> Vec<(String, bool)> {
+    let status = bonded.client_status().unwrap();
+    let path = |path: &Value| (path["name"].as_str().unwrap().to_owned(), path["is_alive"] == true);
+    status["bond"]["paths"].as_array().unwrap().iter().map(path).collect()
+}
+
+/// Waits until exactly these lines carry.
+fn wait_for_paths(bonded: &Bonded<'_>, wanted: &[&str]) -> Duration {
+    let begin = Instant::now();
+    loop {
+        let mut alive: Vec<_> = paths(bonded).into_iter().filter(|(_, is_alive)| *is_alive).map(|(name, _)| name).collect();
+        alive.sort_unstable();
+        if alive == wanted {
+            return begin.elapsed();
+        }
+        assert!(begin.elapsed() < SOON, "{alive:?} live, not {wanted:?}{}", bonded.client.tail());
+        thread::sleep(ms(20));
+    }
+}
+
+/// A game's packets up, while something happens.
+fn probe_while(bonded: &Bonded<'_>, probe: &Probe, meanwhile: impl FnOnce()) -> ProbeReport {
+    let [from, to] = bonded.ends(Way::Up);
+    probe.between(&from, &to, meanwhile).unwrap().0
+}
+
+/// What a line carried one way in a time that ends now, in Mbit/s, Ethernet headers in it.
+fn carried(passed: &[Captured], way: Way, end: Instant, span: Duration) -> f64 {
+    Captured::count(passed, way, end - span, span).1 as f64 * 8.0 / span.as_secs_f64() / 1e6
+}
+
+#[test]
+fn one_flow_uses_both_lines_each_way() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("bond-both", dsl_and_lte());
+    let bonded = Bonded::join(&dual, UPLINKS, &[]).unwrap();
+    wait_for_paths(&bonded, UPLINKS);
+    for way in Way::ALL {
+        let captures: Vec<_> = dual.lines.iter().map(|line| line.capture().unwrap()).collect();
+        let [from, to] = bonded.ends(way);
+        let report = Bulk { flows: 1, warm_up: ms(3000), window: ms(4000) }.run(&from, &to).unwrap();
+        let end = Instant::now();
+        let shares: Vec<f64> = captures.into_iter().map(|c| carried(&c.finish().unwrap(), way, end, ms(3000))).collect();
+        eprintln!("{way:?}: {:.1} Mbit/s; on the lines {shares:.1?}; {}", report.mbit_s(), bonded.client_status().unwrap()["bond"]);
+        if dual.verdict().unwrap() == Verdict::Conclusive {
+            // Either line alone has less than 28.
+            assert!(report.mbit_s() > 32.0, "{} Mbit/s", report.mbit_s());
+        } else {
+            eprintln!("INCONCLUSIVE: {}", dual.verdict().unwrap());
+        }
+        assert!(shares.iter().all(|share| *share > 4.0), "both lines carry: {shares:?}");
+    }
+}
+
+#[test]
+fn a_game_does_not_notice_that_a_line_dies_silently_or_returns() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("bond-cut", dsl_and_lte());
+    let bonded = Bonded::join(&dual, UPLINKS, &[]).unwrap();
+    wait_for_paths(&bonded, UPLINKS);
+    let probe = Probe { duration: ms(6000), ..Probe::small(ms(6000)) };
+    let mut returned = vec![];
+    let report = probe_while(&bonded, &probe, || {
+        for line in &dual.lines {
+            thread::sleep(ms(300));
+            line.cut().unwrap();
+            thread::sleep(ms(1200));
+            line.restore().unwrap();
+            returned.push(wait_for_paths(&bonded, UPLINKS));
+        }
+    });
+    eprintln!("lost {}, twice {}, gap {:?}, back after {returned:?}", report.lost(), report.duplicates(), report.longest_gap(&probe));
+    assert_eq!((report.lost(), report.duplicates(), report.reordered()), (0, 0, 0), "{}", bonded.client.tail());
+}
+
+#[test]
+fn any_line_may_be_dead_at_the_start_and_any_may_die() {
+    if !ready() {
+        return;
+    }
+    let lines = [dsl_and_lte().to_vec(), vec![LineOptions::new("sat0", 40.0, 30.0)]].concat();
+    let dual = dual("bond-any", lines);
+    let all = &["dsl0", "lte0", "sat0"];
+    for dead in &dual.lines {
+        dead.cut().unwrap();
+        let bonded = Bonded::join(&dual, all, &[]).unwrap();
+        let others: Vec<_> = all.iter().copied().filter(|name| *name != dead.name()).collect();
+        wait_for_paths(&bonded, &others);
+        dead.restore().unwrap();
+        let back = wait_for_paths(&bonded, all);
+        eprintln!("{} is used {back:?} after it is there", dead.name());
+        let rest: Vec<&Line> = dual.lines.iter().filter(|line| line.name() != dead.name()).collect();
+        let probe = Probe::small(ms(2500));
+        let report = probe_while(&bonded, &probe, || {
+            for line in &rest {
+                thread::sleep(ms(400));
+                line.cut().unwrap();
+            }
+        });
+        eprintln!("with {} alone in the end: lost {}, gap {:?}", dead.name(), report.lost(), report.longest_gap(&probe));
+        assert!(report.arrivals.last().unwrap().sent > ms(2400), "it goes on to the end{}", bonded.client.tail());
+        dual.lines.iter().for_each(|line| line.restore().unwrap());
+    }
+}
+
+#[test]
+fn a_lost_carrier_is_left_at_once() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("bond-carrier", dsl_and_lte());
+    let bonded = Bonded::join(&dual, UPLINKS, &["--redundant", "off"]).unwrap();
+    wait_for_paths(&bonded, UPLINKS);
+    for line in &dual.lines {
+        let probe = Probe::large(ms(2500));
+        let report = probe_while(&bonded, &probe, || {
+            thread::sleep(ms(500));
+            line.carrier(false).unwrap();
+            thread::sleep(ms(1000));
+            line.carrier(true).unwrap();
+        });
+        let back = wait_for_paths(&bonded, UPLINKS);
+        eprintln!("{}: lost {}, gap {:?}, back {back:?} later", line.name(), report.lost(), report.longest_gap(&probe));
+        if dual.verdict().unwrap() == Verdict::Conclusive {
+            // What is silent is noticed after 200 ms.
+            assert!(report.longest_gap(&probe) < ms(120), "{}", bonded.client.tail());
+        }
+    }
+}
+
+#[test]
+fn all_lines_may_be_away_for_a_while() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("bond-away", dsl_and_lte());
+    let bonded = Bonded::join(&dual, UPLINKS, &[]).unwrap();
+    wait_for_paths(&bonded, UPLINKS);
+    let probe = Probe::small(ms(9000));
+    let mut back = Duration::ZERO;
+    let report = probe_while(&bonded, &probe, || {
+        thread::sleep(ms(500));
+        dual.lines.iter().for_each(|line| line.cut().unwrap());
+        thread::sleep(ms(5000));
+        dual.lines[1].restore().unwrap();
+        let begin = Instant::now();
+        wait_for_paths(&bonded, &["lte0"]);
+        back = begin.elapsed();
+    });
+    eprintln!("outage {:?}, the first line is used {back:?} after its return", report.longest_gap(&probe));
+    assert!(report.arrivals.last().unwrap().sent > ms(8500), "it goes on to the end{}", bonded.client.tail());
+}
