@@ -83,6 +83,13 @@ pub enum RelayInput {
         /// Its smoothed round-trip time.
         rtt: Duration,
     },
+    /// A member's packets come from another address than before.
+    SeenAt {
+        /// The member's connection.
+        link: LinkId,
+        /// The address, for people.
+        remote: String,
+    },
     /// A connection ended.
     Closed {
         /// Which.
@@ -231,6 +238,7 @@ impl Relay {
                     room.set_way_down(id, budget, rtt);
                 }
             }
+            RelayInput::SeenAt { link, remote } => self.seen_at(link, remote, now),
             RelayInput::Closed { link, reason } => {
                 self.forget_standby(link);
                 self.leave(link, &reason);

@@ -5,6 +5,7 @@
 
 mod carry;
 mod dial;
+mod offer;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use tracing::{debug, info, warn};
 
 use crate::{Identity, Link, LinkEnded, uplink};
 use carry::Shared;
+use offer::Offer;
 
 pub(crate) use dial::listen;
 
@@ -47,6 +49,12 @@ const QUIET_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const STRANGERS_MAX: usize = 16;
 const STRANGER_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Of two links to one member, the younger one is the better one; unless both were dialled at once, and come within this time.
+const CROSSING_MAX: Duration = dial::DIAL_TIMEOUT;
+/// A member that has other addresses than before is heard within this time on the link that is there, or dialled anew: its heartbeat
+/// comes once a second.
+const PROOF_WITHIN: Duration = Duration::from_millis(1500);
+
 /// Machines whose key is remembered.
 const PINNED_MAX: usize = 4096;
 
@@ -54,8 +62,8 @@ const PINNED_MAX: usize = 4096;
 pub(crate) enum PeerEvent {
     /// Somebody with this key is there.
     Up { identity: IdentityId, link: Link, by_us: bool },
-    /// A member was reached at none of its addresses.
-    Failed { member: MemberId },
+    /// A member was reached at none of its addresses, in this try.
+    Failed { member: MemberId, serial: u64 },
     /// Datagrams came.
     Frames { member: MemberId, serial: u64, frames: Vec<Bytes> },
     /// Frames have waited long enough for those that came before by the relay.
@@ -70,9 +78,22 @@ pub(crate) enum PeerEvent {
 struct Known {
     identity: IdentityId,
     addresses: Vec<SocketAddr>,
-    dialling: bool,
+    /// The try that is under way.
+    dialling: Option<Dialling>,
     pause: Duration,
     next: Option<Instant>,
+}
+
+/// A try to reach a member, which ends with this.
+struct Dialling {
+    serial: u64,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Dialling {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// A direct link.
@@ -93,6 +114,8 @@ struct Peer {
     unanswered: Option<Instant>,
     /// It carries nothing before then: it was silent.
     rests_until: Instant,
+    /// Its member has other addresses now: until then it must be heard, beyond so many packets.
+    to_prove: Option<(Instant, u64)>,
     inbound: Hold,
 }
 
@@ -104,6 +127,13 @@ enum Hold {
         frames: Vec<Bytes>,
     },
     Open,
+}
+
+impl Peer {
+    /// It did not come at the same time as another one.
+    fn has_lived(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= CROSSING_MAX
+    }
 }
 
 impl Drop for Peer {
@@ -138,6 +168,7 @@ pub(crate) struct Peers {
     sender: mpsc::Sender<PeerEvent>,
     own: Option<Arc<Identity>>,
     own_interface: Option<String>,
+    offer: Offer,
     listening: Vec<(noq::Endpoint, JoinHandle<()>)>,
     known: BTreeMap<MemberId, Known>,
     live: BTreeMap<MemberId, Peer>,
@@ -157,6 +188,7 @@ impl Default for Peers {
             sender,
             own: None,
             own_interface: None,
+            offer: Offer::default(),
             listening: vec![],
             known,
             live,
@@ -182,17 +214,20 @@ impl Peers {
         self.own_interface = own_interface.map(str::to_owned);
         let accept = |endpoint: &noq::Endpoint| (endpoint.clone(), tokio::spawn(dial::accept(endpoint.clone(), self.sender.clone())));
         self.listening = endpoints.iter().map(accept).collect();
-        let ports: Vec<_> = endpoints.iter().filter_map(|e| e.local_addr().ok()).collect();
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let ours = interfaces.into_iter().filter(|i| Some(i.name.as_str()) != own_interface).map(|i| i.ip());
-        let with_port = |ip: std::net::IpAddr| ports.iter().find(|p| p.is_ipv6() == ip.is_ipv6()).map(|p| SocketAddr::new(ip, p.port()));
-        worth_trying(ours.filter_map(with_port))
+        self.offer = Offer::default();
+        self.new_addresses(Instant::now()).unwrap_or_default()
+    }
+
+    /// The addresses at which others may try us, when they are others than those that were given last.
+    pub(crate) fn new_addresses(&mut self, now: Instant) -> Option<Vec<SocketAddr>> {
+        let sockets = self.listening.iter().filter_map(|(endpoint, _)| endpoint.local_addr().ok());
+        self.offer.renew(sockets, self.own_interface.as_deref(), now)
     }
 
     /// The relay says where a member may be: it is tried now.
     pub(crate) fn introduce(&mut self, (member, mac): (MemberId, MacAddr), identity: IdentityId, addresses: &[SocketAddr], now: Instant) {
         let is_full = self.known.len() >= INTRODUCTIONS_MAX && !self.known.contains_key(&member);
-        if self.own.is_none() || is_full || self.live.get(&member).is_some_and(|peer| peer.carries) {
+        if self.own.is_none() || is_full {
             return;
         }
         if *self.pinned.entry(mac).or_insert(identity) != identity {
@@ -204,9 +239,12 @@ impl Peers {
         if self.pinned.len() > PINNED_MAX {
             self.pinned.retain(|known, _| *known == mac);
         }
-        let known =
-            Known { identity, addresses: worth_trying(addresses.iter().copied()), dialling: false, pause: REDIAL_FIRST, next: Some(now) };
-        self.known.insert(member, known);
+        let addresses = worth_trying(addresses.iter().copied());
+        // A try at the old addresses ends here.
+        self.known.insert(member, Known { identity, addresses, dialling: None, pause: REDIAL_FIRST, next: Some(now) });
+        if let Some(peer) = self.live.get_mut(&member) {
+            peer.to_prove = Some((now + PROOF_WITHIN, peer.link.received_packets()));
+        }
         if let Some(at) = self.strangers.iter().position(|(_, who, _)| *who == identity) {
             let (_, identity, link) = self.strangers.swap_remove(at);
             self.up(identity, link, false, now);
@@ -231,14 +269,16 @@ impl Peers {
         let Some(own) = &self.own else { return };
         let endpoints: Vec<_> = self.listening.iter().map(|(endpoint, _)| endpoint.clone()).collect();
         for (member, known) in &mut self.known {
-            if self.live.contains_key(member) || known.dialling || known.next.is_none_or(|at| at > now) {
+            if self.live.contains_key(member) || known.dialling.is_some() || known.next.is_none_or(|at| at > now) {
                 continue;
             }
-            known.dialling = true;
+            self.serial += 1;
             // What only the tunnel leads to would be a tunnel in the tunnel.
             let inside = |address: &SocketAddr| self.own_interface.is_some() && uplink::toward(*address) == self.own_interface;
             let addresses = known.addresses.iter().copied().filter(|address| !inside(address)).collect();
-            tokio::spawn(dial::dial(endpoints.clone(), Arc::clone(own), *member, known.identity, addresses, self.sender.clone()));
+            let whom = (*member, self.serial, known.identity);
+            let task = tokio::spawn(dial::dial(endpoints.clone(), Arc::clone(own), whom, addresses, self.sender.clone()));
+            known.dialling = Some(Dialling { serial: self.serial, task });
         }
     }
 
@@ -261,9 +301,10 @@ impl Peers {
     pub(crate) fn handle(&mut self, event: PeerEvent, now: Instant) -> Vec<Bytes> {
         match event {
             PeerEvent::Up { identity, link, by_us } => self.up(identity, link, by_us, now),
-            PeerEvent::Failed { member } => {
-                if let Some(known) = self.known.get_mut(&member) {
-                    known.dialling = false;
+            PeerEvent::Failed { member, serial } => {
+                let tried = self.known.get_mut(&member).filter(|known| known.dialling.as_ref().is_some_and(|d| d.serial == serial));
+                if let Some(known) = tried {
+                    known.dialling = None;
                     known.next = Some(now + known.pause);
                     known.pause = (known.pause * 2).min(REDIAL_LONGEST);
                 }
@@ -275,10 +316,13 @@ impl Peers {
             PeerEvent::Ended { member, serial, ended } => {
                 if self.live.get(&member).is_some_and(|peer| peer.serial == serial) {
                     info!("the direct link to peer {member} ended: {ended}; frames go by the relay");
-                    self.live.remove(&member);
+                    // One that has lived was worth it, and the other side dials now as well.
+                    let has_lived = self.live.remove(&member).is_some_and(|peer| peer.has_lived(now) || peer.to_prove.is_some());
                     if let Some(known) = self.known.get_mut(&member) {
-                        (known.dialling, known.next, known.pause) = (false, Some(now + REDIAL_FIRST), REDIAL_FIRST);
+                        let next = if has_lived { now } else { now + REDIAL_FIRST };
+                        (known.dialling, known.next, known.pause) = (None, Some(next), REDIAL_FIRST);
                     }
+                    self.dial_due(now);
                 }
             }
         }
@@ -294,11 +338,13 @@ impl Peers {
             return;
         };
         let member = *member;
-        known.dialling &= !by_us;
+        if by_us {
+            known.dialling = None;
+        }
         known.pause = REDIAL_FIRST;
         // Of two that cross, both ends keep the one that the smaller key has dialled.
         let own = self.own.as_ref().map_or(identity, |own| own.id());
-        let crossing = self.live.get(&member).is_some_and(|peer| peer.by_us != by_us);
+        let crossing = self.live.get(&member).is_some_and(|peer| peer.by_us != by_us && !peer.has_lived(now));
         if crossing && by_us != (own < identity) {
             return link.close("the other direct link stays");
         }
@@ -319,6 +365,7 @@ impl Peers {
             sent_at_look: 0,
             unanswered: None,
             rests_until: now,
+            to_prove: None,
             inbound,
         };
         self.live.insert(member, peer);
@@ -349,6 +396,7 @@ impl Peers {
 
     /// Looks at every link. Members to whom frames go directly from now on: the relay's way is to be ended for them first.
     pub(crate) fn look(&mut self, roster: &Roster, now: Instant) -> Vec<MacAddr> {
+        self.end_unproven(now);
         self.dial_due(now);
         let (mut begin, mut is_busy) = (vec![], false);
         for (id, peer) in &mut self.live {
@@ -383,6 +431,20 @@ impl Peers {
         }
         self.look_at = now + if is_busy { BUSY_LOOK_INTERVAL } else { QUIET_LOOK_INTERVAL };
         begin
+    }
+
+    /// A link that its member's new addresses have left behind makes place for another one.
+    fn end_unproven(&mut self, now: Instant) {
+        self.live.retain(|id, peer| {
+            let Some((until, packets)) = peer.to_prove else { return true };
+            let is_heard = peer.link.received_packets() > packets;
+            if is_heard {
+                peer.to_prove = None;
+            } else if now >= until {
+                info!("the direct link to peer {id} is silent since an address changed; it is dialled anew");
+            }
+            is_heard || now < until
+        });
     }
 
     /// The smallest direct path that is worth a smaller LAN MTU: it answers, and IPv6 fits.
@@ -440,7 +502,7 @@ impl Peers {
                 Some("the direct path is too small for this room".to_owned())
             }
             (Some(_), _) => Some("the direct path does not answer at the moment".to_owned()),
-            (None, Some(known)) if known.dialling => Some("it is being tried".to_owned()),
+            (None, Some(known)) if known.dialling.is_some() => Some("it is being tried".to_owned()),
             (None, Some(_)) => {
                 Some("it was not reached at any of its addresses: a router or firewall on one side lets nothing in".to_owned())
             }

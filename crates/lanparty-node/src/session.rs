@@ -158,7 +158,10 @@ impl<D: Device> Session<D> {
             let changed = tokio::select! {
                 event = self.driver.next_event() => match self.driver_event(event) {
                     Some(event) => return event,
-                    None => continue,
+                    None => {
+                        self.offer_direct().await;
+                        continue;
+                    }
                 },
                 changed = advance(&mut self.state) => changed,
             };
@@ -269,12 +272,18 @@ impl<D: Device> Session<D> {
         None
     }
 
-    /// Once per connection: tells the relay where other members may reach this one directly.
+    /// Tells the relay where other members may reach this one directly, on every connection, and again when that is elsewhere.
     async fn offer_direct(&mut self) {
-        let (State::Joined(dialer), true) = (&mut self.state, std::mem::take(&mut self.is_new)) else { return };
-        let Some((endpoints, own_interface)) = dialer.direct_endpoints(&self.identity) else { return };
-        let addresses = self.driver.peers().listen_on(&endpoints, &self.identity, own_interface);
-        self.driver.tell(&Control::Candidates { addresses }).await;
+        let addresses = match (&mut self.state, std::mem::take(&mut self.is_new)) {
+            (State::Joined(dialer), true) => {
+                let Some((endpoints, own_interface)) = dialer.direct_endpoints(&self.identity) else { return };
+                Some(self.driver.peers().listen_on(&endpoints, &self.identity, own_interface))
+            }
+            _ => self.driver.peers().new_addresses(Instant::now()),
+        };
+        if let Some(addresses) = addresses {
+            self.driver.tell(&Control::Candidates { addresses }).await;
+        }
     }
 
     /// Which way the membership takes, since when, and why not QUIC.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{Carrier, LinkId, RelayInput};
@@ -24,6 +24,9 @@ const RECV_BATCH: usize = 128;
 const SETTLE_MAX: Duration = Duration::from_millis(800);
 /// Time for a refusal to reach the member before the connection closes.
 const REFUSAL_LINGER: Duration = Duration::from_millis(500);
+
+/// How often it is looked where a member's packets come from: an address that changes with every packet is nobody's.
+const ADDRESS_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Serves one connection attempt over QUIC.
 pub(crate) async fn serve(incoming: Incoming, hub: Arc<Hub>) {
@@ -62,7 +65,7 @@ async fn serve_link(link: Link, identity: IdentityId, remote: String, hub: Arc<H
     let (link, control_in, control_out) = bond::over(&first, link, (control_in, control_out));
     let outbox = Outbox::new(link.clone());
     let (id, commands) = hub.register(Arc::clone(&outbox));
-    let peer = Peer { id, link, identity, remote, hub: Arc::clone(&hub), control_out, outbox };
+    let peer = Peer { id, link, identity, remote, hub: Arc::clone(&hub), control_out, outbox, address_looked_at: Instant::now() };
     let link = peer.link.clone();
     let ended = peer.run(first, control_in, commands).await;
     link.read_no_more();
@@ -77,6 +80,7 @@ struct Peer {
     hub: Arc<Hub>,
     control_out: ControlWriter,
     outbox: Arc<Outbox>,
+    address_looked_at: Instant,
 }
 
 impl Peer {
@@ -104,6 +108,7 @@ impl Peer {
                 },
                 () = watch.due() => {
                     self.look_for_packets(&mut packets);
+                    self.look_at_address();
                     self.look_at_path(&mut watch, &mut budget)
                 }
             };
@@ -127,13 +132,27 @@ impl Peer {
         }
     }
 
-    async fn message(&self, message: Control) {
+    /// A member that roams on its connection, or whose NAT forgot it, is told of to others by its new address.
+    fn look_at_address(&mut self) {
+        let now = Instant::now();
+        if self.link.carrier() != Carrier::Quic || now.saturating_duration_since(self.address_looked_at) < ADDRESS_LOOK_INTERVAL {
+            return;
+        }
+        self.address_looked_at = now;
+        if let Some(remote) = self.link.remote_address().map(|address| address.to_string()).filter(|remote| *remote != self.remote) {
+            self.remote.clone_from(&remote);
+            self.hub.input(RelayInput::SeenAt { link: self.id, remote });
+        }
+    }
+
+    async fn message(&mut self, message: Control) {
         if matches!(message, Control::GatewaySilent) {
             return self.hub.gateway_silent(self.id);
         }
         match &message {
             Control::Hello(hello) => settle(&self.link, hello.budget).await,
             Control::Move(wanted) => settle(&self.link, wanted.budget).await,
+            Control::Candidates { .. } => self.look_at_address(),
             _ => {}
         }
         let (link, identity, remote, budget) = (self.id, self.identity, self.remote.clone(), self.link.budget());

@@ -7,7 +7,7 @@ use std::time::Instant;
 use lanparty_proto::{CANDIDATES_MAX, Control};
 
 use super::room::Member;
-use super::{LinkId, Relay, RelayOutput};
+use super::{LinkId, Relay, RelayEvent, RelayOutput};
 use crate::limiter::Rate;
 
 /// How often a member may name its addresses: when it joins, and when its uplink changes.
@@ -24,7 +24,7 @@ impl Relay {
         if !member.candidate_rate.take(1, now) {
             return;
         }
-        member.candidates = worth_trying(member.remote.parse().ok().into_iter().chain(addresses.iter().copied()));
+        member.named = Some(worth_trying(addresses.iter().copied()));
         let Some(own) = room.members().find(|member| member.id == id).and_then(peer_at) else { return };
         let mut outputs = vec![];
         let others = room.members().filter(|member| member.id != id).filter_map(|member| Some((member.link, peer_at(member)?)));
@@ -34,11 +34,24 @@ impl Relay {
         }
         self.outputs.extend(outputs);
     }
+
+    /// A member is seen at another address, on the connection that it has: those who were told of the old one hear of this one.
+    pub(super) fn seen_at(&mut self, link: LinkId, remote: String, now: Instant) {
+        let Some((room, member)) = self.room_of(link) else { return };
+        let room_code = room.code().clone();
+        let Some(seen) = room.member_mut(member).filter(|seen| seen.remote != remote) else { return };
+        let (previous, named) = (std::mem::replace(&mut seen.remote, remote.clone()), seen.named.clone());
+        self.outputs.push_back(RelayOutput::Event(RelayEvent::Moved { room: room_code, member, remote, previous }));
+        if let Some(addresses) = named {
+            self.introduce(link, &addresses, now);
+        }
+    }
 }
 
 fn peer_at(member: &Member) -> Option<Control> {
-    let addresses = member.candidates.clone();
-    (!addresses.is_empty()).then_some(Control::PeerAt { id: member.id, identity: member.identity, addresses })
+    let named = member.named.iter().flatten().copied();
+    let addresses = worth_trying(member.remote.parse().ok().into_iter().chain(named));
+    (member.named.is_some() && !addresses.is_empty()).then_some(Control::PeerAt { id: member.id, identity: member.identity, addresses })
 }
 
 /// The first of `addresses` to which a stranger may be asked to send something, each once.

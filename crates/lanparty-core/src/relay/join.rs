@@ -219,7 +219,7 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         copies_dropped: Drops::default(),
         log: FrameLog::new(config.log_every_frame),
         asks: TokenBucket::new(ASK_RATE, now),
-        candidates: vec![],
+        named: None,
         candidate_rate: TokenBucket::new(CANDIDATES_RATE, now),
     }
 }

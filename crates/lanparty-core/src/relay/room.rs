@@ -44,8 +44,8 @@ pub(super) struct Member {
     pub(super) log: FrameLog,
     /// Its questions about its DHCP.
     pub(super) asks: TokenBucket,
-    /// Where others may try to reach it directly.
-    pub(super) candidates: Vec<SocketAddr>,
+    /// Where others may try to reach it directly, beside where it is seen; nothing while it does not want to be reached so.
+    pub(super) named: Option<Vec<SocketAddr>>,
     pub(super) candidate_rate: TokenBucket,
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lanparty_core::{INTRODUCTIONS_MAX, worth_trying};
+use lanparty_core::{INTRODUCTIONS_MAX, LinkId, RelayEvent, RelayInput, worth_trying};
 use lanparty_proto::{CANDIDATES_MAX, Control, MemberId};
 
 use crate::support::*;
@@ -27,6 +27,26 @@ fn both_hear_of_each_other_when_the_second_has_named_its_addresses() {
     desk.message(2, Control::Candidates { addresses: vec![at("[2001:db8::2]:5000")] });
     assert_eq!(told(&desk, 2), [(one, vec![at("192.0.2.1:4711"), at("192.168.1.5:4000")])], "as the relay sees it, then as it sees itself");
     assert_eq!(told(&desk, 1), [(two, vec![at("192.0.2.2:4711"), at("[2001:db8::2]:5000")])]);
+}
+
+#[test]
+fn a_member_that_roams_is_found_at_its_new_address() {
+    let mut desk = Desk::default();
+    let (one, two) = (desk.join(1, hello(1)).member, desk.join(2, hello(2)).member);
+    let seen_at = |remote: &str| RelayInput::SeenAt { link: LinkId(1), remote: remote.to_owned() };
+    desk.message(2, Control::Candidates { addresses: vec![] });
+    desk.outputs.clear();
+    desk.input(seen_at("198.51.100.1:99"));
+    assert!(told(&desk, 2).is_empty(), "it has not said that it wants to be found");
+    desk.message(1, Control::Candidates { addresses: vec![at("192.168.1.5:4000")] });
+    assert_eq!(told(&desk, 2), [(one, vec![at("198.51.100.1:99"), at("192.168.1.5:4000")])]);
+    desk.outputs.clear();
+    desk.input(seen_at("203.0.113.1:7"));
+    assert_eq!(told(&desk, 2), [(one, vec![at("203.0.113.1:7"), at("192.168.1.5:4000")])]);
+    assert_eq!(told(&desk, 1), [(two, vec![at("192.0.2.2:4711")])], "both try at the same time");
+    let moved = desk.events().into_iter().filter(|event| matches!(event, RelayEvent::Moved { .. })).count();
+    desk.input(seen_at("203.0.113.1:7"));
+    assert_eq!((moved, told(&desk, 2).len()), (1, 1), "where it is already is no news");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::{Identity, Link};
 /// Application protocol name (RFC 7301) between members.
 const ALPN: &[u8] = b"lanparty-peer/1";
 /// Time for one address to answer: five first packets with the pauses of QUIC (THREATS A18).
-const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes of others that are under way at once.
 const HANDSHAKES_MAX: usize = 16;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,8 +62,7 @@ pub(super) async fn accept(endpoint: noq::Endpoint, events: mpsc::Sender<PeerEve
 pub(super) async fn dial(
     endpoints: Vec<noq::Endpoint>,
     own: Arc<Identity>,
-    member: MemberId,
-    identity: IdentityId,
+    (member, serial, identity): (MemberId, u64, IdentityId),
     addresses: Vec<SocketAddr>,
     events: mpsc::Sender<PeerEvent>,
 ) {
@@ -75,7 +74,7 @@ pub(super) async fn dial(
             return;
         }
     }
-    let _ = events.send(PeerEvent::Failed { member }).await;
+    let _ = events.send(PeerEvent::Failed { member, serial }).await;
 }
 
 fn dial_one(
