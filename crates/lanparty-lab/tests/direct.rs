@@ -201,3 +201,44 @@ fn the_end_of_the_relay_does_not_end_a_game_between_those_who_see_each_other() {
     assert_eq!(street.way()["id"], peer, "the gateway has its old number");
     assert!(street.gateway.running());
 }
+
+#[test]
+fn a_relay_that_comes_back_interrupts_nobody_whoever_comes_back_to_it_first() {
+    if !ready() {
+        return;
+    }
+    let _alone = alone();
+    let mut street = Neighbours::new("returns");
+    let client = street.client(&[]);
+    without_arp(&street.evening, CLIENT);
+    street.goes("direct");
+    let relay = street.relay.take().unwrap();
+    let (home, pc) = (&street.evening.party.home, street.evening.party.pc(1));
+    let probe = Probe { duration: Duration::from_secs(14), ..Probe::default() };
+    let (mark, back) = (client.mark(), street.gateway.mark());
+    // For as long as the client is kept away, the gateway alone is at the relay.
+    let ([up, down], relay) = thread::scope(|scope| {
+        let up = scope.spawn(|| probe.run(home, pc, Party::pc_address(1)).unwrap());
+        let down = scope.spawn(|| probe.run(pc, home, CLIENT).unwrap());
+        thread::sleep(Duration::from_secs(1));
+        relay.kill9();
+        promised_after(&client, mark, "connection to the relay lost");
+        street.narrow.set_filter(&["ip daddr 10.99.0.1 drop"]).unwrap();
+        let relay = street.evening.relay();
+        promised_after(&street.gateway, back, "again=true");
+        // Broadcast to one that the relay does not know.
+        home.run(&["ip", "neigh", "flush", "dev", TAP]).unwrap();
+        let asked = ping(street.evening.party.pc(2), CLIENT, 2);
+        println!("a host of the LAN that asks for the client meanwhile: {asked:?}");
+        assert!(asked.unwrap().received > 0);
+        street.narrow.set_filter(&[]).unwrap();
+        promised_after(&client, mark, "again=true");
+        ([up.join().unwrap(), down.join().unwrap()], relay)
+    });
+    for (way, report) in [("up", up), ("down", down)] {
+        println!("{way}: {} of {} came, {} twice, outage {:?}", report.received(), report.sent, report.duplicates(), report.outage(&probe));
+        assert_eq!((report.received(), report.duplicates()), (report.sent, 0), "{way}");
+    }
+    street.goes("direct");
+    assert!(relay.running());
+}

@@ -19,6 +19,7 @@ use crate::{
     AsyncDevice, ControlReader, ControlWriter, Draining, Joined, LINK_DEAD_AFTER, Link, LinkEnded, PathWatch, every_frame_is_logged,
 };
 
+mod awaited;
 mod bridged;
 mod direct;
 mod echo;
@@ -93,6 +94,8 @@ pub struct MemberDriver<D> {
     peers: Peers,
     /// The room as it was when the relay went, while some of its members are reached directly.
     island: Option<Roster>,
+    /// Members of the island that have not come back to the relay.
+    awaited: awaited::Awaited,
     batch: FrameBatch,
     pending: VecDeque<Bytes>,
     received: Vec<Bytes>,
@@ -125,6 +128,7 @@ impl<D: Device> MemberDriver<D> {
             draining: None,
             peers: Peers::default(),
             island: None,
+            awaited: awaited::Awaited::default(),
             batch: FrameBatch::new(),
             pending: VecDeque::new(),
             received: vec![Bytes::new(); RECV_BATCH],
@@ -154,10 +158,7 @@ impl<D: Device> MemberDriver<D> {
         self.connected =
             Some(Connected { link, control_in, control_out, roster, budget, watch, way_back: None, is_over_ipv6: remote.is_ipv6() });
         self.draining = None;
-        self.island = None;
-        if let Some(c) = &self.connected {
-            self.peers.retain(&c.roster);
-        }
+        self.leave_island();
         self.say_findings();
     }
 
@@ -319,6 +320,9 @@ impl<D: Device> MemberDriver<D> {
             }
             () = c.watch.due() => {
                 self.look_at_path().await?;
+                if let Some(left) = self.stop_waiting() {
+                    return Ok(Some(self.handle_control(left)));
+                }
                 self.look_at_bridge_in(0, Instant::now());
                 self.tell_bridge().await;
                 Ok(Some(DriverEvent::Looked))
@@ -402,8 +406,16 @@ impl<D: Device> MemberDriver<D> {
     fn handle_control(&mut self, message: Control) -> DriverEvent {
         if let Some(c) = &mut self.connected {
             match &message {
-                Control::MemberJoined { member } => c.roster.insert(member.clone()),
+                Control::MemberJoined { member } => {
+                    self.awaited.is_known(member.id);
+                    // The number may be another machine's now.
+                    if c.roster.member(member.id).is_some_and(|before| before.mac != member.mac) {
+                        self.peers.forget(member.id);
+                    }
+                    c.roster.insert(member.clone());
+                }
                 Control::MemberLeft { id, .. } => {
+                    self.awaited.is_known(*id);
                     c.roster.remove(*id);
                     self.peers.forget(*id);
                     self.inbound.forget(*id);

@@ -32,6 +32,10 @@ impl<D: Device> MemberDriver<D> {
             return;
         }
         for datagram in std::mem::take(&mut self.work.datagrams) {
+            if !self.awaited.is_empty() && destination(&datagram).is_some_and(MacAddr::is_group) {
+                // The relay cannot give it to them, and to it they are not there.
+                self.awaited.members().for_each(|member| drop(self.peers.take(member, datagram.clone())));
+            }
             let target = destination(&datagram).and_then(|dst| Peers::target(roster, dst));
             let left = match target {
                 Some(member) => self.peers.take(member, datagram),
