@@ -41,8 +41,8 @@ const ACK_EVERY_PACKETS: u32 = 10;
 /// in flight learns its path's rate from them, and that a path has died.
 pub(crate) const ACK_DELAY_MAX: Duration = Duration::from_millis(5);
 
-/// What is taken for the round-trip time to a member before it has answered.
-const PEER_INITIAL_RTT: Duration = Duration::from_millis(100);
+/// What is taken for the round-trip time to a member before it has answered: the pauses between its first packets are multiples of it.
+pub(crate) const PEER_INITIAL_RTT: Duration = Duration::from_millis(210);
 
 /// The search for the path's size; nothing when its owner fixed it.
 fn mtu_search(sizing: Sizing) -> Option<MtuDiscoveryConfig> {

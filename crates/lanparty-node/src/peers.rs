@@ -6,6 +6,7 @@
 mod carry;
 mod dial;
 mod offer;
+mod probes;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use tracing::{debug, info, warn};
 use crate::{Identity, Link, LinkEnded, uplink};
 use carry::Shared;
 use offer::Offer;
+use probes::{Probes, Tries};
 
 pub(crate) use dial::listen;
 
@@ -82,6 +84,7 @@ struct Known {
     dialling: Option<Dialling>,
     pause: Duration,
     next: Option<Instant>,
+    tries: Tries,
 }
 
 /// A try to reach a member, which ends with this.
@@ -175,6 +178,7 @@ pub(crate) struct Peers {
     strangers: Vec<(Instant, IdentityId, Link)>,
     /// The key that the relay named first for each machine.
     pinned: BTreeMap<MacAddr, IdentityId>,
+    probes: Probes,
     serial: u64,
     look_at: Instant,
 }
@@ -194,6 +198,7 @@ impl Default for Peers {
             live,
             strangers: vec![],
             pinned,
+            probes: Probes::new(Instant::now()),
             serial: 0,
             look_at: Instant::now(),
         }
@@ -241,7 +246,8 @@ impl Peers {
         }
         let addresses = worth_trying(addresses.iter().copied());
         // A try at the old addresses ends here.
-        self.known.insert(member, Known { identity, addresses, dialling: None, pause: REDIAL_FIRST, next: Some(now) });
+        let tries = self.known.remove(&member).map_or_else(|| Tries::new(now), |before| before.tries);
+        self.known.insert(member, Known { identity, addresses, dialling: None, pause: REDIAL_FIRST, next: Some(now), tries });
         if let Some(peer) = self.live.get_mut(&member) {
             peer.to_prove = Some((now + PROOF_WITHIN, peer.link.received_packets()));
         }
@@ -272,10 +278,14 @@ impl Peers {
             if self.live.contains_key(member) || known.dialling.is_some() || known.next.is_none_or(|at| at > now) {
                 continue;
             }
-            self.serial += 1;
             // What only the tunnel leads to would be a tunnel in the tunnel.
             let inside = |address: &SocketAddr| self.own_interface.is_some() && uplink::toward(*address) == self.own_interface;
-            let addresses = known.addresses.iter().copied().filter(|address| !inside(address)).collect();
+            let addresses: Vec<SocketAddr> = known.addresses.iter().copied().filter(|address| !inside(address)).collect();
+            if !self.probes.allow(&mut known.tries, addresses.len(), now) {
+                known.next = Some(now + known.pause);
+                continue;
+            }
+            self.serial += 1;
             let whom = (*member, self.serial, known.identity);
             let task = tokio::spawn(dial::dial(endpoints.clone(), Arc::clone(own), whom, addresses, self.sender.clone()));
             known.dialling = Some(Dialling { serial: self.serial, task });

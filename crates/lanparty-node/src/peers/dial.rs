@@ -12,14 +12,17 @@ use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::PeerEvent;
-use crate::endpoint::peer_transport;
+use crate::endpoint::{PEER_INITIAL_RTT, peer_transport};
 use crate::pin::{Pin, SERVER_NAME};
 use crate::tls::any_member;
 use crate::{Identity, Link};
 
 /// Application protocol name (RFC 7301) between members.
 const ALPN: &[u8] = b"lanparty-peer/1";
-/// Time for one address to answer: five first packets with the pauses of QUIC (THREATS A18).
+/// Time for one address to answer at all: one packet at once, two after three times [`PEER_INITIAL_RTT`], and the next two would come at nine
+/// times that. With the farewell these are four (THREATS A18: five at most).
+const ANSWER_TIMEOUT: Duration = PEER_INITIAL_RTT.saturating_mul(8);
+/// Time for a handshake with one that answers.
 pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes of others that are under way at once.
 const HANDSHAKES_MAX: usize = 16;
@@ -87,6 +90,44 @@ fn dial_one(
     let quic = QuicClientConfig::try_from(Pin::new(identity, ALPN).client(own).ok()?).ok()?;
     let mut config = noq::ClientConfig::new(Arc::new(quic));
     config.transport_config(peer_transport());
-    let connecting = endpoint.connect_with(config, address, SERVER_NAME).ok()?;
-    Some(async move { tokio::time::timeout(DIAL_TIMEOUT, connecting).await.ok()?.ok().map(Link::new) })
+    let mut connecting = endpoint.connect_with(config, address, SERVER_NAME).ok()?;
+    Some(async move {
+        let _ = tokio::time::timeout(ANSWER_TIMEOUT, connecting.handshake_data()).await.ok()?;
+        tokio::time::timeout(DIAL_TIMEOUT, connecting).await.ok()?.ok().map(Link::new)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    /// A member, with the socket that leads to its relay.
+    fn member(dir: &tempfile::TempDir, name: &str) -> (noq::Endpoint, Arc<Identity>) {
+        let (identity, _) = Identity::load_or_create(dir.path().join(name), false).unwrap();
+        let endpoint = noq::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        listen(&endpoint, &identity).unwrap();
+        (endpoint, Arc::new(identity))
+    }
+
+    #[tokio::test]
+    async fn an_address_where_nobody_answers_gets_five_packets_of_1200_bytes_at_most() {
+        let dir = tempfile::tempdir().unwrap();
+        let (endpoint, own) = member(&dir, "own");
+        let sinks: Vec<UdpSocket> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        let addresses: Vec<SocketAddr> = sinks.iter().map(|sink| sink.local_addr().unwrap()).collect();
+        let (events, mut heard) = mpsc::channel(1);
+        dial(vec![endpoint], own, (MemberId(2), 7, IdentityId([2; 32])), addresses, events).await;
+        assert!(matches!(heard.recv().await, Some(PeerEvent::Failed { member: MemberId(2), serial: 7 })));
+        // What is on its way yet.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for sink in sinks {
+            sink.set_nonblocking(true).unwrap();
+            let mut bytes = [0; 2000];
+            let packets: Vec<usize> = std::iter::from_fn(|| sink.recv(&mut bytes).ok()).collect();
+            println!("{packets:?}");
+            assert!((1..=5).contains(&packets.len()) && packets.iter().all(|len| *len <= 1200), "{packets:?}");
+        }
+    }
 }
