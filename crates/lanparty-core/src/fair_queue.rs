@@ -1,18 +1,18 @@
 //! The queue in front of a path: FQ-CoDel (RFC 8290). Each flow gets the same share of the path, one that sends little passes those
 //! that send much, and one that fills its part for longer than its sender needs to notice loses datagrams until it does.
 //!
-//! It promises: at most [`EGRESS_FRAMES_MAX`] datagrams and [`FAIR_QUEUE_BYTES_MAX`] bytes; nothing older than [`EGRESS_AGE_MAX`] comes
+//! It promises: at most [`EGRESS_FRAMES_MAX`] datagrams and [`EGRESS_BYTES_MAX`] bytes; nothing older than [`EGRESS_AGE_MAX`] comes
 //! out; order within a flow; every datagram that goes in comes out once, from [`FairQueue::pop`] or as [`Discarded`].
 //! When the path takes more is its owner's business.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_proto::{DropReason, Flow as FlowKey};
 
-use crate::{Drops, EGRESS_AGE_MAX, EGRESS_FRAMES_MAX};
+use crate::Drops;
 use codel::CoDel;
 use pool::{Fifo, Pool, Waiting};
 
@@ -21,9 +21,13 @@ mod pool;
 
 pub use codel::{CODEL_INTERVAL, CODEL_TARGET};
 
+/// Most datagrams queued: 1,024 of 1,400 bytes are 1.4 MiB, inside the 2 MiB that one stalled member may cost.
+pub const EGRESS_FRAMES_MAX: usize = 1024;
+/// One that waited longer than this is dropped instead of delivered late: a late game frame is worth less than none (THREATS A19).
+pub const EGRESS_AGE_MAX: Duration = Duration::from_millis(100);
 /// Most bytes queued: with what the queue needs besides, inside the 2 MiB that one stalled member may cost, whatever the size of its
 /// datagrams.
-pub const FAIR_QUEUE_BYTES_MAX: usize = 1536 * 1024;
+pub const EGRESS_BYTES_MAX: usize = 1536 * 1024;
 /// A flow's turn: one full Ethernet frame (RFC 8290 §5.2.4). Also what CoDel leaves to a flow.
 const QUANTUM: usize = 1514;
 /// Places for flows; those that share one share its turns (RFC 8290 §5.2.3).
@@ -218,7 +222,7 @@ impl FairQueue {
     /// Whether it takes another datagram without dropping one.
     #[must_use]
     pub const fn has_room(&self) -> bool {
-        self.len < EGRESS_FRAMES_MAX && self.bytes < FAIR_QUEUE_BYTES_MAX
+        self.len < EGRESS_FRAMES_MAX && self.bytes < EGRESS_BYTES_MAX
     }
 
     fn place(&self, datagram: &[u8]) -> u16 {
@@ -236,7 +240,7 @@ impl FairQueue {
 
     fn make_room(&mut self) -> Vec<Discarded> {
         let mut discarded = vec![];
-        while self.len > EGRESS_FRAMES_MAX || self.bytes > FAIR_QUEUE_BYTES_MAX {
+        while self.len > EGRESS_FRAMES_MAX || self.bytes > EGRESS_BYTES_MAX {
             self.thin_out(&mut discarded);
         }
         discarded

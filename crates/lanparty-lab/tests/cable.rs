@@ -4,6 +4,8 @@
 
 #[path = "cable/bench.rs"]
 mod bench;
+#[path = "cable/busy.rs"]
+mod busy;
 #[path = "support/capture.rs"]
 mod capture;
 #[path = "support/flow.rs"]

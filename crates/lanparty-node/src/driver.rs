@@ -1,12 +1,12 @@
 //! Drives one member: frames between its device and its link, until something happens that its owner must decide.
 
-use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{
-    BridgedTap, Counters, CountersSnapshot, FrameRecord, Inbound, LadderCounters, Outbound, OutboundWork, PathSize, Point, Roster, WayFacts,
+    BridgedTap, Counters, CountersSnapshot, Discarded, FairQueue, FrameRecord, Inbound, LadderCounters, Outbound, OutboundWork, PathSize,
+    Point, Roster, WayFacts,
 };
 use lanparty_nic::Device;
 use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, LanMtu, MacAddr, MemberId, Role};
@@ -16,7 +16,8 @@ use tracing::{info, warn};
 use crate::device::Written;
 use crate::peers::Peers;
 use crate::{
-    AsyncDevice, ControlReader, ControlWriter, Draining, Joined, LINK_DEAD_AFTER, Link, LinkEnded, PathWatch, every_frame_is_logged,
+    AsyncDevice, ControlReader, ControlWriter, Draining, Joined, LINK_DEAD_AFTER, Link, LinkEnded, PathWatch, SendOutcome,
+    every_frame_is_logged, fair_queue,
 };
 
 mod awaited;
@@ -97,7 +98,7 @@ pub struct MemberDriver<D> {
     /// Members of the island that have not come back to the relay.
     awaited: awaited::Awaited,
     batch: FrameBatch,
-    pending: VecDeque<Bytes>,
+    pending: FairQueue,
     received: Vec<Bytes>,
     frames: Vec<Bytes>,
     work: OutboundWork,
@@ -130,7 +131,7 @@ impl<D: Device> MemberDriver<D> {
             island: None,
             awaited: awaited::Awaited::default(),
             batch: FrameBatch::new(),
-            pending: VecDeque::new(),
+            pending: fair_queue(),
             received: vec![Bytes::new(); RECV_BATCH],
             frames: vec![],
             work: OutboundWork::default(),
@@ -286,13 +287,13 @@ impl<D: Device> MemberDriver<D> {
                 event = peers.next() => self.handle_peer(event),
             };
         };
-        // While the path takes no more, the device is not read: its own queue tells the sender.
-        let backlog = !pending.is_empty();
+        // The device is read on while others' frames wait, or a ping would stand behind a download in there, where nobody is fair.
+        let (backlog, room) = (!pending.is_empty(), pending.has_room());
         tokio::select! {
-            outcome = device_frames(device, batch), if !backlog => self.handle_outbound(outcome),
-            sent = c.link.send_some(pending), if backlog => {
-                self.outbound_refused(&sent?.refused);
-                Ok(None)
+            outcome = device_frames_after(device, batch, backlog), if room => self.handle_outbound(outcome),
+            ready = c.link.ready(), if backlog => {
+                ready?;
+                self.send_pending()
             }
             count = link_frames(&c.link, draining.as_ref(), received) => match count? {
                 Some(count) => self.handle_inbound(count),
@@ -351,11 +352,21 @@ impl<D: Device> MemberDriver<D> {
         self.answer();
         self.send_directly();
         let Some(c) = &self.connected else { return Ok(None) };
-        let sent = c.link.send_now(&self.work.datagrams)?;
-        self.pending.extend(self.work.datagrams.drain(sent.taken..));
-        self.work.datagrams.clear();
+        let sent = if self.pending.is_empty() { c.link.send_now(&self.work.datagrams)? } else { SendOutcome::default() };
         self.outbound_refused(&sent.refused);
+        for datagram in self.work.datagrams.drain(..).skip(sent.taken) {
+            let pushed_out = self.pending.push(datagram, now);
+            take_back(&mut self.outbound, &pushed_out);
+        }
         Ok(None)
+    }
+
+    /// Station 4 for what waits: as much as the path takes now.
+    fn send_pending(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
+        let (Some(c), mut discarded) = (&self.connected, vec![]) else { return Ok(None) };
+        let sent = c.link.send_queued(&mut self.pending, Instant::now(), &mut discarded);
+        take_back(&mut self.outbound, &discarded);
+        sent.map(|()| None)
     }
 
     /// Tells senders behind the device that their frames were too large. Those who miss it hear it at their next try.
@@ -465,7 +476,7 @@ impl<D: Device> MemberDriver<D> {
     }
 
     fn drop_pending(&mut self) {
-        for datagram in self.pending.drain(..) {
+        for datagram in self.pending.drain() {
             self.outbound.take_back(&datagram, DropReason::LinkDown);
         }
     }
@@ -511,6 +522,19 @@ fn write<D: Device>(device: Option<&mut AsyncDevice<D>>, frames: &[Bytes]) -> (W
         }
         None => (Written { left: frames.len(), ..Written::default() }, DropReason::LinkDown),
     }
+}
+
+/// Frames from the device, after the carrier had its turn to send when frames wait for it. Cancel-safe.
+async fn device_frames_after<D: Device>(device: &mut Option<AsyncDevice<D>>, batch: &mut FrameBatch, backlog: bool) -> io::Result<usize> {
+    if backlog {
+        tokio::task::yield_now().await;
+    }
+    device_frames(device, batch).await
+}
+
+/// What became of frames that had been counted as sent.
+fn take_back(outbound: &mut Outbound, discarded: &[Discarded]) {
+    discarded.iter().for_each(|d| outbound.take_back(&d.datagram, d.reason));
 }
 
 async fn device_frames<D: Device>(device: &mut Option<AsyncDevice<D>>, batch: &mut FrameBatch) -> io::Result<usize> {

@@ -43,7 +43,7 @@ pub use examine::{RelayExamination, UnderlayFix, examine_host, is_wsl2};
 pub use fault::{ExitCode, Fault, block_on};
 pub use flags::MemberFlags;
 pub use identity::Identity;
-pub use link::{Draining, LINK_DEAD_AFTER, Link, LinkEnded, SendOutcome};
+pub use link::{Draining, LINK_DEAD_AFTER, Link, LinkEnded, SendOutcome, fair_queue};
 pub use logging::{LogFormat, every_frame_is_logged, start_logging};
 pub use membership::{Behind, BondPlan, Dialer, JoinError, JoinRequest, Joined, StandbyLine, Transport};
 pub use name::{CABLE_PORT, CableAddress, RelayAddress, software};

@@ -22,12 +22,14 @@ use quic::Quic;
 
 mod delay;
 mod draining;
+mod fair;
 mod packing;
 mod quic;
 mod watched;
 
 pub(crate) use delay::DelayConfig;
 pub use draining::Draining;
+pub use fair::fair_queue;
 pub(crate) use quic::DATAGRAM_BUFFER_LEN;
 pub(crate) use watched::{Flight, Watching};
 

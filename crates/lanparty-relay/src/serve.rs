@@ -1,6 +1,5 @@
 //! One connection, from its handshake to its end.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,7 +86,6 @@ impl Peer {
     async fn run(mut self, first: Control, mut control_in: ControlReader, mut commands: mpsc::Receiver<Command>) -> LinkEnded {
         self.message(first).await;
         let mut received = vec![Bytes::new(); RECV_BATCH];
-        let mut backlog = VecDeque::new();
         let (mut budget, mut packets) = (DatagramBudget(0), 0);
         let mut watch = PathWatch::new(&self.link);
         let mut before: Option<Draining> = None;
@@ -95,7 +93,7 @@ impl Peer {
             let step = tokio::select! {
                 () = drained(&before), if before.is_some() => { before = None; Ok(()) }
                 count = self.link.recv(&mut received), if before.is_none() => count.map(|n| self.take(&mut received, n)),
-                dropped = self.outbox.flush(&mut backlog) => dropped.map(|dropped| if dropped.total() > 0 { self.hub.count_dropped(self.id, &dropped) }),
+                dropped = self.outbox.flush() => dropped.map(|dropped| if dropped.total() > 0 { self.hub.count_dropped(self.id, &dropped) }),
                 message = control_in.next() => match message {
                     Ok(message) => { self.message(message).await; Ok(()) }
                     Err(e) => Err(e),

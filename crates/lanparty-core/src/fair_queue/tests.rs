@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use lanparty_proto::corpus::wire::{self, Ipv4};
 use proptest::prelude::*;
@@ -87,9 +86,9 @@ fn the_limit_in_bytes_holds_for_any_size() {
     let (mut queue, now) = (FairQueue::new(1), Instant::now());
     for n in 0..200 {
         queue.push(datagram(u16::try_from(n % 50).unwrap(), 60_000, n), now);
-        assert!(queue.bytes() <= FAIR_QUEUE_BYTES_MAX);
+        assert!(queue.bytes() <= EGRESS_BYTES_MAX);
     }
-    assert!(queue.bytes() > FAIR_QUEUE_BYTES_MAX - 2 * 60_000, "no more than needed went");
+    assert!(queue.bytes() > EGRESS_BYTES_MAX - 2 * 60_000, "no more than needed went");
 }
 
 #[test]

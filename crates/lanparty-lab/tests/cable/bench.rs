@@ -109,7 +109,8 @@ impl Bench {
     }
 }
 
-fn is_whole(counters: &Value) -> bool {
+/// Is every frame of a direction accounted for?
+pub(crate) fn is_whole(counters: &Value) -> bool {
     let count = |name: &str| counters[name].as_u64().unwrap();
     let dropped: u64 = counters["dropped"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
     count("frames_in") + count("split") == count("forwarded") + count("answered") + dropped

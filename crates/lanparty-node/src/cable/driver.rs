@@ -2,15 +2,14 @@
 //!
 //! The stations are those of a member (see `crate::driver`), with the other end where the relay was.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
 use lanparty_core::{
-    CableEnd, CableGuard, CableInbound, CableLoops, CableMtu, CableOutbound, CountersSnapshot, FrameRecord, LadderCounters, LoopNews,
-    LoopReport, OutboundWork, PathSize, one_line,
+    CableEnd, CableGuard, CableInbound, CableLoops, CableMtu, CableOutbound, CountersSnapshot, Discarded, FairQueue, FrameRecord,
+    LadderCounters, LoopNews, LoopReport, OutboundWork, PathSize, one_line,
 };
 use lanparty_nic::{Device, DeviceFault};
 use lanparty_proto::{CableHello, Control, DatagramBudget, Direction, DropReason, FrameBatch, LanMtu, PortRank};
@@ -20,7 +19,7 @@ use tracing::{info, warn};
 
 use super::hello::Contacted;
 use super::words::loop_words;
-use crate::{AsyncDevice, ControlReader, ControlWriter, Link, LinkEnded, PathWatch, every_frame_is_logged};
+use crate::{AsyncDevice, ControlReader, ControlWriter, Link, LinkEnded, PathWatch, SendOutcome, every_frame_is_logged, fair_queue};
 
 /// Datagrams taken from the link at once.
 const RECV_BATCH: usize = 128;
@@ -77,7 +76,7 @@ pub struct CableDriver<D> {
     loops: CableLoops,
     connected: Option<Connected>,
     batch: FrameBatch,
-    pending: VecDeque<Bytes>,
+    pending: FairQueue,
     received: Vec<Bytes>,
     frames: Vec<Bytes>,
     work: OutboundWork,
@@ -96,7 +95,7 @@ impl<D: Device> CableDriver<D> {
             loops,
             connected: None,
             batch: FrameBatch::new(),
-            pending: VecDeque::new(),
+            pending: fair_queue(),
             received: vec![Bytes::new(); RECV_BATCH],
             frames: vec![],
             work: OutboundWork::default(),
@@ -193,13 +192,13 @@ impl<D: Device> CableDriver<D> {
             let outcome = device.recv(batch).await;
             return self.handle_outbound(outcome);
         };
-        // While the path takes no more, the TAP is not read: its own queue tells the sender.
-        let backlog = !pending.is_empty();
+        // The TAP is read on while others' frames wait, or a ping would stand behind a download in there, where nobody is fair.
+        let (backlog, room) = (!pending.is_empty(), pending.has_room());
         tokio::select! {
-            outcome = device.recv(batch), if !backlog => self.handle_outbound(outcome),
-            sent = c.link.send_some(pending), if backlog => {
-                self.outbound_refused(&sent?.refused);
-                Ok(None)
+            outcome = frames_after(device, batch, backlog), if room => self.handle_outbound(outcome),
+            ready = c.link.ready(), if backlog => {
+                ready?;
+                self.send_pending()
             }
             count = c.link.recv(received) => {
                 let count = count?;
@@ -223,17 +222,28 @@ impl<D: Device> CableDriver<D> {
             Some(c) => (Some(&c.end), PathSize { budget: c.link.budget(), settled: c.watch.is_settled() }),
             None => (None, PathSize::settled(DatagramBudget(0))),
         };
-        self.outbound.process(&mut self.batch, end, &mut self.loops, path, Instant::now(), &mut self.work);
+        let now = Instant::now();
+        self.outbound.process(&mut self.batch, end, &mut self.loops, path, now, &mut self.work);
         for record in self.work.records.drain(..) {
             log_frame(self.outbound.direction(), &record);
         }
         self.answer();
         let Some(c) = &self.connected else { return Ok(None) };
-        let sent = c.link.send_now(&self.work.datagrams)?;
-        self.pending.extend(self.work.datagrams.drain(sent.taken..));
-        self.work.datagrams.clear();
+        let sent = if self.pending.is_empty() { c.link.send_now(&self.work.datagrams)? } else { SendOutcome::default() };
         self.outbound_refused(&sent.refused);
+        for datagram in self.work.datagrams.drain(..).skip(sent.taken) {
+            let pushed_out = self.pending.push(datagram, now);
+            take_back(&mut self.outbound, &pushed_out);
+        }
         Ok(None)
+    }
+
+    /// Station 4 for what waits: as much as the path takes now.
+    fn send_pending(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
+        let (Some(c), mut discarded) = (&self.connected, vec![]) else { return Ok(None) };
+        let sent = c.link.send_queued(&mut self.pending, Instant::now(), &mut discarded);
+        take_back(&mut self.outbound, &discarded);
+        sent.map(|()| None)
     }
 
     /// Tells senders behind the TAP that their frames were too large. Those who miss it hear it at their next try.
@@ -334,10 +344,23 @@ impl<D: Device> CableDriver<D> {
     }
 
     fn drop_pending(&mut self) {
-        for datagram in self.pending.drain(..) {
+        for datagram in self.pending.drain() {
             self.outbound.take_back(&datagram, DropReason::LinkDown);
         }
     }
+}
+
+/// Frames from the TAP, after the carrier had its turn to send when frames wait for it. Cancel-safe.
+async fn frames_after<D: Device>(device: &mut AsyncDevice<D>, batch: &mut FrameBatch, backlog: bool) -> io::Result<usize> {
+    if backlog {
+        tokio::task::yield_now().await;
+    }
+    device.recv(batch).await
+}
+
+/// What became of frames that had been counted as sent.
+fn take_back(outbound: &mut CableOutbound, discarded: &[Discarded]) {
+    discarded.iter().for_each(|d| outbound.take_back(&d.datagram, d.reason));
 }
 
 async fn until(due: Option<Instant>) {

@@ -7,7 +7,7 @@ use lanparty_core::Roster;
 use lanparty_nic::Device;
 use lanparty_proto::{DATAGRAM_HEADER_LEN, DropReason, Frame, MacAddr, MemberFrame};
 
-use super::{DriverEvent, MemberDriver, room_and_path};
+use super::{DriverEvent, MemberDriver, room_and_path, take_back};
 use crate::LinkEnded;
 use crate::peers::{PeerEvent, PeerReport, Peers};
 
@@ -103,7 +103,8 @@ impl<D: Device> MemberDriver<D> {
         let (Some(c), mut records) = (&self.connected, vec![]) else { return };
         let path = c.path_size();
         if let Ok(datagram) = self.outbound.originate(frame, Some(&c.roster), path, Instant::now(), &mut records) {
-            self.pending.push_back(datagram);
+            let refused = self.pending.push_last(datagram);
+            take_back(&mut self.outbound, &refused);
         }
     }
 }

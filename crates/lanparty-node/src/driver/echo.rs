@@ -9,14 +9,12 @@ use lanparty_proto::{DropReason, Echo, MacAddr, MemberFrame, MemberInfo};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 
-use super::{MemberDriver, log_frame, room_and_path};
-use crate::LinkEnded;
+use super::{MemberDriver, log_frame, room_and_path, take_back};
 use crate::status::{Answers, PingAsk};
+use crate::{LinkEnded, SendOutcome};
 
 /// Runs at once: more than a person starts, and few enough for the rate that the other side answers.
 const RUNS_MAX: usize = 4;
-/// Frames of our own that wait for a path that takes nothing. They would say nothing true when they get through later.
-const WAITING_MAX: usize = 256;
 
 enum Course {
     Ping(Ping),
@@ -192,17 +190,14 @@ impl<D: Device> MemberDriver<D> {
             (Ok(datagram), Some(c)) => (datagram, c),
             (outcome, _) => return Ok(outcome.map(drop)),
         };
-        if self.pending.len() >= WAITING_MAX {
+        if !self.pending.has_room() {
             self.outbound.take_back(&datagram, DropReason::QueueFull);
             return Ok(Err(DropReason::QueueFull));
         }
-        if !self.pending.is_empty() {
-            self.pending.push_back(datagram);
-            return Ok(Ok(()));
-        }
-        let sent = c.link.send_now(std::slice::from_ref(&datagram))?;
+        let sent = if self.pending.is_empty() { c.link.send_now(std::slice::from_ref(&datagram))? } else { SendOutcome::default() };
         if sent.taken == 0 {
-            self.pending.push_back(datagram);
+            let pushed_out = self.pending.push(datagram, Instant::now());
+            take_back(&mut self.outbound, &pushed_out);
         }
         self.outbound_refused(&sent.refused);
         Ok(if sent.refused.is_empty() { Ok(()) } else { Err(DropReason::DatagramBudget) })

@@ -30,15 +30,18 @@ impl Packing {
     /// How many of the front of `datagrams` may be handed over before the stack has sent what it has. `budget` is the largest datagram
     /// that its packets take.
     pub(super) fn admit(&mut self, datagrams: &[Bytes], budget: usize) -> usize {
-        let is_bulk = datagrams.len() > BULK_MIN;
-        for (index, datagram) in datagrams.iter().enumerate() {
-            let next = self.with(datagram.len(), budget);
-            if !is_bulk && next.has_small && next.len > SAFE_LEN {
-                return index;
-            }
+        let admitted = datagrams.iter().take_while(|datagram| self.admits_one(datagram, budget, datagrams.len()));
+        admitted.count()
+    }
+
+    /// Whether the next one of `waiting` datagrams may.
+    pub(super) fn admits_one(&mut self, datagram: &Bytes, budget: usize, waiting: usize) -> bool {
+        let next = self.with(datagram.len(), budget);
+        let rides_along = next.has_small && next.len > SAFE_LEN && waiting <= BULK_MIN;
+        if !rides_along {
             *self = next;
         }
-        datagrams.len()
+        !rides_along
     }
 
     /// A datagram goes whatever it travels with: the stack would not empty.

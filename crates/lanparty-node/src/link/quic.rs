@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::PathFacts;
+use lanparty_core::{Discarded, FairQueue, PathFacts};
 use lanparty_proto::DatagramBudget;
 use noq::{Connection, ConnectionError, PathId, SendDatagramError, VarInt};
 
@@ -121,7 +121,37 @@ impl Quic {
             })
             .count();
         let fits = self.packing().admit(datagrams.get(..fits).unwrap_or_default(), self.budget().0.into());
-        let Some(front) = datagrams.get(..fits).filter(|f| !f.is_empty()) else { return Ok(SendOutcome::default()) };
+        self.hand_over(datagrams.get(..fits).unwrap_or_default())
+    }
+
+    /// As much of `queue` as the stack may hold now, for [`Self::hand_over`]. The first is taken whatever it travels with: the stack
+    /// had its time to send what was before it.
+    pub(super) fn take_from(&self, queue: &mut FairQueue, now: Instant, discarded: &mut Vec<Discarded>) -> Vec<Bytes> {
+        let (mut space, budget, waiting) = (self.buffer_space(), self.budget().0.into(), queue.len());
+        let (mut packing, mut batch) = (self.packing(), vec![]);
+        loop {
+            let (datagram, dropped) = queue.pop(now);
+            discarded.extend(dropped);
+            let Some(datagram) = datagram else { return batch };
+            let cost = datagram.len() + DATAGRAM_OVERHEAD;
+            let fits = cost <= space && (batch.is_empty() || packing.admits_one(&datagram, budget, waiting));
+            if !fits {
+                queue.unpop(datagram, now);
+                return batch;
+            }
+            if batch.is_empty() {
+                packing.force(&datagram, budget);
+            }
+            space -= cost;
+            batch.push(datagram);
+        }
+    }
+
+    /// Gives the stack what it has room for.
+    pub(super) fn hand_over(&self, front: &[Bytes]) -> Result<SendOutcome, LinkEnded> {
+        if front.is_empty() {
+            return Ok(SendOutcome::default());
+        }
         let refused = match self.connection.send_many_datagrams(front) {
             Ok(_) => vec![],
             // The path shrank between the caller's look and now.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use lanparty_core::{Discarded, FairQueue};
 use lanparty_proto::{Control, DatagramBudget, LanMtu, control_to_json};
 use tokio::sync::Notify;
 
@@ -23,6 +24,8 @@ const BUDGET: DatagramBudget = DatagramBudget::for_lan_mtu(LanMtu::MAX);
 const WINDOW_ASSUMED: f64 = 262_144.0;
 const RTT_ASSUMED: Duration = Duration::from_millis(50);
 const RTT_LEAST: Duration = Duration::from_millis(1);
+/// Datagrams taken from a queue in one turn.
+const SEND_BATCH: usize = 64;
 /// Bytes of control messages that may wait to be sent; whoever has more waits.
 const CONTROL_LEN_MAX: usize = 256 * 1024;
 
@@ -131,6 +134,25 @@ impl StreamLink {
         let outcome = self.send_now(queue.make_contiguous())?;
         queue.drain(..outcome.taken);
         Ok(outcome)
+    }
+
+    /// Lets others run. Never waits for the other side. Cancel-safe.
+    ///
+    /// # Errors
+    /// When the link ended.
+    pub(crate) async fn ready(&self) -> Result<(), LinkEnded> {
+        tokio::task::yield_now().await;
+        self.shared().not_ended()
+    }
+
+    /// Some of `queue`, for [`Self::send_now`].
+    pub(crate) fn take_from(&self, queue: &mut FairQueue, now: Instant, discarded: &mut Vec<Discarded>) -> Vec<Bytes> {
+        let next = || {
+            let (datagram, dropped) = queue.pop(now);
+            discarded.extend(dropped);
+            datagram
+        };
+        std::iter::from_fn(next).take(SEND_BATCH).collect()
     }
 
     /// Datagrams dropped since the last call, because the stream did not take them in time.

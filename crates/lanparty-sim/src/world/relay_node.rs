@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lanparty_core::{Delivery, Drops, EGRESS_FRAMES_MAX, Egress, FrameRecord, LinkId, Relay, RelayConfig, RelayInput, RelayOutput};
-use lanparty_proto::{
-    Control, ControlDecoder, DATAGRAM_HEADER_LEN, DatagramHeader, DropReason, Frame, Hello, IdentityId, Refusal, encode_control,
+use lanparty_core::{
+    Delivery, Discarded, Drops, EGRESS_FRAMES_MAX, FairQueue, FrameRecord, LinkId, Relay, RelayConfig, RelayInput, RelayOutput,
 };
+use lanparty_proto::{Control, ControlDecoder, DATAGRAM_HEADER_LEN, DatagramHeader, Frame, Hello, IdentityId, Refusal, encode_control};
 
 use super::lane::Item;
 use super::model::{Model, Present};
@@ -31,7 +31,7 @@ pub(super) struct Book {
 
 pub(super) struct Connection {
     pub(super) member: usize,
-    pub(super) queue: Egress,
+    pub(super) queue: FairQueue,
     pub(super) endless: Vec<Bytes>,
     pub(super) book: Book,
     identity: IdentityId,
@@ -124,7 +124,7 @@ impl World {
         }
         let c = Connection {
             member,
-            queue: Egress::default(),
+            queue: FairQueue::new(connection),
             endless: vec![],
             book: Book::default(),
             identity: self.members[member].identity,
@@ -345,7 +345,7 @@ impl World {
         let Some(c) = self.node.connections.get_mut(&delivery.link.0) else { return };
         c.book.copies += 1;
         let lane = &mut self.members[c.member].down;
-        let mut dropped = 0;
+        let mut dropped = vec![];
         if c.queue.is_empty() && lane.space() > 0 {
             lane.send(delivery.link.0, &delivery.datagram, now);
             c.book.sent += 1;
@@ -355,7 +355,7 @@ impl World {
             dropped = c.queue.push(delivery.datagram.clone(), instant);
         }
         let member = c.member;
-        self.count_dropped(delivery.link.0, dropped);
+        self.count_dropped(delivery.link.0, &dropped);
         self.watch(member, Side::Down);
     }
 
@@ -372,14 +372,14 @@ impl World {
                 c.book.sent += 1;
             }
         }
-        dropped.into_iter().for_each(|(link, stale)| self.count_dropped(link, stale));
+        dropped.into_iter().for_each(|(link, stale)| self.count_dropped(link, &stale));
         self.watch(member, Side::Down);
     }
 
-    fn count_dropped(&mut self, link: u64, copies: u64) {
+    fn count_dropped(&mut self, link: u64, discarded: &[Discarded]) {
         if let (Some(c), Some(relay)) = (self.node.connections.get_mut(&link), &mut self.node.relay) {
-            c.book.dropped += copies;
-            relay.count_copies_dropped(LinkId(link), &Drops::of(DropReason::QueueFull, copies));
+            c.book.dropped += discarded.len() as u64;
+            relay.count_copies_dropped(LinkId(link), &Drops::from(discarded));
         }
     }
 }
