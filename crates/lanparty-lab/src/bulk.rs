@@ -125,6 +125,12 @@ impl BulkReport {
         longest
     }
 
+    /// Flows on which nothing arrived after `time`.
+    pub fn flows_standing_since(&self, time: Duration) -> usize {
+        let last = self.samples.last().map_or(&[][..], |(_, bytes)| bytes);
+        self.at(time).iter().zip(last).filter(|(then, last)| then == last).count()
+    }
+
     /// Bytes that had arrived by `time`.
     fn bytes_at(&self, time: Duration) -> u64 {
         self.at(time).iter().sum()
@@ -226,5 +232,6 @@ mod tests {
         assert!((report().lowest_mbit_s(ms(0), ms(1_000), ms(200)) - 80.0).abs() < 1e-6);
         assert_eq!(report().longest_standstill(ms(0)), ms(200));
         assert_eq!(report().longest_standstill(ms(800)), ms(0));
+        assert_eq!([report().flows_standing_since(ms(500)), report().flows_standing_since(ms(1_000))], [0, 2]);
     }
 }

@@ -44,6 +44,11 @@ pub struct Lab {
 impl Lab {
     /// An empty lab. What labs of dead processes left behind is removed first.
     pub fn new(name: &str) -> Result<Self> {
+        Self::seeded(name, std::env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok()).unwrap_or(1))
+    }
+
+    /// As [`Lab::new`], with a seed of the caller's: one of several runs that are to differ.
+    pub fn seeded(name: &str, seed: u64) -> Result<Self> {
         let plain = name.len() <= NAME_LEN_MAX && !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         anyhow::ensure!(plain, "a lab's name is 1 to {NAME_LEN_MAX} letters, digits and hyphens, not `{name}`");
         let root = root_dir();
@@ -52,7 +57,6 @@ impl Lab {
         let prefix = format!("lp{}-{number}-{name}", std::process::id());
         let dir = root.join(&prefix);
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        let seed = std::env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
         Ok(Self { prefix, dir, seed, namespaces: Mutex::default(), wires: Mutex::default() })
     }
 

@@ -85,8 +85,12 @@ impl Dual {
 
     /// Builds it in a lab called `name`.
     pub fn build(name: &str, options: &DualOptions) -> Result<Self> {
+        Self::build_in(Lab::new(name)?, options)
+    }
+
+    /// Builds it in an empty lab.
+    pub fn build_in(lab: Lab, options: &DualOptions) -> Result<Self> {
         ensure!(LINES.contains(&options.lines.len()), "a home has two to four lines, not {}", options.lines.len());
-        let lab = Lab::new(name)?;
         let internet = Internet::new(&lab)?;
         let [home, relay, gateway, pc] = hosts(&lab)?;
         for host in [&home, &relay, &pc] {
