@@ -37,6 +37,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Measure the bond of two lines, beside each line alone and both without a tunnel (root)
+    Bond {
+        /// Options of the measurement itself: --help shows them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Send frames of every size over wires of every width, and write what became of them into docs/mtu-contract.md (root)
     Sizes(sizes::SizesArgs),
     /// Check the licence and the source of every dependency against deny.toml
@@ -51,6 +57,7 @@ fn main() -> ExitCode {
         Some(Task::Demo { args }) => programs::demo(&args),
         Some(Task::Test(args)) => test::run(&args),
         Some(Task::Bench { args }) => programs::bench(&args),
+        Some(Task::Bond { args }) => programs::bond(&args),
         Some(Task::Sizes(args)) => sizes::run(&args),
         Some(Task::Licences) => licences::run(),
         Some(Task::Check) => check::run(),

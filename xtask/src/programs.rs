@@ -17,9 +17,18 @@ pub(crate) fn demo(args: &[String]) -> Result<()> {
 
 /// `cargo xtask bench`.
 pub(crate) fn bench(args: &[String]) -> Result<()> {
-    let ground = machine::prepare_lab("bench")?;
+    measure("bench", args)
+}
+
+/// `cargo xtask bond`.
+pub(crate) fn bond(args: &[String]) -> Result<()> {
+    measure("bond", &[&["bond".to_owned()], args].concat())
+}
+
+fn measure(task: &str, args: &[String]) -> Result<()> {
+    let ground = machine::prepare_lab(task)?;
     if ground != Ground::Own {
-        bail!("figures need real-time priority, so root; run: sudo env \"PATH=$PATH\" cargo xtask bench");
+        bail!("figures need real-time priority, so root; run: sudo env \"PATH=$PATH\" cargo xtask {task}");
     }
     run("lanparty-bench", args, ground)
 }

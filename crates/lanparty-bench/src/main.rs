@@ -4,6 +4,7 @@
 //! Rounds are the outer loop (A, B, C, A, B, C), so that what changes on the machine meanwhile hits all variants alike.
 
 mod bed;
+mod bond;
 mod cpu;
 mod meter;
 mod options;
@@ -27,7 +28,7 @@ use clap::Parser;
 use lanparty_lab::{Requirements, Tool};
 
 use crate::bed::Route;
-use crate::options::{Options, Section};
+use crate::options::{Options, Section, Task};
 use crate::record::{Figure, Record};
 use crate::report::Results;
 use crate::schedule::row;
@@ -45,9 +46,13 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<ExitCode> {
-    if let Some(program) = &options.program {
-        program.run()?;
-        return Ok(ExitCode::SUCCESS);
+    match &options.task {
+        Some(Task::Bond(bond)) => return bond.run(options.unsupervised),
+        Some(Task::Yardstick(program)) => {
+            program.run()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
     }
     let (variants, on_small_wire) = (options.variants()?, options.variants_on_small_wire()?);
     let tools = Tools::locate()?;

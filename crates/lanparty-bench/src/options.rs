@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use lanparty_lab::Offloads;
 
+use crate::bond::BondArgs;
 use crate::program::YardstickProgram;
 use crate::round::Plan;
 use crate::variant::{ON_SMALL_WIRE, QUICK, VARIANTS, Variant};
@@ -66,7 +67,15 @@ pub(crate) struct Options {
     pub(crate) unsupervised: bool,
 
     #[command(subcommand)]
-    pub(crate) program: Option<YardstickProgram>,
+    pub(crate) task: Option<Task>,
+}
+
+/// What else this program does.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Task {
+    Bond(BondArgs),
+    #[command(flatten)]
+    Yardstick(YardstickProgram),
 }
 
 impl Options {

@@ -74,7 +74,7 @@ fn machine_in_words(options: &Options) -> String {
     format!("{processors} x {}, Linux {}, offloads of the network {offload}, {} rounds", text("model"), text("kernel"), options.rounds())
 }
 
-fn machine() -> Value {
+pub(crate) fn machine() -> Value {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -82,7 +82,7 @@ fn machine() -> Value {
     json!({ "processors": processors, "model": model.map_or("unknown processor", |(_, model)| model), "kernel": kernel.trim() })
 }
 
-fn write_json(path: &Path, value: &Value) -> Result<()> {
+pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
     let text = serde_json::to_string_pretty(value).context("the results as JSON")?;
     fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))
 }

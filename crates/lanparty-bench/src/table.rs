@@ -41,7 +41,7 @@ pub(crate) fn targets(verdicts: &[Verdict]) -> String {
     for verdict in verdicts {
         let noisy = if verdict.noisy { NOISY } else { "" };
         let value = verdict.value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}{noisy}"));
-        lines.push(vec![verdict.target.to_owned(), value, verdict.limit.words(), verdict.word().to_owned()]);
+        lines.push(vec![verdict.target.clone().into_owned(), value, verdict.limit.words(), verdict.word().to_owned()]);
     }
     aligned(&lines)
 }

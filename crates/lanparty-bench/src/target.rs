@@ -1,5 +1,7 @@
 //! What lanparty promises, as ratios to what was measured beside it.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::record::{Cell, Figure, Summary};
@@ -85,7 +87,7 @@ const TARGETS: [Target; 7] = [
 /// What became of a promise.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Verdict {
-    pub(crate) target: &'static str,
+    pub(crate) target: Cow<'static, str>,
     pub(crate) limit: Limit,
     /// Absent when one of its figures was not measured; then it is not met either.
     pub(crate) value: Option<f64>,
@@ -95,8 +97,8 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    pub(crate) fn of(target: &'static str, limit: Limit, value: Option<f64>, noisy: bool) -> Self {
-        Self { target, limit, value, met: value.map(|value| limit.holds(value)), noisy }
+    pub(crate) fn of(target: impl Into<Cow<'static, str>>, limit: Limit, value: Option<f64>, noisy: bool) -> Self {
+        Self { target: target.into(), limit, value, met: value.map(|value| limit.holds(value)), noisy }
     }
 
     pub(crate) fn word(&self) -> &'static str {
