@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use lanparty_core::{Choice, choose};
+use lanparty_core::{Choice, Class, Discarded, FairQueue, PathView, choose};
 use lanparty_proto::{DropReason, SEQUENCE_LEN, is_padding};
 
 use super::{BondLink, State};
@@ -14,12 +14,25 @@ use crate::{LinkEnded, SendOutcome};
 const ROOM_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// And while no path lives.
 const DEAD_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Numbered datagrams are copies; so many bytes of them share an allocation.
+const BURST_MEMORY: usize = 16 * 1024;
 
 impl BondLink {
     /// As [`crate::Link::send_now`]: takes as many of the front as there is room for.
     pub(crate) fn send_now(&self, datagrams: &[Bytes]) -> Result<SendOutcome, LinkEnded> {
         self.shared().not_ended()?;
-        Ok(self.shared().state().send(datagrams, Instant::now()).0)
+        let (mut state, mut outcome) = (self.shared().state(), SendOutcome::default());
+        let mut burst = Burst::new(&mut state, Instant::now());
+        for datagram in datagrams {
+            match burst.offer(datagram) {
+                Offered::Taken => {}
+                Offered::TooLarge => outcome.refused.push(datagram.clone()),
+                Offered::NoRoom => break,
+            }
+            outcome.taken += 1;
+        }
+        burst.send();
+        Ok(outcome)
     }
 
     /// As [`crate::Link::send_some`]: waits until at least one datagram is taken.
@@ -29,66 +42,116 @@ impl BondLink {
         if queue.is_empty() {
             return Ok(SendOutcome::default());
         }
+        self.ready().await?;
+        let sent = self.send_now(queue.make_contiguous())?;
+        queue.drain(..sent.taken);
+        Ok(sent)
+    }
+
+    /// As [`crate::Link::ready`].
+    pub(crate) async fn ready(&self) -> Result<(), LinkEnded> {
+        // Paths send what they have while others run.
+        tokio::task::yield_now().await;
         loop {
             let room = self.shared().room.notified();
             self.shared().not_ended()?;
-            let (sent, is_dead) = self.shared().state().send(queue.make_contiguous(), Instant::now());
-            if sent.taken > 0 {
-                queue.drain(..sent.taken);
-                return Ok(sent);
-            }
-            let pause = if is_dead { DEAD_LOOK_INTERVAL } else { ROOM_LOOK_INTERVAL };
+            let pause = match self.shared().state().choice_for_bulk(Instant::now()) {
+                Choice::By(..) | Choice::TooLarge => return Ok(()),
+                Choice::Wait => ROOM_LOOK_INTERVAL,
+                Choice::Nothing => DEAD_LOOK_INTERVAL,
+            };
             // Whichever comes first: a time-out is no failure.
             let _ = tokio::time::timeout(pause, room).await;
+        }
+    }
+
+    /// As [`crate::Link::send_queued`].
+    pub(crate) fn send_queued(&self, queue: &mut FairQueue, now: Instant, discarded: &mut Vec<Discarded>) -> Result<(), LinkEnded> {
+        self.shared().not_ended()?;
+        let mut state = self.shared().state();
+        let mut burst = Burst::new(&mut state, now);
+        loop {
+            let (next, dropped) = queue.pop(now);
+            discarded.extend(dropped);
+            let Some(datagram) = next else { break };
+            match burst.offer(&datagram) {
+                Offered::Taken => {}
+                Offered::TooLarge => discarded.push(Discarded { datagram, reason: DropReason::DatagramBudget }),
+                Offered::NoRoom => {
+                    queue.unpop(datagram, now);
+                    break;
+                }
+            }
+        }
+        burst.send();
+        Ok(())
+    }
+}
+
+/// What became of a datagram that was offered.
+enum Offered {
+    Taken,
+    /// No living path takes anything so large.
+    TooLarge,
+    /// It has to wait, as all behind it.
+    NoRoom,
+}
+
+/// Datagrams that are given to the paths together.
+struct Burst<'s> {
+    state: &'s mut State,
+    now: Instant,
+    views: Vec<PathView>,
+    batches: Vec<Vec<Bytes>>,
+    memory: BytesMut,
+}
+
+impl<'s> Burst<'s> {
+    fn new(state: &'s mut State, now: Instant) -> Self {
+        let views: Vec<_> = state.paths.iter_mut().map(|path| path.view(now)).collect();
+        let batches = vec![vec![]; views.len()];
+        Self { state, now, views, batches, memory: BytesMut::new() }
+    }
+
+    fn offer(&mut self, datagram: &Bytes) -> Offered {
+        // The paths' own watches send what they need.
+        if is_padding(datagram) {
+            return Offered::Taken;
+        }
+        let (len, judged) = (datagram.len() + SEQUENCE_LEN, self.state.sequencer.judge(datagram, self.now));
+        let (first, second) = match choose(&self.views, len, judged.class) {
+            Choice::By(first, second) => (first, second),
+            Choice::TooLarge => return Offered::TooLarge,
+            Choice::Wait | Choice::Nothing => return Offered::NoRoom,
+        };
+        if self.memory.capacity() < len {
+            self.memory.reserve(BURST_MEMORY.max(len));
+        }
+        self.memory.put_slice(&self.state.sequencer.number(judged, len, self.now).encode());
+        self.memory.put_slice(datagram);
+        let numbered = self.memory.split().freeze();
+        for place in [Some(first), second].into_iter().flatten() {
+            if let (Some(view), Some(batch)) = (self.views.get_mut(place), self.batches.get_mut(place)) {
+                view.take(len);
+                batch.push(numbered.clone());
+            }
+        }
+        Offered::Taken
+    }
+
+    fn send(self) {
+        for (path, batch) in self.state.paths.iter_mut().zip(&self.batches).filter(|(_, batch)| !batch.is_empty()) {
+            self.state.discarded.add_all(&path.send(batch));
         }
     }
 }
 
 impl State {
-    /// Sends what there is room for; whether nothing is sent because no path lives.
-    fn send(&mut self, datagrams: &[Bytes], now: Instant) -> (SendOutcome, bool) {
-        let mut views: Vec<_> = self.paths.iter_mut().map(|path| path.view(now)).collect();
-        let mut batches: Vec<Vec<Bytes>> = vec![vec![]; views.len()];
-        let (mut outcome, mut is_dead) = (SendOutcome::default(), false);
-        let mut memory = BytesMut::new();
-        for (at, datagram) in datagrams.iter().enumerate() {
-            // The paths' own watches send what they need.
-            if is_padding(datagram) {
-                outcome.taken += 1;
-                continue;
-            }
-            let (len, judged) = (datagram.len() + SEQUENCE_LEN, self.sequencer.judge(datagram, now));
-            let (first, second) = match choose(&views, len, judged.class) {
-                Choice::By(first, second) => (first, second),
-                Choice::TooLarge => {
-                    outcome.taken += 1;
-                    outcome.refused.push(datagram.clone());
-                    continue;
-                }
-                Choice::Wait => break,
-                Choice::Nothing => {
-                    is_dead = true;
-                    break;
-                }
-            };
-            if memory.capacity() < len {
-                memory.reserve(datagrams.iter().skip(at).map(|d| d.len() + SEQUENCE_LEN).sum());
-            }
-            memory.put_slice(&self.sequencer.number(judged, len, now).encode());
-            memory.put_slice(datagram);
-            let numbered = memory.split().freeze();
-            for place in [Some(first), second].into_iter().flatten() {
-                if let (Some(view), Some(batch)) = (views.get_mut(place), batches.get_mut(place)) {
-                    view.take(len);
-                    batch.push(numbered.clone());
-                }
-            }
-            outcome.taken += 1;
-        }
-        for (path, batch) in self.paths.iter_mut().zip(&batches).filter(|(_, batch)| !batch.is_empty()) {
-            self.discarded.add_all(&path.send(batch));
-        }
-        (outcome, is_dead)
+    /// Where a full datagram of bulk would go now.
+    fn choice_for_bulk(&mut self, now: Instant) -> Choice {
+        let len = usize::from(self.budget().0) + SEQUENCE_LEN;
+        let views: Vec<_> = self.paths.iter_mut().map(|path| path.view(now)).collect();
+        choose(&views, len, Class::Bulk)
     }
 
     /// What a dead path held, numbers on: others take it as far as it still fits them.
@@ -97,7 +160,7 @@ impl State {
             let mut views: Vec<_> = self.paths.iter_mut().map(|path| path.view(now)).collect();
             // Whatever it is worth, it has waited; a path that is full takes it all the same.
             views.iter_mut().for_each(|view| view.room = usize::MAX);
-            match choose(&views, datagram.len(), lanparty_core::Class::Bulk) {
+            match choose(&views, datagram.len(), Class::Bulk) {
                 Choice::By(place, _) => {
                     if let Some(path) = self.paths.get_mut(place) {
                         let drops = path.send(&[datagram]);

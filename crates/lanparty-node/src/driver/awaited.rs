@@ -99,6 +99,7 @@ mod tests {
             limited_by: None,
             budget_down: None,
             replaced: None,
+            bond: false,
             members,
         };
         Roster::new(Role::Client, mac(1), &welcome)

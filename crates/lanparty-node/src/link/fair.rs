@@ -25,6 +25,7 @@ impl Link {
         match &self.way {
             Way::Quic(quic) => quic.ready().await,
             Way::Stream(stream) => stream.ready().await,
+            Way::Bond(bond) => bond.ready().await,
         }
     }
 
@@ -45,6 +46,7 @@ impl Link {
                 let sent = stream.send_now(&batch);
                 (batch, sent)
             }
+            Way::Bond(bond) => return bond.send_queued(queue, now, discarded),
         };
         match sent {
             Ok(sent) => {
