@@ -5,11 +5,13 @@
 //! Files in packet order; what a path is made of is the driver's business.
 
 mod alive;
+mod record;
 mod restore;
 mod schedule;
 mod sequence;
 
 pub use alive::{DEAD_AFTER_MIN, Liveness};
+pub use record::PathRecord;
 pub use restore::{Arrival, RestoreReport, Restorer, patience};
 pub use schedule::{Choice, PathView, choose};
 pub use sequence::{Class, Redundancy, Sequencer};

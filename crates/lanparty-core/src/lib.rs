@@ -14,9 +14,11 @@ mod bridged;
 mod cable;
 mod climb;
 mod counters;
+mod delay_control;
 mod diagnostics;
 mod echo;
 mod fair_queue;
+mod flight;
 mod frame_log;
 mod inbound;
 mod ladder;
@@ -36,15 +38,18 @@ mod words;
 pub use announce::{ANNOUNCE_INTERVAL, AnnounceReason, Announcement, Announcer};
 pub use backoff::Backoff;
 pub use bond::{
-    Arrival, Choice, Class, DEAD_AFTER_MIN, Liveness, PathView, Redundancy, RestoreReport, Restorer, Sequencer, choose, patience,
+    Arrival, Choice, Class, DEAD_AFTER_MIN, Liveness, PathRecord, PathView, Redundancy, RestoreReport, Restorer, Sequencer, choose,
+    patience,
 };
 pub use bridged::BridgedTap;
 pub use cable::{CableEnd, CableGuard, CableInbound, CableLoops, CableMtu, CableOutbound, Contact, LoopNews, LoopReport};
 pub use climb::Climb;
 pub use counters::{Counters, CountersSnapshot, Drops};
+pub use delay_control::{Acked, DelayControl};
 pub use diagnostics::{ClientFacts, Diagnostics};
 pub use echo::{EchoEvent, EchoOutput, Heard, Ping, PingPlan, PingReport, Sweep, SweepReport};
 pub use fair_queue::{CODEL_INTERVAL, CODEL_TARGET, Discarded, EGRESS_AGE_MAX, EGRESS_BYTES_MAX, EGRESS_FRAMES_MAX, FairQueue};
+pub use flight::Flight;
 pub use frame_log::{FrameLog, FrameRecord};
 pub use inbound::Inbound;
 pub use ladder::LadderCounters;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lanparty_core::{Carrier, Drops, PathFacts};
+use lanparty_core::{Carrier, Drops, Flight, PathFacts};
 use lanparty_proto::{DatagramBudget, DropReason, IdentityId, end_of_way, is_end_of_way, is_padding, padding};
 use noq::{Connection, ConnectionError};
 use rustls::pki_types::CertificateDer;
@@ -31,7 +31,7 @@ pub(crate) use delay::DelayConfig;
 pub use draining::Draining;
 pub use fair::fair_queue;
 pub(crate) use quic::DATAGRAM_BUFFER_LEN;
-pub(crate) use watched::{Flight, Watching};
+pub(crate) use watched::Watching;
 
 /// A link that was silent for three heartbeats is dead.
 pub const LINK_DEAD_AFTER: Duration = Duration::from_secs(3);

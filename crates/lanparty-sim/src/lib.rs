@@ -2,11 +2,13 @@
 //!
 //! Every part is pure and seeded, so that a failing run can be repeated exactly from its seed.
 
+pub mod bonded;
 pub mod rng;
 pub mod scenario;
 pub mod wire;
 pub mod world;
 
+pub use bonded::{BondFigures, BondPlan};
 pub use rng::Rng;
 pub use scenario::{Failure, Outcome, Scenario, Transition};
 pub use wire::{Framing, Impairment, ImpairmentError, Lateness, Wire, WireStats};

@@ -5,17 +5,27 @@
 
 use std::time::Duration;
 
-use lanparty_proto::BondRole;
+use lanparty_proto::{BondPath, BondRole};
 
+use super::PathRecord;
+use crate::Flight;
+
+/// What may wait in front of a path: as much as it carries in this time …
+const QUEUE_TIME: Duration = Duration::from_millis(2);
+/// … but some full datagrams always, and no more than the carrier takes without dropping any.
+const QUEUE_MIN: u64 = 2 * 1500;
+const QUEUE_MAX: u64 = 96 * 1024;
 /// What is urgent may stand in front of a full path's queue: as long as it holds less than this, in bytes.
 const URGENT_QUEUE_MAX: usize = 24 * 1024;
+/// A datagram that is lost costs its flow more than one that is late: a loss of 1 % counts as 10 ms.
+const LOSS_COST: Duration = Duration::from_secs(1);
 /// A path of less than this share of the fastest one's rate, in percent, adds less than its delay costs …
 const WEAK_PERCENT: u64 = 15;
 /// … when it is slower to answer by more than this.
 const WEAK_DELAY: Duration = Duration::from_millis(20);
 
 /// A path as the choice sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct PathView {
     /// Its number.
     pub id: u8,
@@ -31,8 +41,12 @@ pub struct PathView {
     pub queued: usize,
     /// Its rate, in bytes per second.
     pub rate: u64,
-    /// Its smoothed round-trip time.
+    /// Its shortest round-trip time.
     pub rtt: Duration,
+    /// What it carries, in bytes per second, once it was asked for all of that.
+    pub capacity: Option<u64>,
+    /// The share of packets that it loses.
+    pub loss: f64,
 }
 
 /// Where a datagram goes.
@@ -49,6 +63,21 @@ pub enum Choice {
 }
 
 impl PathView {
+    /// A path that its owner uses so, that does what `flight` says and has shown what `record` says; `budget` is its largest datagram.
+    #[must_use]
+    pub fn of(path: BondPath, is_alive: bool, budget: usize, flight: &Flight, record: &PathRecord) -> Self {
+        let rate = flight.rate();
+        // What the window lets out at once, and a short queue.
+        let open = flight.window.saturating_sub(flight.in_flight);
+        let queue = u64::try_from(u128::from(rate) * QUEUE_TIME.as_micros() / 1_000_000).unwrap_or(u64::MAX);
+        let limit = (open + queue.clamp(QUEUE_MIN, QUEUE_MAX)).min(QUEUE_MAX);
+        let room = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(flight.queued);
+        // What is in flight beyond what the path itself holds waits at its bottleneck.
+        let queued = flight.queued + usize::try_from(flight.standing(rate)).unwrap_or(0);
+        let (rtt, capacity, loss) = (flight.least_rtt(), record.capacity(), record.loss());
+        Self { id: path.path, role: path.role, is_alive, budget, room, queued, rate, rtt, capacity, loss }
+    }
+
     /// When a datagram of `len` bytes is there, if it is handed over now.
     fn delivery(&self, len: usize) -> Duration {
         let micros = (self.queued + len) as u64 * 1_000_000 / self.rate.max(1);
@@ -101,13 +130,18 @@ fn urgent(mut candidates: Vec<(usize, &PathView)>, len: usize) -> Choice {
 /// Secondary ones take what the primary ones have no room for.
 fn bulk(candidates: &[(usize, &PathView)], len: usize) -> Choice {
     let with_room = candidates.iter().filter(|(_, path)| path.room >= len);
-    with_room.min_by_key(|(_, path)| (path.role, path.delivery(len))).map_or(Choice::Wait, |(at, _)| Choice::By(*at, None))
+    with_room
+        .min_by_key(|(_, path)| (path.role, path.delivery(len) + LOSS_COST.mul_f64(path.loss)))
+        .map_or(Choice::Wait, |(at, _)| Choice::By(*at, None))
 }
 
-/// Paths that would cost a flow more by their delay than they add.
+/// Paths that would cost a flow more by their delay than they add, as far as they have shown what they carry.
 fn without_weak<'p>(candidates: &[(usize, &'p PathView)]) -> Vec<(usize, &'p PathView)> {
-    let Some((_, best)) = candidates.iter().max_by_key(|(_, path)| path.rate) else { return vec![] };
-    let is_weak = |path: &PathView| path.rate * 100 < best.rate * WEAK_PERCENT && path.rtt > best.rtt + WEAK_DELAY;
+    let known = |path: &PathView| path.capacity.unwrap_or(path.rate);
+    let Some((_, best)) = candidates.iter().max_by_key(|(_, path)| known(path)) else { return vec![] };
+    let is_weak = |path: &PathView| {
+        path.rtt > best.rtt + WEAK_DELAY && path.capacity.is_some_and(|capacity| capacity * 100 < known(best) * WEAK_PERCENT)
+    };
     candidates.iter().filter(|(_, path)| !is_weak(path)).copied().collect()
 }
 
@@ -126,6 +160,8 @@ mod tests {
             queued: 0,
             rate: mbit * 125_000,
             rtt: Duration::from_millis(rtt_ms),
+            capacity: Some(mbit * 125_000),
+            loss: 0.0,
         }
     }
 
@@ -178,9 +214,20 @@ mod tests {
         let mut paths = [path(0, 50, 20), path(1, 5, 100)];
         paths[0].room = 0;
         assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::Wait);
+        paths[1].capacity = None;
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(1, None), "what it carries is found out");
         let mut paths = [path(0, 100, 600), path(1, 10, 30)];
         paths[0].room = 0;
         assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(1, None));
+    }
+
+    #[test]
+    fn a_clean_path_is_filled_before_one_that_loses() {
+        let mut paths = [path(0, 30, 20), path(1, 20, 20)];
+        paths[0].loss = 0.01;
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(1, None));
+        paths[1].room = 0;
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(0, None));
     }
 
     #[test]

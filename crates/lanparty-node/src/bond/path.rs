@@ -6,20 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Drops, Liveness, PathView};
+use lanparty_core::{Drops, Flight, Liveness, PathRecord, PathView};
 use lanparty_proto::{BondPath, Control, DropReason};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::{BondPathUp, PathReport, Shared};
-use crate::link::Flight;
 use crate::{Link, LinkEnded, PathWatch};
 
-/// What may wait in front of a path: as much as it carries in this time …
-const QUEUE_TIME: Duration = Duration::from_millis(5);
-/// … but some full datagrams always, and no more than the carrier takes without dropping any.
-const QUEUE_LEN_MIN: u64 = 3 * 1500;
-const QUEUE_LEN_MAX: u64 = 96 * 1024;
+/// Most that is saved up of a rate that an owner names: what it carries in this time, or a datagram.
+const SAVED_TIME: Duration = Duration::from_millis(5);
+const SAVED_MIN: u64 = 1500;
 /// Control messages that wait for one path. One that takes so few is closed.
 const CONTROL_MAX: usize = 320;
 /// Datagrams that the path's task moves at once. Out of the queue they cannot be taken back, so they are few.
@@ -49,6 +46,7 @@ pub(super) struct Path {
     sent_bytes: u64,
     shaper: Option<Shaper>,
     meter: Meter,
+    record: PathRecord,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -113,6 +111,7 @@ impl Path {
             sent_bytes: 0,
             shaper,
             meter,
+            record: PathRecord::default(),
             tasks,
         }
     }
@@ -127,35 +126,18 @@ impl Path {
     /// What is known of it, for the choice.
     pub(super) fn view(&mut self, now: Instant) -> PathView {
         let flight = self.link.flight();
-        let (rate, queued) = (self.rate(&flight), self.queued(&flight));
-        // What the window lets out at once, and a short queue.
-        let open = flight.window.saturating_sub(flight.in_flight);
-        let limit = open + (rate * QUEUE_TIME.as_micros() as u64 / 1_000_000).clamp(QUEUE_LEN_MIN, QUEUE_LEN_MAX);
-        let mut room = limit.min(QUEUE_LEN_MAX).saturating_sub(queued as u64);
+        let flight = Flight { queued: self.queued(&flight), ..flight };
+        self.record.look(&flight, self.link.packets(), now);
+        let mut view = PathView::of(self.bond, self.is_alive, self.link.budget().0.into(), &flight, &self.record);
         if let Some(shaper) = &mut self.shaper {
-            room = room.min(shaper.tokens(now));
+            view.rate = view.rate.min(shaper.bytes_per_s);
+            view.room = view.room.min(usize::try_from(shaper.tokens(now)).unwrap_or(usize::MAX));
         }
-        let least = if flight.min_rtt.is_zero() { flight.rtt } else { flight.min_rtt };
-        // What is in flight beyond what the path itself holds waits at its bottleneck.
-        let held = (rate as f64 * least.as_secs_f64()) as u64;
-        let standing = flight.in_flight.saturating_sub(held);
-        PathView {
-            id: self.bond.path,
-            role: self.bond.role,
-            is_alive: self.is_alive,
-            budget: self.link.budget().0.into(),
-            room: usize::try_from(room).unwrap_or(usize::MAX),
-            queued: queued + usize::try_from(standing).unwrap_or(0),
-            rate,
-            rtt: least,
-        }
+        view
     }
 
-    fn rate(&self, flight: &Flight) -> u64 {
-        // A window a round trip is what the path may be asked, even when it was not lately.
-        let least = if flight.min_rtt.is_zero() { flight.rtt } else { flight.min_rtt };
-        let window = if least.is_zero() { 0 } else { (flight.window as f64 / least.as_secs_f64()) as u64 };
-        let rate = flight.rate_bytes_per_s.max(window).max(1);
+    fn rate(&self) -> u64 {
+        let rate = self.link.flight().rate();
         self.shaper.as_ref().map_or(rate, |shaper| shaper.bytes_per_s.min(rate))
     }
 
@@ -218,7 +200,7 @@ impl Path {
             packets: self.link.packets(),
             bytes: self.bytes(),
             rate: self.meter.rate,
-            capacity: self.rate(&self.link.flight()),
+            capacity: self.rate(),
             budget: self.link.budget().0,
             seconds: now.saturating_duration_since(self.since).as_secs(),
         }
@@ -243,10 +225,10 @@ impl Path {
 }
 
 impl Shaper {
-    /// Bytes that may be sent now; never more saved up than for [`QUEUE_TIME`], or a few datagrams.
+    /// Bytes that may be sent now; never more saved up than for [`SAVED_TIME`], or a few datagrams.
     fn tokens(&mut self, now: Instant) -> u64 {
         let earned = |time: Duration| u64::try_from(time.as_micros() * u128::from(self.bytes_per_s) / 1_000_000).unwrap_or(u64::MAX);
-        let most = earned(QUEUE_TIME).max(QUEUE_LEN_MIN / 2);
+        let most = earned(SAVED_TIME).max(SAVED_MIN);
         self.tokens = self.tokens.saturating_add(earned(now.saturating_duration_since(self.at))).min(most);
         self.at = now;
         self.tokens

@@ -1,52 +1,12 @@
-//! Congestion control that keeps a path full and its queue short.
-//!
-//! CUBIC fills whatever buffer a modem has before it learns anything: 200 ms in front of everybody's game. This one has in flight what
-//! the path holds, measured as rate times shortest round trip, and a few milliseconds more. It learns the rate as BBR does
-//! (draft-ietf-ccwg-bbr): from acknowledged bytes, packet by packet, the highest of some round trips; the few milliseconds more are what
-//! finds a rate that has grown. Loss alone means little, a queue that grows or a loss of every tenth packet does.
+//! [`DelayControl`] as the stack's congestion controller.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use lanparty_core::{Acked, DelayControl};
 use noq::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use noq_proto::RttEstimator;
-
-use crate::endpoint::ACK_DELAY_MAX;
-
-/// The queue that is kept at the bottleneck: long enough to notice that there is more to have, too short to be felt. Of a long path it
-/// is a share, or finding more would take for ever.
-const QUEUE_MIN: Duration = Duration::from_millis(5);
-const QUEUE_SHARE: u32 = 12;
-const QUEUE_MAX: Duration = Duration::from_millis(40);
-/// Least queue that a path with a shallow buffer is left with.
-const QUEUE_FLOOR: Duration = Duration::from_millis(1);
-/// A rate is believed for so many round trips, and so long at least.
-const RATE_ROUNDS: u64 = 8;
-/// In the beginning the window doubles with every round, until so many of them have brought less than a quarter more.
-const STARTUP_GAIN: f64 = 2.77;
-const STARTUP_ROUNDS: u32 = 3;
-const STARTUP_GROWTH: f64 = 1.25;
-/// A little faster than the path, so that the window and not the pace decides.
-const PACE_GAIN: f64 = 1.15;
-/// The shortest round trip is looked for anew when none so short was seen for this long: our own queue hides it.
-const MIN_RTT_KEPT: Duration = Duration::from_secs(10);
-/// For that the window is this share of what the path holds, for so long.
-const DRAIN_SHARE: f64 = 0.7;
-const DRAIN_TIME: Duration = Duration::from_millis(60);
-/// More than this share lost in a round is no noise.
-const LOSS_MAX: f64 = 0.1;
-const LOSS_CUT: f64 = 0.8;
-/// The window in packets: in the beginning, and never less.
-const WINDOW_FIRST: u64 = 16;
-const WINDOW_MIN: u64 = 4;
-
-/// A queue that stays although it is longer than wanted is somebody else's: the window gives way by this share at most.
-const CUT_MAX: f64 = 0.15;
-/// Acknowledgements come in bunches, and of few packets late: what is on its way back meanwhile must not stop the sender.
-const ACK_DELAY: Duration = ACK_DELAY_MAX;
-const ACK_SLACK: f64 = 2.0;
 
 /// Makes such controllers.
 #[derive(Debug, Default)]
@@ -54,199 +14,24 @@ pub(crate) struct DelayConfig;
 
 impl ControllerFactory for DelayConfig {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(Delay::new(now, current_mtu))
+        Box::new(Delay(DelayControl::new(now, current_mtu)))
     }
-}
-
-/// What was known when a packet left.
-#[derive(Debug, Clone, Copy)]
-struct Sent {
-    pn: u64,
-    delivered: u64,
-    delivered_at: Instant,
 }
 
 #[derive(Debug, Clone)]
-struct Delay {
-    mtu: u64,
-    sent: VecDeque<Sent>,
-    delivered: u64,
-    delivered_at: Instant,
-    /// The highest rates, in bytes per second, with the round of each, the highest first.
-    rates: VecDeque<(u64, f64)>,
-    round: u64,
-    /// A round has passed when this much is delivered.
-    round_ends: u64,
-    min_rtt: Option<(Duration, Instant)>,
-    /// Smoothed, and less what the other side waited before it answered.
-    rtt: Duration,
-    /// In this round so far the path was always asked for all it gives.
-    is_asked: bool,
-    startup: Option<Startup>,
-    drain_until: Option<Instant>,
-    /// The queue that this path takes, when it has shown that it does not take the usual one.
-    queue_limit: Duration,
-    round_bytes: u64,
-    round_lost: u64,
-    window: u64,
-}
-
-/// How the beginning goes.
-#[derive(Debug, Clone, Copy, Default)]
-struct Startup {
-    best: f64,
-    rounds: u32,
-}
-
-impl Delay {
-    fn new(now: Instant, mtu: u16) -> Self {
-        let mtu = u64::from(mtu);
-        Self {
-            mtu,
-            sent: VecDeque::new(),
-            delivered: 0,
-            delivered_at: now,
-            rates: VecDeque::new(),
-            round: 0,
-            round_ends: 0,
-            min_rtt: None,
-            rtt: Duration::ZERO,
-            is_asked: true,
-            startup: Some(Startup::default()),
-            drain_until: None,
-            queue_limit: QUEUE_MAX,
-            round_bytes: 0,
-            round_lost: 0,
-            window: WINDOW_FIRST * mtu,
-        }
-    }
-
-    fn rate(&self) -> Option<f64> {
-        self.rates.front().map(|(_, rate)| *rate)
-    }
-
-    fn note_rate(&mut self, rate: f64) {
-        while self.rates.back().is_some_and(|(_, lower)| *lower <= rate) {
-            self.rates.pop_back();
-        }
-        self.rates.push_back((self.round, rate));
-        while self.rates.len() > 1 && self.rates.front().is_some_and(|(round, _)| round + RATE_ROUNDS < self.round) {
-            self.rates.pop_front();
-        }
-    }
-
-    fn note_rtt(&mut self, rtt: Duration, now: Instant) {
-        let is_new = self.min_rtt.is_none_or(|(least, _)| rtt <= least);
-        let is_old = self.min_rtt.is_some_and(|(_, at)| now.saturating_duration_since(at) > MIN_RTT_KEPT);
-        if is_new {
-            self.min_rtt = Some((rtt, now));
-        } else if is_old && self.drain_until.is_none() {
-            self.drain_until = Some(now + DRAIN_TIME.max(rtt));
-            self.min_rtt = Some((rtt, now));
-        }
-    }
-
-    /// How long packets wait at the bottleneck, beyond the path's own length.
-    fn queue(&self) -> Duration {
-        self.min_rtt.map_or(Duration::ZERO, |(least, _)| self.rtt.saturating_sub(least))
-    }
-
-    fn queue_wanted(&self, min_rtt: Duration) -> Duration {
-        (min_rtt / QUEUE_SHARE).clamp(QUEUE_MIN, QUEUE_MAX).min(self.queue_limit)
-    }
-
-    fn end_round(&mut self) {
-        self.round += 1;
-        self.round_ends = self.delivered + self.window.min(self.round_bytes.max(self.mtu));
-        let lost = self.round_lost as f64 / (self.round_bytes + self.round_lost).max(1) as f64;
-        if lost > LOSS_MAX {
-            self.rates.iter_mut().for_each(|(_, rate)| *rate *= LOSS_CUT);
-            self.startup = None;
-        }
-        self.queue_limit = (self.queue_limit + Duration::from_micros(100)).min(QUEUE_MAX);
-        (self.round_bytes, self.round_lost) = (0, 0);
-        if std::mem::replace(&mut self.is_asked, true) {
-            self.grow();
-        }
-    }
-
-    /// Whether the beginning is over: the path is full.
-    fn grow(&mut self) {
-        let (Some(rate), queue, wanted) = (self.rate(), self.queue(), self.min_rtt.map(|(least, _)| self.queue_wanted(least))) else {
-            return;
-        };
-        let Some(startup) = &mut self.startup else { return };
-        if rate >= startup.best * STARTUP_GROWTH {
-            *startup = Startup { best: rate, rounds: 0 };
-        } else {
-            startup.rounds += 1;
-        }
-        let is_full = wanted.is_some_and(|wanted| queue > wanted * 2);
-        if startup.rounds >= STARTUP_ROUNDS || (is_full && startup.rounds > 0) {
-            self.startup = None;
-        }
-    }
-
-    fn set_window(&mut self, is_asked_for_all: bool, now: Instant) {
-        let (Some(rate), Some((min_rtt, _))) = (self.rate(), self.min_rtt) else { return };
-        let held = rate * min_rtt.as_secs_f64();
-        if self.drain_until.is_some_and(|until| until <= now) {
-            self.drain_until = None;
-        }
-        let wanted = self.queue_wanted(min_rtt);
-        // A queue that is longer than wanted is more than the path gave when its rate was measured.
-        let excess = self.queue().saturating_sub(wanted + wanted / 2);
-        let target = if self.drain_until.is_some() {
-            held * DRAIN_SHARE
-        } else if self.startup.is_some() {
-            held * STARTUP_GAIN
-        } else {
-            let less = (excess.as_secs_f64() / min_rtt.as_secs_f64().max(1e-6)).min(CUT_MAX);
-            held * (1.0 - less) + rate * (wanted + ACK_DELAY).as_secs_f64() + ACK_SLACK * self.mtu as f64
-        };
-        let target = (target as u64).max(WINDOW_MIN * self.mtu);
-        // Who sends little hears late: that says nothing against the window.
-        self.window = if is_asked_for_all || self.drain_until.is_some() { target } else { target.max(self.window) };
-        if self.startup.is_some() {
-            self.window = self.window.max(WINDOW_FIRST * self.mtu);
-        }
-    }
-}
+struct Delay(DelayControl);
 
 impl Controller for Delay {
     fn on_packet_sent(&mut self, now: Instant, _bytes: u16, pn: u64) {
-        if self.sent.is_empty() {
-            // After a pause nothing was delivered because nothing was sent.
-            self.delivered_at = now;
-        }
-        self.sent.push_back(Sent { pn, delivered: self.delivered, delivered_at: self.delivered_at });
+        self.0.sent(now, pn);
     }
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, pn: u64, app_limited: bool, rtt: &RttEstimator) {
-        self.delivered += bytes;
-        self.delivered_at = now;
-        self.round_bytes += bytes;
-        self.note_rtt(now.saturating_duration_since(sent).max(rtt.min()), now);
-        self.rtt = rtt.get();
-        self.is_asked &= !app_limited;
-        while self.sent.front().is_some_and(|packet| packet.pn < pn) {
-            self.sent.pop_front();
-        }
-        let Some(packet) = self.sent.front().copied().filter(|packet| packet.pn == pn) else { return };
-        self.sent.pop_front();
-        let took = now.saturating_duration_since(packet.delivered_at).max(rtt.min());
-        let rate = (self.delivered - packet.delivered) as f64 / took.as_secs_f64().max(1e-6);
-        // What nobody asked more of says only that the path takes that much.
-        if !app_limited || self.rate().is_none_or(|known| rate > known) {
-            self.note_rate(rate);
-        }
-        if packet.delivered >= self.round_ends {
-            self.end_round();
-        }
+        self.0.acked(now, Acked { sent, bytes, packet: pn, app_limited, rtt: rtt.get(), rtt_min: rtt.min() });
     }
 
     fn on_end_acks(&mut self, now: Instant, _in_flight: u64, app_limited: bool, _largest_packet_num_acked: Option<u64>) {
-        self.set_window(!app_limited, now);
+        self.0.end_acks(now, app_limited);
     }
 
     fn on_congestion_event(
@@ -254,44 +39,26 @@ impl Controller for Delay {
         now: Instant,
         _sent: Instant,
         is_persistent_congestion: bool,
-        is_ecn: bool,
+        _is_ecn: bool,
         lost_bytes: u64,
-        _largest_lost_pn: u64,
+        _pn: u64,
     ) {
-        self.round_lost += lost_bytes;
-        // Lost while a queue stood: the buffer is shallower than the queue we keep.
-        let queue = self.queue();
-        if (lost_bytes > 0 || is_ecn) && queue > QUEUE_FLOOR {
-            self.queue_limit = self.queue_limit.min(queue * 3 / 4).max(QUEUE_FLOOR);
-        }
-        if is_persistent_congestion {
-            self.rates.clear();
-            self.startup = Some(Startup::default());
-            self.window = WINDOW_MIN * self.mtu;
-        }
-        self.set_window(true, now);
+        self.0.lost(now, lost_bytes, is_persistent_congestion);
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
-        self.mtu = u64::from(new_mtu);
-        self.window = self.window.max(WINDOW_MIN * self.mtu);
+        self.0.set_mtu(new_mtu);
     }
 
     fn window(&self) -> u64 {
-        self.window
+        self.0.window()
     }
 
     fn metrics(&self) -> ControllerMetrics {
         let mut metrics = ControllerMetrics::default();
-        metrics.congestion_window = self.window;
-        let gain = if self.startup.is_some() { STARTUP_GAIN } else { PACE_GAIN };
-        let pace = |(rate, (least, _)): (f64, (Duration, Instant))| {
-            // What the window is for, when the rate is only what was asked for so far.
-            let asked = self.window as f64 / (least + self.queue_wanted(least)).as_secs_f64();
-            (rate.max(asked) * gain) as u64
-        };
-        metrics.pacing_rate = self.rate().zip(self.min_rtt).map(pace);
-        metrics.bandwidth_estimate = self.rate().map(|rate| (rate * 8.0) as u64);
+        metrics.congestion_window = self.0.window();
+        metrics.pacing_rate = self.0.pacing_rate();
+        metrics.bandwidth_estimate = self.0.rate().map(|rate| (rate * 8.0) as u64);
         metrics
     }
 
@@ -300,7 +67,7 @@ impl Controller for Delay {
     }
 
     fn initial_window(&self) -> u64 {
-        WINDOW_FIRST * self.mtu
+        self.0.first_window()
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Discarded, FairQueue, PathFacts};
+use lanparty_core::{Discarded, FairQueue, Flight, PathFacts};
 use lanparty_proto::DatagramBudget;
 use noq::{Connection, ConnectionError, PathId, SendDatagramError, VarInt};
 
 use super::packing::Packing;
-use super::watched::{Flight, Gauge, gauge_of};
+use super::watched::{Gauge, gauge_of, queue_max};
 use super::{LINK_DEAD_AFTER, LinkEnded, SendOutcome};
 
 /// The stack's own queue of outgoing datagrams, in bytes of memory: two super-frames. It drops the oldest in silence
@@ -213,7 +213,7 @@ impl Quic {
     /// Bytes that the stack may take on, counted as the stack counts them.
     fn buffer_space(&self) -> usize {
         let (payload, queued) = self.held();
-        let queue_max = self.gauge().flight(payload).queue_max();
+        let queue_max = queue_max(&self.gauge().flight(payload));
         if payload == 0 {
             // Nothing is queued, so what was handed over and not sent is gone.
             let sent = self.datagrams_sent();

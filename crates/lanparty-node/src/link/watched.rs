@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use lanparty_core::Flight;
 use noq::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use noq_proto::RttEstimator;
 use tokio::sync::Notify;
@@ -23,32 +24,13 @@ const QUEUE_TIME: Duration = Duration::from_millis(5);
 /// A slow path holds so much all the same: less, and it would run dry while we are busy.
 const QUEUE_MIN: usize = 4 * 1500;
 
-/// A path at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Flight {
-    /// Bytes sent, and neither acknowledged nor found lost.
-    pub(crate) in_flight: u64,
-    /// Bytes that may be; 0 when nobody limits them here.
-    pub(crate) window: u64,
-    /// Bytes that arrived there in a second, lately; a lower bound while less was sent than the path takes; 0 before it is known.
-    pub(crate) rate_bytes_per_s: u64,
-    /// Smoothed round trip; zero before it is known.
-    pub(crate) rtt: Duration,
-    /// The shortest round trip so far; zero before it is known.
-    pub(crate) min_rtt: Duration,
-    /// Bytes of datagrams that the carrier has taken and not sent yet.
-    pub(crate) queued: usize,
-}
-
-impl Flight {
-    /// Bytes of datagrams that the carrier may hold unsent: what the path sends within [`QUEUE_TIME`]. The rest waits where it is shared
-    /// fairly, and where what comes last can still go first.
-    pub(super) fn queue_max(&self) -> usize {
-        // A window a round trip is what the path may send, even when it was not asked to lately.
-        let window_rate = if self.rtt.is_zero() { 0.0 } else { self.window as f64 / self.rtt.as_secs_f64() };
-        let bytes = window_rate.max(self.rate_bytes_per_s as f64) * QUEUE_TIME.as_secs_f64();
-        (bytes as usize).clamp(QUEUE_MIN, DATAGRAM_BUFFER_LEN)
-    }
+/// Bytes of datagrams that the carrier may hold unsent: what the path sends within [`QUEUE_TIME`]. The rest waits where it is shared
+/// fairly, and where what comes last can still go first.
+pub(super) fn queue_max(flight: &Flight) -> usize {
+    // A window a round trip is what the path may send, even when it was not asked to lately.
+    let window_rate = if flight.rtt.is_zero() { 0.0 } else { flight.window as f64 / flight.rtt.as_secs_f64() };
+    let bytes = window_rate.max(flight.rate_bytes_per_s as f64) * QUEUE_TIME.as_secs_f64();
+    (bytes as usize).clamp(QUEUE_MIN, DATAGRAM_BUFFER_LEN)
 }
 
 /// What is noted down, for whoever looks from outside the connection.
@@ -255,7 +237,7 @@ mod tests {
     #[test]
     fn what_the_carrier_may_hold_is_sent_within_milliseconds() {
         let ms = Duration::from_millis;
-        let path = |window, rtt, rate_bytes_per_s| Flight { window, rtt, rate_bytes_per_s, ..Flight::default() }.queue_max();
+        let path = |window, rtt, rate_bytes_per_s| queue_max(&Flight { window, rtt, rate_bytes_per_s, ..Flight::default() });
         assert_eq!(path(100_000, ms(40), 0), 12_500, "20 Mbit/s by its window");
         assert_eq!(path(100_000, ms(40), 5_000_000), 25_000, "40 by what arrives");
         assert_eq!(path(14_000, ms(333), 0), QUEUE_MIN);

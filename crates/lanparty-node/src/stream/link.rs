@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use lanparty_core::Flight;
 use lanparty_core::{Discarded, FairQueue};
 use lanparty_proto::{Control, DatagramBudget, LanMtu, control_to_json};
 use tokio::sync::Notify;
@@ -15,7 +16,6 @@ use super::inbox::Inbox;
 use super::pump;
 use super::queue::SendQueue;
 use super::socket::WebSocket;
-use crate::link::Flight;
 use crate::{LinkEnded, SendOutcome};
 
 /// A stream takes every frame that a LAN can have, whatever the path takes: TCP cuts and joins as it needs.

@@ -1,0 +1,307 @@
+//! Congestion control that keeps a path full and its queue short.
+//!
+//! CUBIC fills whatever buffer a modem has before it learns anything: 200 ms in front of everybody's game. This one has in flight what
+//! the path holds, measured as rate times shortest round trip, and a few milliseconds more. It learns the rate as BBR does
+//! (draft-ietf-ccwg-bbr): from acknowledged bytes, packet by packet, the highest of some round trips; the few milliseconds more are what
+//! finds a rate that has grown. Loss alone means little, a queue that grows or a loss of every tenth packet does.
+//!
+//! Pure, so that the simulator runs what the programs run; a driver tells it what its connection sends, hears and loses.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// The queue that is kept at the bottleneck: long enough to notice that there is more to have, too short to be felt. Of a long path it
+/// is a share, or finding more would take for ever.
+const QUEUE_MIN: Duration = Duration::from_millis(3);
+const QUEUE_SHARE: u32 = 12;
+const QUEUE_MAX: Duration = Duration::from_millis(40);
+/// Least queue that a path with a shallow buffer is left with.
+const QUEUE_FLOOR: Duration = Duration::from_millis(1);
+/// A rate is believed for so many round trips, and so long at least.
+const RATE_ROUNDS: u64 = 8;
+/// In the beginning the window doubles with every round, until so many of them have brought less than a quarter more.
+const STARTUP_GAIN: f64 = 2.77;
+const STARTUP_ROUNDS: u32 = 3;
+const STARTUP_GROWTH: f64 = 1.25;
+/// A little faster than the path, so that the window and not the pace decides.
+const PACE_GAIN: f64 = 1.15;
+/// A window goes out in no more time than this, however long the path is: what waits for its pace waits in front of a game.
+const SPREAD_MAX: Duration = Duration::from_millis(50);
+/// The shortest round trip is looked for anew when none so short was seen for this long: our own queue hides it.
+const MIN_RTT_KEPT: Duration = Duration::from_secs(10);
+/// For that the window is this share of what the path holds, for so long.
+const DRAIN_SHARE: f64 = 0.7;
+const DRAIN_TIME: Duration = Duration::from_millis(60);
+/// More than this share lost in a round is no noise.
+const LOSS_MAX: f64 = 0.1;
+const LOSS_CUT: f64 = 0.8;
+/// The window in packets: in the beginning, and never less.
+const WINDOW_FIRST: u64 = 16;
+const WINDOW_MIN: u64 = 4;
+
+/// A queue that stays although it is longer than wanted is somebody else's: the window gives way by this share at most.
+const CUT_MAX: f64 = 0.15;
+/// Acknowledgements come in bunches, and of few packets late: what is on its way back meanwhile must not stop the sender.
+const ACK_DELAY: Duration = Duration::from_millis(5);
+const ACK_PACKETS: f64 = 10.0;
+const ACK_SLACK: f64 = 2.0;
+
+/// What an acknowledgement says of one packet, see [`DelayControl::acked`].
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "explained where it is taken")]
+pub struct Acked {
+    pub sent: Instant,
+    pub bytes: u64,
+    pub packet: u64,
+    pub app_limited: bool,
+    pub rtt: Duration,
+    pub rtt_min: Duration,
+}
+
+/// What was known when a packet left.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    packet: u64,
+    delivered: u64,
+    delivered_at: Instant,
+}
+
+/// The controller of one path.
+#[derive(Debug, Clone)]
+pub struct DelayControl {
+    mtu: u64,
+    sent: VecDeque<Sent>,
+    delivered: u64,
+    delivered_at: Instant,
+    /// The highest rates, in bytes per second, with the round of each, the highest first.
+    rates: VecDeque<(u64, f64)>,
+    round: u64,
+    /// A round has passed when this much is delivered.
+    round_ends: u64,
+    min_rtt: Option<(Duration, Instant)>,
+    /// Smoothed, and less what the other side waited before it answered.
+    rtt: Duration,
+    /// In this round so far the path was always asked for all it gives.
+    is_asked: bool,
+    startup: Option<Startup>,
+    drain_until: Option<Instant>,
+    /// The queue that this path takes, when it has shown that it does not take the usual one.
+    queue_limit: Duration,
+    round_bytes: u64,
+    round_lost: u64,
+    window: u64,
+}
+
+/// How the beginning goes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Startup {
+    best: f64,
+    rounds: u32,
+}
+
+impl DelayControl {
+    /// A controller of a fresh path with packets of `mtu` bytes.
+    #[must_use]
+    pub fn new(now: Instant, mtu: u16) -> Self {
+        let mtu = u64::from(mtu);
+        Self {
+            mtu,
+            sent: VecDeque::new(),
+            delivered: 0,
+            delivered_at: now,
+            rates: VecDeque::new(),
+            round: 0,
+            round_ends: 0,
+            min_rtt: None,
+            rtt: Duration::ZERO,
+            is_asked: true,
+            startup: Some(Startup::default()),
+            drain_until: None,
+            queue_limit: QUEUE_MAX,
+            round_bytes: 0,
+            round_lost: 0,
+            window: WINDOW_FIRST * mtu,
+        }
+    }
+
+    /// A packet left.
+    pub fn sent(&mut self, now: Instant, packet: u64) {
+        if self.sent.is_empty() {
+            // After a pause nothing was delivered because nothing was sent.
+            self.delivered_at = now;
+        }
+        self.sent.push_back(Sent { packet, delivered: self.delivered, delivered_at: self.delivered_at });
+    }
+
+    /// A packet of `bytes` that left at `sent` arrived, as an acknowledgement says. `app_limited`: nobody had more to send. `rtt` is
+    /// smoothed and less what the other side waited, `rtt_min` the shortest so far.
+    pub fn acked(&mut self, now: Instant, acked: Acked) {
+        let Acked { sent, bytes, packet, app_limited, rtt, rtt_min } = acked;
+        self.delivered += bytes;
+        self.delivered_at = now;
+        self.round_bytes += bytes;
+        self.note_rtt(now.saturating_duration_since(sent).max(rtt_min), now);
+        self.rtt = rtt;
+        self.is_asked &= !app_limited;
+        while self.sent.front().is_some_and(|known| known.packet < packet) {
+            self.sent.pop_front();
+        }
+        let Some(known) = self.sent.pop_front_if(|known| known.packet == packet) else { return };
+        let took = now.saturating_duration_since(known.delivered_at).max(rtt_min);
+        let rate = (self.delivered - known.delivered) as f64 / took.as_secs_f64().max(1e-6);
+        // What nobody asked more of says only that the path takes that much.
+        if !app_limited || self.rate().is_none_or(|before| rate > before) {
+            self.note_rate(rate);
+        }
+        if known.delivered >= self.round_ends {
+            self.end_round();
+        }
+    }
+
+    /// An acknowledgement has been dealt with.
+    pub fn end_acks(&mut self, now: Instant, app_limited: bool) {
+        self.set_window(!app_limited, now);
+    }
+
+    /// Packets of `bytes` together are lost; `is_persistent`: everything for so long that the path must be learnt anew (RFC 9002 §7.6).
+    pub fn lost(&mut self, now: Instant, bytes: u64, is_persistent: bool) {
+        self.round_lost += bytes;
+        // Lost while a queue stood: the buffer is shallower than the queue we keep.
+        let queue = self.queue();
+        if queue > QUEUE_FLOOR {
+            self.queue_limit = self.queue_limit.min(queue * 3 / 4).max(QUEUE_FLOOR);
+        }
+        if is_persistent {
+            self.rates.clear();
+            self.startup = Some(Startup::default());
+            self.window = WINDOW_MIN * self.mtu;
+        }
+        self.set_window(true, now);
+    }
+
+    /// Packets have another size from now on.
+    pub fn set_mtu(&mut self, mtu: u16) {
+        self.mtu = u64::from(mtu);
+        self.window = self.window.max(WINDOW_MIN * self.mtu);
+    }
+
+    /// Bytes that may be in flight.
+    #[must_use]
+    pub const fn window(&self) -> u64 {
+        self.window
+    }
+
+    /// The window in the beginning, in bytes.
+    #[must_use]
+    pub const fn first_window(&self) -> u64 {
+        WINDOW_FIRST * self.mtu
+    }
+
+    /// Bytes per second that packets should leave at, once that is known.
+    #[must_use]
+    pub fn pacing_rate(&self) -> Option<u64> {
+        let gain = if self.startup.is_some() { STARTUP_GAIN } else { PACE_GAIN };
+        let (rate, (least, _)) = self.rate().zip(self.min_rtt)?;
+        // What the window is for, when the rate is only what was asked for so far.
+        let asked = self.window as f64 / (least + self.queue_wanted(least)).min(SPREAD_MAX).as_secs_f64();
+        Some((rate.max(asked) * gain) as u64)
+    }
+
+    /// Bytes per second that the path delivers, as far as it was asked.
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        self.rates.front().map(|(_, rate)| *rate)
+    }
+
+    fn note_rate(&mut self, rate: f64) {
+        while self.rates.back().is_some_and(|(_, lower)| *lower <= rate) {
+            self.rates.pop_back();
+        }
+        self.rates.push_back((self.round, rate));
+        while self.rates.len() > 1 && self.rates.front().is_some_and(|(round, _)| round + RATE_ROUNDS < self.round) {
+            self.rates.pop_front();
+        }
+    }
+
+    fn note_rtt(&mut self, rtt: Duration, now: Instant) {
+        let is_new = self.min_rtt.is_none_or(|(least, _)| rtt <= least);
+        let is_old = self.min_rtt.is_some_and(|(_, at)| now.saturating_duration_since(at) > MIN_RTT_KEPT);
+        if is_new {
+            self.min_rtt = Some((rtt, now));
+        } else if is_old && self.drain_until.is_none() {
+            self.drain_until = Some(now + DRAIN_TIME.max(rtt));
+            self.min_rtt = Some((rtt, now));
+        }
+    }
+
+    /// How long packets wait at the bottleneck, beyond the path's own length.
+    fn queue(&self) -> Duration {
+        self.min_rtt.map_or(Duration::ZERO, |(least, _)| self.rtt.saturating_sub(least))
+    }
+
+    fn queue_wanted(&self, min_rtt: Duration) -> Duration {
+        (min_rtt / QUEUE_SHARE).clamp(QUEUE_MIN, QUEUE_MAX).min(self.queue_limit)
+    }
+
+    fn end_round(&mut self) {
+        self.round += 1;
+        self.round_ends = self.delivered + self.window.min(self.round_bytes.max(self.mtu));
+        let lost = self.round_lost as f64 / (self.round_bytes + self.round_lost).max(1) as f64;
+        if lost > LOSS_MAX {
+            self.rates.iter_mut().for_each(|(_, rate)| *rate *= LOSS_CUT);
+            self.startup = None;
+        }
+        self.queue_limit = (self.queue_limit + Duration::from_micros(100)).min(QUEUE_MAX);
+        (self.round_bytes, self.round_lost) = (0, 0);
+        if std::mem::replace(&mut self.is_asked, true) {
+            self.grow();
+        }
+    }
+
+    /// Whether the beginning is over: the path is full.
+    fn grow(&mut self) {
+        let (Some(rate), queue, wanted) = (self.rate(), self.queue(), self.min_rtt.map(|(least, _)| self.queue_wanted(least))) else {
+            return;
+        };
+        let Some(startup) = &mut self.startup else { return };
+        if rate >= startup.best * STARTUP_GROWTH {
+            *startup = Startup { best: rate, rounds: 0 };
+        } else {
+            startup.rounds += 1;
+        }
+        let is_full = wanted.is_some_and(|wanted| queue > wanted * 2);
+        if startup.rounds >= STARTUP_ROUNDS || (is_full && startup.rounds > 0) {
+            self.startup = None;
+        }
+    }
+
+    /// What is acknowledged together, and so is in flight for longer than the path is long.
+    fn acks_behind(&self, rate: f64) -> f64 {
+        (rate * ACK_DELAY.as_secs_f64()).min(ACK_PACKETS * self.mtu as f64).max(ACK_SLACK * self.mtu as f64)
+    }
+
+    fn set_window(&mut self, is_asked_for_all: bool, now: Instant) {
+        let (Some(rate), Some((min_rtt, _))) = (self.rate(), self.min_rtt) else { return };
+        let held = rate * min_rtt.as_secs_f64();
+        if self.drain_until.is_some_and(|until| until <= now) {
+            self.drain_until = None;
+        }
+        let wanted = self.queue_wanted(min_rtt);
+        // A queue that is longer than wanted is more than the path gave when its rate was measured.
+        let excess = self.queue().saturating_sub(wanted + wanted / 2);
+        let target = if self.drain_until.is_some() {
+            held * DRAIN_SHARE
+        } else if self.startup.is_some() {
+            held * STARTUP_GAIN
+        } else {
+            let less = (excess.as_secs_f64() / min_rtt.as_secs_f64().max(1e-6)).min(CUT_MAX);
+            held * (1.0 - less) + rate * wanted.as_secs_f64() + self.acks_behind(rate)
+        };
+        let target = (target as u64).max(WINDOW_MIN * self.mtu);
+        // Who sends little hears late: that says nothing against the window.
+        self.window = if is_asked_for_all || self.drain_until.is_some() { target } else { target.max(self.window) };
+        if self.startup.is_some() {
+            self.window = self.window.max(WINDOW_FIRST * self.mtu);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A connection as QUIC is one (RFC 9002), as far as a bond sees it: packets in flight, acknowledgements, loss, pace.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lanparty_core::{Acked, DelayControl, Flight, Liveness, PathRecord, PathView};
+use lanparty_proto::BondPath;
+
+use super::{OUTER, outer};
+
+/// As programs ask of the other side: an acknowledgement for so many packets, or after so long.
+const ACK_EVERY: usize = 10;
+const ACK_DELAY: Duration = Duration::from_millis(5);
+/// A packet is lost when so many later ones are acknowledged (RFC 9002 §6.1.1).
+const PACKET_THRESHOLD: u64 = 3;
+const MTU: u16 = 1452;
+
+struct InFlight {
+    sent: Duration,
+    at: Instant,
+    len: u64,
+}
+
+struct Ack {
+    arrives: Duration,
+    packets: Vec<u64>,
+    delay: Duration,
+}
+
+/// One connection, both ends of it.
+pub(super) struct Connection {
+    control: DelayControl,
+    next: u64,
+    in_flight: BTreeMap<u64, InFlight>,
+    bytes_in_flight: u64,
+    waiting: VecDeque<Bytes>,
+    waiting_len: usize,
+    free_at: Duration,
+    /// At the far end: received and not acknowledged, and since when.
+    unacknowledged: Vec<u64>,
+    since: Option<Duration>,
+    acks: VecDeque<Ack>,
+    rtt: Option<Duration>,
+    min_rtt: Option<Duration>,
+    liveness: Liveness,
+    sent: u64,
+    lost: u64,
+    record: PathRecord,
+    answers: u64,
+    is_alive: bool,
+    is_app_limited: bool,
+}
+
+/// The packet's number and its datagram.
+pub(super) fn open(frame: &Bytes) -> Option<(u64, Bytes)> {
+    let number = frame.first_chunk().copied().map(u64::from_be_bytes)?;
+    (frame.len() > OUTER).then(|| (number, frame.slice(OUTER..)))
+}
+
+impl Connection {
+    pub(super) fn new(epoch: Instant) -> Self {
+        Self {
+            control: DelayControl::new(epoch, MTU),
+            next: 0,
+            in_flight: BTreeMap::new(),
+            bytes_in_flight: 0,
+            waiting: VecDeque::new(),
+            waiting_len: 0,
+            free_at: Duration::ZERO,
+            unacknowledged: vec![],
+            since: None,
+            acks: VecDeque::new(),
+            rtt: None,
+            min_rtt: None,
+            liveness: Liveness::new(0, 0),
+            sent: 0,
+            lost: 0,
+            record: PathRecord::default(),
+            answers: 0,
+            is_alive: true,
+            is_app_limited: true,
+        }
+    }
+
+    pub(super) fn view(&mut self, id: u8, at: Instant) -> PathView {
+        let flight = Flight {
+            in_flight: self.bytes_in_flight,
+            window: self.control.window(),
+            rate_bytes_per_s: self.control.rate().map_or(0, |rate| rate as u64),
+            rtt: self.rtt(),
+            min_rtt: self.min_rtt.unwrap_or_default(),
+            queued: self.waiting_len,
+        };
+        self.record.look(&flight, (self.sent, self.lost), at);
+        PathView::of(BondPath { path: id, ..BondPath::default() }, self.is_alive, 1434, &flight, &self.record)
+    }
+
+    pub(super) fn queue(&mut self, datagram: Bytes) {
+        self.waiting_len += datagram.len();
+        self.waiting.push_back(datagram);
+    }
+
+    /// The next packet, when window and pace let one out.
+    pub(super) fn next_packet(&mut self, now: Duration, at: Instant) -> Option<Bytes> {
+        let len = self.waiting.front()?.len() as u64 + OUTER as u64;
+        if self.bytes_in_flight + len > self.control.window() {
+            self.is_app_limited = false;
+            return None;
+        }
+        if self.free_at > now {
+            self.is_app_limited = false;
+            return None;
+        }
+        let datagram = self.waiting.pop_front()?;
+        self.waiting_len -= datagram.len();
+        self.is_app_limited = self.waiting.is_empty();
+        if let Some(rate) = self.control.pacing_rate() {
+            // A burst of two packets, as a pacer lets out.
+            let took = Duration::from_secs_f64(len as f64 / rate.max(1) as f64);
+            self.free_at = self.free_at.max(now.saturating_sub(took * 2)) + took;
+        }
+        let packet = self.next;
+        (self.next, self.sent) = (packet + 1, self.sent + 1);
+        self.control.sent(at, packet);
+        self.in_flight.insert(packet, InFlight { sent: now, at, len });
+        self.bytes_in_flight += len;
+        Some(outer(packet, &datagram))
+    }
+
+    /// The far end has a packet.
+    pub(super) fn received(&mut self, packet: u64, now: Duration) {
+        self.unacknowledged.push(packet);
+        self.since.get_or_insert(now);
+    }
+
+    /// The far end acknowledges, and what it acknowledged before arrives here.
+    pub(super) fn acknowledge(&mut self, now: Duration, at: Instant, delay: Duration, is_down: bool) {
+        let is_due = self.since.is_some_and(|since| now >= since + ACK_DELAY) || self.unacknowledged.len() >= ACK_EVERY;
+        if is_due {
+            let waited = self.since.take().map_or(Duration::ZERO, |since| now - since);
+            let waited = if self.unacknowledged.len() >= ACK_EVERY { Duration::ZERO } else { waited };
+            let packets = std::mem::take(&mut self.unacknowledged);
+            if !is_down {
+                self.acks.push_back(Ack { arrives: now + delay, packets, delay: waited });
+            }
+        }
+        while self.acks.front().is_some_and(|ack| ack.arrives <= now) {
+            if let Some(ack) = self.acks.pop_front() {
+                self.take(&ack, now, at);
+            }
+        }
+    }
+
+    fn take(&mut self, ack: &Ack, now: Duration, at: Instant) {
+        self.answers += 1;
+        let largest = ack.packets.iter().max().copied().unwrap_or(0);
+        if let Some(packet) = self.in_flight.get(&largest) {
+            let sample = (now - packet.sent).saturating_sub(ack.delay);
+            self.min_rtt = Some(self.min_rtt.map_or(sample, |least| least.min(sample)));
+            // RFC 9002 §5.3.
+            self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+        }
+        for number in &ack.packets {
+            let Some(packet) = self.in_flight.remove(number) else { continue };
+            self.bytes_in_flight -= packet.len;
+            let (app_limited, rtt, rtt_min) = (self.is_app_limited, self.rtt(), self.min_rtt.unwrap_or_default());
+            self.control.acked(at, Acked { sent: packet.at, bytes: packet.len, packet: *number, app_limited, rtt, rtt_min });
+        }
+        let lost: Vec<u64> = self.in_flight.range(..largest.saturating_sub(PACKET_THRESHOLD)).map(|(number, _)| *number).collect();
+        self.lost += lost.len() as u64;
+        let bytes: u64 = lost.iter().filter_map(|number| self.in_flight.remove(number)).map(|packet| packet.len).sum();
+        if bytes > 0 {
+            self.bytes_in_flight -= bytes;
+            self.control.lost(at, bytes, false);
+        }
+        self.control.end_acks(at, self.is_app_limited);
+    }
+
+    /// Whether it lives or has just died; nothing when that has not changed.
+    pub(super) fn look(&mut self, at: Instant) -> Option<bool> {
+        let is_alive = self.liveness.look(self.sent, self.answers, self.rtt(), at);
+        let changed = is_alive != self.is_alive;
+        self.is_alive = is_alive;
+        changed.then_some(is_alive)
+    }
+
+    pub(super) fn rtt(&self) -> Duration {
+        self.rtt.unwrap_or(Duration::from_millis(50))
+    }
+
+    pub(super) const fn is_alive(&self) -> bool {
+        self.is_alive
+    }
+
+    pub(super) fn next_time(&self) -> Option<Duration> {
+        let ack = self.acks.front().map(|ack| ack.arrives);
+        let pace = (!self.waiting.is_empty()).then_some(self.free_at);
+        let delayed = self.since.map(|since| since + ACK_DELAY);
+        [ack, pace, delayed].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,84 @@
+//! What a bond gives over pairs of lines, in virtual time: a table that is the same in every run, so that what changes is seen.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use lanparty_sim::bonded::run;
+use lanparty_sim::{BondFigures, BondPlan, Impairment};
+
+/// The table as it is committed; `BLESS=1` writes it anew.
+const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bonded.txt");
+
+/// A line of so many Mbit/s and milliseconds one way, with so many milliseconds of buffer.
+fn line(mbit: f64, delay_ms: u64, buffer_ms: u64) -> Impairment {
+    let rate = (mbit * 1e6) as u64;
+    Impairment { rate, delay: Duration::from_millis(delay_ms), queue: rate / 8 * buffer_ms / 1000, ..Impairment::default() }
+}
+
+fn lossy(line: Impairment) -> Impairment {
+    Impairment { loss: 0.01, ..line }
+}
+
+fn figures(lines: &[Impairment], flows: usize, span: Duration) -> BondFigures {
+    run(&BondPlan { lines: lines.to_vec(), flows, span, seed: 1, cut: None })
+}
+
+/// Lines as the rows name them: alone first, then in pairs.
+fn rows() -> Vec<(&'static str, Vec<Impairment>)> {
+    let (dsl, lte, far) = (line(30.0, 10, 50), line(20.0, 10, 50), line(20.0, 60, 50));
+    vec![
+        ("30@10", vec![dsl.clone()]),
+        ("20@10", vec![lte.clone()]),
+        ("20@60", vec![far.clone()]),
+        ("50@10", vec![line(50.0, 10, 50)]),
+        ("30@10, 1 % lost", vec![lossy(dsl.clone())]),
+        ("30@10, 200 ms of buffer", vec![line(30.0, 10, 200)]),
+        ("30@10, 5 ms of buffer", vec![line(30.0, 10, 5)]),
+        ("30@10 + 20@10", vec![dsl.clone(), lte.clone()]),
+        ("30@10 + 20@60", vec![dsl.clone(), far]),
+        ("50@10 + 5@50", vec![line(50.0, 10, 50), line(5.0, 50, 50)]),
+        ("30@10, 1 % lost + 20@10", vec![lossy(dsl), lte]),
+        ("30@10 + 20@10, 200 ms of buffer", vec![line(30.0, 10, 200), line(20.0, 10, 200)]),
+    ]
+}
+
+#[test]
+fn the_table_is_as_it_was() {
+    let mut table = "lines (Mbit/s @ ms one way)        flows  Mbit/s  ping ms p50/p95  shares %  late  given up\n".to_owned();
+    for (name, lines) in rows() {
+        for flows in [1, 4] {
+            let f = figures(&lines, flows, Duration::from_secs(4));
+            let all = f.shares.iter().sum::<u64>().max(1);
+            let shares: Vec<String> = f.shares.iter().map(|share| (share * 100 / all).to_string()).collect();
+            let (p50, p95) = f.ping_ms;
+            let (late, given_up) = (f.restored.late, f.restored.given_up);
+            let _ = writeln!(
+                table,
+                "{name:35} {flows:4}  {:6.1}  {p50:7.1} /{p95:6.1}  {:>8}  {late:4}  {given_up:8}",
+                f.mbit_s,
+                shares.join("+")
+            );
+        }
+    }
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(TABLE, &table).unwrap();
+    }
+    let committed = std::fs::read_to_string(TABLE).unwrap();
+    assert_eq!(committed, table, "the bond does otherwise than before; when that is meant, run this with BLESS=1 and commit the table");
+}
+
+#[test]
+fn a_silent_cut_costs_a_flow_less_than_half_a_second() {
+    let span = Duration::from_secs(4);
+    let lines = vec![line(30.0, 10, 50), line(20.0, 10, 50)];
+    let f = run(&BondPlan { lines, flows: 1, span, seed: 1, cut: Some(span + span / 2) });
+    assert!(f.standstill < Duration::from_millis(500), "{:?}", f.standstill);
+    assert!(f.mbit_s > 18.0 && f.shares[1] > f.shares[0] / 2, "it goes on by the other line: {f:?}");
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let lines = [lossy(line(30.0, 10, 50)), line(20.0, 10, 50)];
+    let [one, other] = [(), ()].map(|()| figures(&lines, 2, Duration::from_secs(1)));
+    assert_eq!(format!("{one:?}"), format!("{other:?}"));
+}
