@@ -44,6 +44,8 @@ pub enum Tool {
     Nginx,
     /// `tinyproxy`, an HTTP proxy.
     Tinyproxy,
+    /// `miniupnpd`, which opens a home router's ports when it is asked to.
+    Miniupnpd,
 }
 
 impl Tool {
@@ -60,6 +62,7 @@ impl Tool {
             Self::Iperf => ("iperf3", "iperf3"),
             Self::Conntrack => ("conntrack", "conntrack"),
             Self::Nginx => ("nginx", "nginx-light"),
+            Self::Miniupnpd => ("miniupnpd", "miniupnpd-nftables"),
             Self::Tinyproxy => ("tinyproxy", "tinyproxy-bin"),
         }
     }

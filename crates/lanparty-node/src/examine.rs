@@ -3,7 +3,6 @@
 mod approach;
 mod host;
 mod relay;
-mod routes;
 mod underlay;
 mod witness;
 

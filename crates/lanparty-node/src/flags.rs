@@ -61,6 +61,10 @@ pub struct MemberFlags {
     #[arg(long, value_name = "WHAT", default_value = "auto", value_parser = parse_redundancy)]
     pub redundant: Redundancy,
 
+    /// Ask this network's router for no open port (PCP, NAT-PMP) by which other members come in
+    #[arg(long)]
+    pub no_port_mapping: bool,
+
     /// Where state is kept between runs
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -94,8 +98,11 @@ impl MemberFlags {
     pub fn dialer(&self) -> Result<Dialer, Fault> {
         let trust = RelayTrust::load(self.relay_ca_cert.as_deref())?;
         let dialer = Dialer::new(self.relay.clone(), self.server_name.clone(), trust).sized(self.sizing());
-        let dialer = dialer.bonded(self.bond_plan()?);
-        Ok(dialer.by(self.transport, self.stream_proxy()?, self.relay_tls.clone()).direct(!self.no_direct))
+        Ok(dialer
+            .bonded(self.bond_plan()?)
+            .by(self.transport, self.stream_proxy()?, self.relay_tls.clone())
+            .direct(!self.no_direct)
+            .mapping_ports(!self.no_port_mapping))
     }
 
     fn bond_plan(&self) -> Result<Option<BondPlan>, Fault> {

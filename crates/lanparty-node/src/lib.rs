@@ -20,8 +20,10 @@ mod name;
 mod path_watch;
 mod peers;
 mod pin;
+mod port_mapping;
 mod probe;
 mod relay_keys;
+mod routes;
 mod scripts;
 mod session;
 mod shutdown;
@@ -49,6 +51,7 @@ pub use membership::{Behind, BondPlan, Dialer, JoinError, JoinRequest, Joined, S
 pub use name::{CABLE_PORT, CableAddress, RelayAddress, software};
 pub use path_watch::PathWatch;
 pub use peers::PeerReport;
+pub use port_mapping::OpenedPort;
 pub use probe::{ProbePorts, ProbeService};
 pub use relay_keys::{RELAY_DEV_NAME, RelayKeys};
 pub use scripts::run_script;

@@ -131,6 +131,8 @@ pub struct Dialer {
     transport: Transport,
     /// Whether other members may reach us without the relay.
     is_direct: bool,
+    /// Whether the router is asked to let them in.
+    maps_ports: bool,
     proxy: Option<Proxy>,
     /// Where streams are taken, when that is not the relay's address.
     stream_relay: Option<RelayAddress>,
@@ -159,6 +161,7 @@ impl Dialer {
             probed: None,
             transport: Transport::Auto,
             is_direct: false,
+            maps_ports: false,
             proxy: None,
             stream_relay: None,
             run: random_run(),
@@ -200,6 +203,18 @@ impl Dialer {
     pub const fn direct(mut self, is_direct: bool) -> Self {
         self.is_direct = is_direct;
         self
+    }
+
+    /// Asks this network's router to let them in.
+    #[must_use]
+    pub const fn mapping_ports(mut self, maps_ports: bool) -> Self {
+        self.maps_ports = maps_ports;
+        self
+    }
+
+    /// Whether the router is asked.
+    pub(crate) const fn maps_ports(&self) -> bool {
+        self.maps_ports
     }
 
     /// The sockets on which other members may reach us, of both address families where the system has them, and the interface that is no

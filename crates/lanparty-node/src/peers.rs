@@ -10,6 +10,7 @@ mod probes;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
+use crate::port_mapping::{OpenedPort, PortMapping};
 use crate::{Identity, Link, LinkEnded, uplink};
 use carry::Shared;
 use offer::Offer;
@@ -172,6 +174,8 @@ pub(crate) struct Peers {
     own: Option<Arc<Identity>>,
     own_interface: Option<String>,
     offer: Offer,
+    maps_ports: bool,
+    port_mapping: Option<PortMapping>,
     listening: Vec<(noq::Endpoint, JoinHandle<()>)>,
     known: BTreeMap<MemberId, Known>,
     live: BTreeMap<MemberId, Peer>,
@@ -193,6 +197,8 @@ impl Default for Peers {
             own: None,
             own_interface: None,
             offer: Offer::default(),
+            maps_ports: false,
+            port_mapping: None,
             listening: vec![],
             known,
             live,
@@ -225,8 +231,40 @@ impl Peers {
 
     /// The addresses at which others may try us, when they are others than those that were given last.
     pub(crate) fn new_addresses(&mut self, now: Instant) -> Option<Vec<SocketAddr>> {
+        self.follow_socket();
         let sockets = self.listening.iter().filter_map(|(endpoint, _)| endpoint.local_addr().ok());
-        self.offer.renew(sockets, self.own_interface.as_deref(), now)
+        let opened = self.opened_port().map(|opened| opened.address);
+        self.offer.renew(opened, sockets, self.own_interface.as_deref(), now)
+    }
+
+    /// Asks the router to let others in, from now on.
+    pub(crate) const fn map_ports(&mut self) {
+        self.maps_ports = true;
+    }
+
+    /// The router's port leads to the socket for IPv4, also when that is another one than before.
+    fn follow_socket(&mut self) {
+        if !self.maps_ports {
+            return;
+        }
+        let ports = self.listening.iter().filter_map(|(endpoint, _)| endpoint.local_addr().ok().filter(|local| local.is_ipv4()));
+        let port = ports.map(|local| local.port()).find_map(NonZeroU16::new);
+        if self.port_mapping.as_ref().map(PortMapping::local_port) != port {
+            self.port_mapping.take().map(|mapping| tokio::spawn(mapping.end()));
+            self.port_mapping = port.map(|port| PortMapping::start(port, self.own_interface.clone()));
+        }
+    }
+
+    /// Gives the router's port back.
+    pub(crate) async fn end_port_mapping(&mut self) {
+        if let Some(mapping) = self.port_mapping.take() {
+            mapping.end().await;
+        }
+    }
+
+    /// The port that the router has opened.
+    pub(crate) fn opened_port(&self) -> Option<OpenedPort> {
+        self.port_mapping.as_ref().and_then(PortMapping::opened)
     }
 
     /// The relay says where a member may be: it is tried now.

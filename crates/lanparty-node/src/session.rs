@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 
 use crate::driver::{DriverEvent, MemberDriver};
 use crate::membership::{Dialer, JoinError, JoinRequest, Joined, StandbyLine};
-use crate::{BondReport, ExitCode, Fault, Identity};
+use crate::{BondReport, ExitCode, Fault, Identity, OpenedPort};
 
 /// An outage is spoken of again after this long.
 const REPEAT_WORDS_AFTER: Duration = Duration::from_secs(30);
@@ -64,6 +64,8 @@ pub struct WayReport {
     pub seconds: u64,
     /// Why it is not QUIC, in words.
     pub because: Option<String>,
+    /// The router's port by which other members come in.
+    pub opened_port: Option<OpenedPort>,
 }
 
 /// A membership and its data plane.
@@ -144,6 +146,7 @@ impl<D: Device> Session<D> {
     /// Leaves the room for good.
     pub async fn end(&mut self, reason: &str) {
         self.driver.disconnect(reason).await;
+        self.driver.peers().end_port_mapping().await;
         if let State::Joined(dialer) = &self.state {
             dialer.close(reason).await;
         }
@@ -276,6 +279,9 @@ impl<D: Device> Session<D> {
     async fn offer_direct(&mut self) {
         let addresses = match (&mut self.state, std::mem::take(&mut self.is_new)) {
             (State::Joined(dialer), true) => {
+                if dialer.maps_ports() {
+                    self.driver.peers().map_ports();
+                }
                 let Some((endpoints, own_interface)) = dialer.direct_endpoints(&self.identity) else { return };
                 Some(self.driver.peers().listen_on(&endpoints, &self.identity, own_interface))
             }
@@ -290,7 +296,8 @@ impl<D: Device> Session<D> {
     pub fn way(&self) -> Option<WayReport> {
         self.driver.roster()?;
         let (carrier, because) = (self.ways.carrier(), self.ways.trouble().map(str::to_owned));
-        Some(WayReport { carrier, seconds: self.ways.since().elapsed().as_secs(), because })
+        let opened_port = self.driver.opened_port();
+        Some(WayReport { carrier, seconds: self.ways.since().elapsed().as_secs(), because, opened_port })
     }
 
     /// The uplinks it uses at once, when it does.

@@ -93,6 +93,9 @@ fn carrier(way: &Value, out: &mut String) {
     if let Some(because) = way["because"].as_str() {
         out.push_str(&format!(": {because}"));
     }
+    if let Some(address) = way["opened_port"]["address"].as_str() {
+        out.push_str(&format!("\n  the router lets other members in at {address} ({})", text(&way["opened_port"]["protocol"])));
+    }
 }
 
 fn member(program: &Value, out: &mut String) {

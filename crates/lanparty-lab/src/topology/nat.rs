@@ -46,6 +46,8 @@ pub struct HouseholdOptions {
     pub udp_blocked: bool,
     /// IPv6 beside IPv4, without NAT and with a firewall that lets only replies in.
     pub ipv6: bool,
+    /// The router lets in what it was told to give somebody: whoever puts such rules beside the NAT's own gets through.
+    pub forwards_ports: bool,
     /// How the outermost router is connected.
     pub uplink: Uplink,
 }
@@ -147,7 +149,7 @@ impl Household {
     /// The outermost NAT forgets every mapping and takes other ports from now on. What is sent to the old ones is lost.
     pub fn rebind(&mut self) -> Result<()> {
         let Some(hop) = self.hops.last_mut() else { anyhow::bail!("an open household has no NAT that could be rebound") };
-        hop.rebind(self.kind, self.options.hairpin)
+        hop.rebind(self.kind, &self.options)
     }
 
     /// Gives the host another IPv4 address, as another network would: what it had is gone. A second change brings the first back.
@@ -214,7 +216,7 @@ impl Household {
     }
 
     fn translate(&self) -> Result<()> {
-        self.hops.iter().try_for_each(|hop| hop.apply(self.kind, self.options.hairpin))
+        self.hops.iter().try_for_each(|hop| hop.apply(self.kind, &self.options))
     }
 
     fn connect_ipv6(&self, internet: &Internet) -> Result<()> {

@@ -8,13 +8,18 @@ use lanparty_nic::Device;
 use lanparty_proto::{DATAGRAM_HEADER_LEN, DropReason, Frame, MacAddr, MemberFrame};
 
 use super::{DriverEvent, MemberDriver, room_and_path, take_back};
-use crate::LinkEnded;
 use crate::peers::{PeerEvent, PeerReport, Peers};
+use crate::{LinkEnded, OpenedPort};
 
 impl<D: Device> MemberDriver<D> {
     /// Lets other members reach this one by these sockets.
     pub(crate) const fn peers(&mut self) -> &mut Peers {
         &mut self.peers
+    }
+
+    /// The router's port by which others come in.
+    pub(crate) fn opened_port(&self) -> Option<OpenedPort> {
+        self.peers.opened_port()
     }
 
     /// How every other member is reached, for `lanparty status`.

@@ -7,7 +7,7 @@ use lanparty_doctor::{DefaultRoute, HostFacts, Interface, TunDevice, Unfit};
 use lanparty_nic::{InterfaceFacts, UnfitInterface, check_lan_interface, lan_candidates};
 use rustix::thread::CapabilitySet;
 
-use super::routes;
+use crate::routes;
 
 /// What a hypervisor's virtual cards are driven by; `vif` is Xen's.
 const VM_DRIVERS: [&str; 6] = ["virtio_net", "hv_netvsc", "vmxnet3", "vif", "ena", "e1000"];

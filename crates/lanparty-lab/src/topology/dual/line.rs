@@ -12,7 +12,7 @@ use crate::labwire::{Direction, LabWire};
 use crate::link::{End, Offloads, address, veth};
 use crate::namespace::Namespace;
 use crate::topology::Internet;
-use crate::topology::nat::{Hop, NatKind};
+use crate::topology::nat::{Hop, HouseholdOptions, NatKind};
 
 /// A modem's interface toward the home, and a provider's toward the line.
 const IN: &str = "in";
@@ -136,7 +136,7 @@ impl Provider {
         let shared = shared.map(|kind| (kind, Hop::new(&host, IN, Internet::address(number))));
         if let Some((kind, hop)) = &shared {
             ensure!(*kind != NatKind::Open, "one NAT of all lines is not an open one");
-            hop.apply(*kind, false)?;
+            hop.apply(*kind, &HouseholdOptions::default())?;
         }
         Ok(Self { host, number, shared })
     }
@@ -180,7 +180,7 @@ impl Line {
         if line.options.ipv6 {
             line.connect_ipv6(internet, provider, &far)?;
         }
-        line.hops.iter().try_for_each(|(kind, hop)| hop.apply(*kind, false))?;
+        line.hops.iter().try_for_each(|(kind, hop)| hop.apply(*kind, &HouseholdOptions::default()))?;
         Ok(line)
     }
 
@@ -270,7 +270,7 @@ impl Line {
     pub fn rebind(&mut self) -> Result<()> {
         let name = &self.options.name;
         let (kind, hop) = self.hops.last_mut().with_context(|| format!("{name} has no NAT that could be rebound"))?;
-        hop.rebind(*kind, false)
+        hop.rebind(*kind, &HouseholdOptions::default())
     }
 
     /// Writes down every frame between home and modem from now on, into `NAME.pcapng` in the lab's directory, and remembers when

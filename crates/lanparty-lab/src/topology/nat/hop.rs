@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::Result;
 
-use super::{NatKind, OUT};
+use super::{HouseholdOptions, NatKind, OUT};
 use crate::namespace::Namespace;
 
 /// The first external port, and how many there are before the next rebinding takes others.
@@ -31,23 +31,23 @@ impl Hop {
     }
 
     /// Makes it a NAT of this kind from now on, with no mapping made so far.
-    pub(in crate::topology) fn apply(&self, kind: NatKind, hairpin: bool) -> Result<()> {
-        let hairpin = hairpin && kind != NatKind::Symmetric;
+    pub(in crate::topology) fn apply(&self, kind: NatKind, options: &HouseholdOptions) -> Result<()> {
+        let hairpin = options.hairpin && kind != NatKind::Symmetric;
         let cone = kind == NatKind::FullCone;
         let table = format!(
             "add table ip hop\ndelete table ip hop\ntable ip hop {{\n{}{}{}{}\n}}",
             self.translation(kind, hairpin),
             if hairpin || cone { remember() } else { String::new() },
             self.way_back(cone, hairpin),
-            filter(cone),
+            filter(cone || options.forwards_ports),
         );
         self.router.run(&["nft", &table]).map(drop)
     }
 
     /// Takes other external ports, and forgets every mapping.
-    pub(in crate::topology) fn rebind(&mut self, kind: NatKind, hairpin: bool) -> Result<()> {
+    pub(in crate::topology) fn rebind(&mut self, kind: NatKind, options: &HouseholdOptions) -> Result<()> {
         self.generation = (self.generation + 1) % GENERATIONS;
-        self.apply(kind, hairpin)?;
+        self.apply(kind, options)?;
         self.router.run(&["conntrack", "-F"]).map(drop)
     }
 
@@ -92,12 +92,12 @@ fn remember() -> String {
 
 /// A packet that nobody asked for is dropped before the kernel notes it as a connection: noted, it would keep the port from the
 /// host that is about to write to its sender, and punching would fail.
-fn filter(cone: bool) -> String {
-    let cone = if cone { format!("iifname {OUT} ct status dnat accept") } else { String::new() };
+fn filter(lets_in: bool) -> String {
+    let given = if lets_in { format!("iifname {OUT} ct status dnat accept") } else { String::new() };
     format!(
         "chain forward {{ type filter hook forward priority filter;
          iifname {OUT} ct state established,related accept
-         {cone}
+         {given}
          iifname {OUT} drop
          }}
          chain input {{ type filter hook input priority filter;

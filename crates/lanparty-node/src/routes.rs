@@ -8,7 +8,7 @@ use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
 
 /// Every default route of the main table, IPv4 before IPv6, the preferred first.
-pub(super) async fn defaults() -> Result<Vec<DefaultRoute>, String> {
+pub(crate) async fn defaults() -> Result<Vec<DefaultRoute>, String> {
     let (connection, handle, _) = rtnetlink::new_connection().map_err(|e| e.to_string())?;
     let connection = tokio::spawn(connection);
     let mut found = vec![];
