@@ -23,10 +23,10 @@ pub(super) struct DialEndpoint {
 }
 
 impl Dialer {
-    /// Tries every address of the relay, in the resolver's order (RFC 6724).
+    /// Tries every address of the relay, in the resolver's order (RFC 6724); those to which no route leads come last.
     pub(super) async fn connect_quic(&mut self, addresses: &[SocketAddr], identity: &Identity) -> Result<Reached, JoinError> {
         let mut last = None;
-        for remote in addresses.iter().copied() {
+        for remote in reachable_first(addresses, |remote| uplink::address_toward(remote).is_some()) {
             match self.connect_to(remote, identity).await {
                 Ok(link) => return Ok(Reached { link, remote, trouble: None }),
                 Err(e @ JoinError::Final(_)) => return Err(e),
@@ -109,5 +109,24 @@ impl Dialer {
         let following = Following::start(endpoint.clone(), remote, uplink, self.own_interface.clone());
         self.endpoints.push(DialEndpoint { is_ipv6, following, endpoint: endpoint.clone() });
         Ok(endpoint)
+    }
+}
+
+/// A host that has lost an address family does not wait for it. What the routing table says may be outdated in a moment, so nothing is left out.
+fn reachable_first(addresses: &[SocketAddr], is_reachable: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
+    let (near, far): (Vec<SocketAddr>, Vec<SocketAddr>) = addresses.iter().partition(|address| is_reachable(**address));
+    [near, far].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_address_family_is_tried_last_and_the_resolvers_order_kept_else() {
+        let all = ["192.0.2.1:1", "192.0.2.2:1", "[2001:db8::1]:1", "[2001:db8::2]:1"].map(|text| text.parse::<SocketAddr>().unwrap());
+        assert_eq!(reachable_first(&all, |_| true), all);
+        assert_eq!(reachable_first(&all, |address| address.is_ipv6()), [all[2], all[3], all[0], all[1]]);
+        assert_eq!(reachable_first(&all, |_| false), all, "nothing is left out");
     }
 }

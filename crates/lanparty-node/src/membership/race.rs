@@ -68,6 +68,10 @@ impl Dialer {
         let addresses = self.resolve().await;
         match (step, self.transport) {
             (Step::Down, Transport::Quic) | (Step::Up, Transport::Stream) => Err(unreachable("--transport does not allow it".into())),
+            (Step::Down, Transport::Auto) => match addresses.as_ref().ok().and_then(|all| after_lost_family(all)) {
+                Some(left) => self.race(Ok(left), identity).await,
+                None => self.streams(addresses).await?.dial(identity).await,
+            },
             (Step::Down, _) => self.streams(addresses).await?.dial(identity).await,
             (Step::Larger, _) => self.connect_quic(&addresses?, identity).await,
             (Step::Up, _) => {
@@ -188,6 +192,12 @@ impl Streams {
         let remote = stream.remote_address();
         Ok(Reached { link: Link::over(stream).limited_to(self.budget_max, self.device_limit.clone()), remote, trouble: None })
     }
+}
+
+/// The addresses that a host has left to go to when it has lost the way to others: UDP need not be what is wrong.
+fn after_lost_family(addresses: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
+    let (left, lost): (Vec<SocketAddr>, Vec<SocketAddr>) = addresses.iter().partition(|a| uplink::address_toward(**a).is_some());
+    (!left.is_empty() && !lost.is_empty()).then_some(left)
 }
 
 /// What QUIC reached, unless it is of little use and there is a stream.
