@@ -9,13 +9,15 @@ mod port_opener;
 #[path = "support/programs.rs"]
 mod programs;
 
+use std::net::Ipv4Addr;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use homes::{Homes, ready};
-use lanparty_lab::{Household, HouseholdOptions, NatKind, Requirements, Tool};
+use lanparty_lab::{End, Household, HouseholdOptions, Namespace, NatKind, Offloads, Requirements, Tool, WAN, address, ping, veth};
 use port_opener::{open_ports, opened, public_address};
 use programs::SOON;
+use serde_json::Value;
 
 #[test]
 fn a_home_with_another_address_gets_its_direct_link_again_on_the_connection_that_it_has() {
@@ -87,4 +89,100 @@ fn a_member_that_shall_open_no_port_opens_none() {
     homes.join(household, 11, &["--no-port-mapping"]);
     thread::sleep(Duration::from_secs(3));
     assert!(!opened(&homes.members[0].household).contains("10.97.11.2"));
+}
+
+/// A router of the lab's whose host is one of several behind a NAT: a home in a network that its provider hides.
+fn home_behind(homes: &Homes, carrier: &Household, name: &str, end: u8) -> Namespace {
+    let router = carrier.housemate(&homes.lab, &format!("{name}-router"), end).unwrap();
+    let host = homes.lab.namespace(name).unwrap();
+    veth(End::new(&host, WAN), End::new(&router, "in"), Offloads::Off).unwrap();
+    address(End::new(&host, WAN), &format!("192.168.{end}.2/24")).unwrap();
+    address(End::new(&router, "in"), &format!("192.168.{end}.1/24")).unwrap();
+    host.ip(&format!("route add default via 192.168.{end}.1")).unwrap();
+    router.sysctl("net/ipv4/ip_forward", "1").unwrap();
+    let nat = format!(
+        "table ip nat {{
+             chain translation {{ type nat hook postrouting priority srcnat; oifname {WAN} masquerade; }}
+             chain filtering {{
+                 type filter hook forward priority filter;
+                 iifname {WAN} ct state established,related accept
+                 iifname {WAN} drop
+             }}
+             chain uninvited {{
+                 type filter hook input priority filter;
+                 iifname {WAN} ct state established,related accept
+                 iifname {WAN} drop
+             }}
+         }}"
+    );
+    router.run(&["nft", &nat]).unwrap();
+    host
+}
+
+/// How the first of two clients reaches the other.
+fn reaches(homes: &Homes, hosts: [&Namespace; 2], way: &str) -> Value {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let ways = hosts.map(|host| homes.way_of(host));
+        if ways.iter().all(|one| one["way"] == way) {
+            return ways[0].clone();
+        }
+        assert!(Instant::now() < deadline, "{ways:?}");
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn two_players_in_one_home_have_a_direct_link_whether_their_router_leads_back_or_not() {
+    if !ready() {
+        return;
+    }
+    for hairpin in [true, false] {
+        let homes = Homes::empty("mates");
+        let options = HouseholdOptions { hairpin, ..HouseholdOptions::default() };
+        let home = Household::attach(&homes.lab, &homes.internet, "h11", 11, NatKind::PortRestricted, options).unwrap();
+        let mate = home.housemate(&homes.lab, "mate", 4).unwrap();
+        let _clients = [homes.play(&home.host, 11, &[]), homes.play(&mate, 12, &[])];
+        let way = reaches(&homes, [&home.host, &mate], "direct");
+        println!("hairpin {hairpin}: {way}");
+        assert!(ping(&home.host, Ipv4Addr::new(10, 50, 0, 12), 2).unwrap().received > 0);
+    }
+}
+
+#[test]
+fn two_homes_behind_one_carrier_meet_where_its_nat_leads_back() {
+    if !ready() {
+        return;
+    }
+    for (hairpin, wanted) in [(true, "direct"), (false, "relay")] {
+        let homes = Homes::empty("carrier");
+        let options = HouseholdOptions { hairpin, ..HouseholdOptions::default() };
+        let carrier = Household::attach(&homes.lab, &homes.internet, "carrier", 11, NatKind::PortRestricted, options).unwrap();
+        let [one, other] = [("one", 4), ("other", 5)].map(|(name, end)| home_behind(&homes, &carrier, name, end));
+        let _clients = [homes.play(&one, 11, &[]), homes.play(&other, 12, &[])];
+        if wanted == "relay" {
+            // Time for every try.
+            thread::sleep(Duration::from_secs(5));
+        }
+        let way = reaches(&homes, [&one, &other], wanted);
+        println!("hairpin {hairpin}: {way}");
+        assert!(ping(&one, Ipv4Addr::new(10, 50, 0, 12), 2).unwrap().received > 0);
+    }
+}
+
+#[test]
+fn a_home_that_slept_has_its_direct_link_again() {
+    if !ready() {
+        return;
+    }
+    let mut homes = Homes::new("slept", NatKind::PortRestricted);
+    homes.go("direct");
+    let marks = homes.marks();
+    homes.members[0].client.pause();
+    thread::sleep(Duration::from_secs(8));
+    // Longer than many a router remembers.
+    homes.members[0].household.rebind().unwrap();
+    homes.members[0].client.resume();
+    homes.members[0].client.wait_for_after(marks[0], "again=true", SOON).unwrap();
+    homes.go("direct");
 }
