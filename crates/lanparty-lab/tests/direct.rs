@@ -164,6 +164,27 @@ fn a_direct_way_that_stops_is_left_for_the_relay() {
 }
 
 #[test]
+fn a_ping_says_when_its_way_changes() {
+    if !ready() {
+        return;
+    }
+    let street = Neighbours::new("pinged");
+    let _client = street.client(&[]);
+    street.goes("direct");
+    let said = thread::scope(|scope| {
+        let ping = || street.evening.lanparty(&street.evening.party.home, &["ping", "gateway", "--count", "40", "--interval", "200"]);
+        let ping = scope.spawn(ping);
+        thread::sleep(Duration::from_secs(1));
+        street.narrow.set_filter(&["ip saddr 10.99.0.20 drop", "ip daddr 10.99.0.20 drop"]).unwrap();
+        street.goes("relay");
+        ping.join().unwrap().success().unwrap().stdout
+    });
+    println!("{said}");
+    let (before, after) = said.split_once("the way is by relay from here on").unwrap_or_else(|| panic!("{said}"));
+    assert!(before.contains("by direct") && before.contains("seq=1 time=") && after.contains("seq=40 time="), "{said}");
+}
+
+#[test]
 fn the_end_of_the_relay_does_not_end_a_game_between_those_who_see_each_other() {
     if !ready() {
         return;

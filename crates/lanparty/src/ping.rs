@@ -177,6 +177,7 @@ fn event_line(event: &Value) -> String {
         Some("reply") => format!("{size} bytes: seq={sequence} time={} ms\n", in_ms(&event["rtt_ms"])),
         Some("lost") => format!("{size} bytes: seq={sequence} no answer\n"),
         Some("refused") => format!("{size} bytes: seq={sequence} not sent, {}: {}\n", text(&event["reason"]), text(&event["explanation"])),
+        Some("way") => format!("the way is by {} from here on\n", text(&event["way"])),
         _ => String::new(),
     }
 }

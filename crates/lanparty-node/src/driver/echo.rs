@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lanparty_core::{EchoEvent, EchoOutput, Heard, Ping, PingPlan, PingReport, Roster, Sweep, SweepReport};
 use lanparty_nic::Device;
-use lanparty_proto::{DropReason, Echo, MacAddr, MemberFrame, MemberInfo};
+use lanparty_proto::{DropReason, Echo, MacAddr, MemberFrame, MemberId, MemberInfo};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 
@@ -23,6 +23,9 @@ enum Course {
 
 struct Run {
     target: MacAddr,
+    member: MemberId,
+    /// By which way its requests went last.
+    way: &'static str,
     course: Course,
     answers: Answers,
     poll_at: Instant,
@@ -100,12 +103,16 @@ impl<D: Device> MemberDriver<D> {
             let interval = std::time::Duration::from_millis(ask.interval_ms);
             Course::Ping(Ping::new(PingPlan { nonce, count: ask.count, interval, size: ask.size }, now))
         };
-        let way = if self.peers.carries(member.id) { "direct" } else { "relay" };
+        let way = self.way_to(member.id);
         answers.give(json!({
             "event": "start", "peer": member.id, "role": member.role, "mac": member.mac, "way": way,
             "lan_mtu": roster.lan_mtu(), "size": ask.size,
         }));
-        self.runs.0.push(Run { target: member.mac, course, answers, poll_at: now });
+        self.runs.0.push(Run { target: member.mac, member: member.id, way, course, answers, poll_at: now });
+    }
+
+    fn way_to(&self, member: MemberId) -> &'static str {
+        if self.peers.carries(member) { "direct" } else { "relay" }
     }
 
     /// Sends what the inbound half answers, and gives replies to who waits for them.
@@ -149,6 +156,11 @@ impl<D: Device> MemberDriver<D> {
     /// Whether the run goes on.
     fn drive(&mut self, run: &mut Run, now: Instant) -> Result<bool, LinkEnded> {
         let Some(own) = self.roster().map(|r| r.own().mac) else { return Ok(false) };
+        let way = self.way_to(run.member);
+        let is_other = matches!(run.course, Course::Ping(_)) && std::mem::replace(&mut run.way, way) != way;
+        if is_other && !run.answers.offer(json!({ "event": "way", "way": way })) {
+            return Ok(false);
+        }
         loop {
             match run.course.poll_output(now) {
                 EchoOutput::Send { echo, size } => {
@@ -212,7 +224,7 @@ fn find<'a>(roster: &'a Roster, text: &str) -> Result<&'a MemberInfo, Value> {
     } else if let Ok(mac) = text.parse::<MacAddr>() {
         roster.by_mac(mac)
     } else {
-        text.parse().ok().and_then(|id| roster.member(lanparty_proto::MemberId(id)))
+        text.parse().ok().and_then(|id| roster.member(MemberId(id)))
     };
     found.ok_or_else(|| {
         let members: Vec<_> = roster.members().collect();
