@@ -6,7 +6,9 @@
 mod carry;
 mod dial;
 mod offer;
+mod peer;
 mod probes;
+mod report;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,7 +20,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lanparty_core::{Drops, INTRODUCTIONS_MAX, Roster, worth_trying};
 use lanparty_proto::{DatagramBudget, DatagramHeader, DropReason, IPV6_LAN_MTU_MIN, IdentityId, MacAddr, MemberId, Role};
-use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
@@ -27,9 +28,11 @@ use crate::port_mapping::{OpenedPort, PortMapping};
 use crate::{Identity, Link, LinkEnded, uplink};
 use carry::Shared;
 use offer::Offer;
+use peer::{Hold, Peer};
 use probes::{Probes, Tries};
 
 pub(crate) use dial::listen;
+pub use report::PeerReport;
 
 /// Events that wait for the driver.
 const EVENTS_MAX: usize = 64;
@@ -53,8 +56,6 @@ const QUIET_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const STRANGERS_MAX: usize = 16;
 const STRANGER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Of two links to one member, the younger one is the better one; unless both were dialled at once, and come within this time.
-const CROSSING_MAX: Duration = dial::DIAL_TIMEOUT;
 /// A member that has other addresses than before is heard within this time on the link that is there, or dialled anew: its heartbeat
 /// comes once a second.
 const PROOF_WITHIN: Duration = Duration::from_millis(1500);
@@ -99,72 +100,6 @@ impl Drop for Dialling {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// A direct link.
-struct Peer {
-    serial: u64,
-    by_us: bool,
-    link: Link,
-    outgoing: mpsc::Sender<Bytes>,
-    task: JoinHandle<()>,
-    shared: Arc<Shared>,
-    since: Instant,
-    /// Whether frames to this member go by it.
-    carries: bool,
-    /// Packets received, and datagrams sent, when it was last heard.
-    heard: (u64, u64),
-    sent_at_look: u64,
-    /// Since when something that was sent is without an answer.
-    unanswered: Option<Instant>,
-    /// It carries nothing before then: it was silent.
-    rests_until: Instant,
-    /// Its member has other addresses now: until then it must be heard, beyond so many packets.
-    to_prove: Option<(Instant, u64)>,
-    inbound: Hold,
-}
-
-/// Whether what comes directly may pass those that came before by the relay.
-enum Hold {
-    /// The end of the way by the relay has not come.
-    Waiting {
-        since: Option<Instant>,
-        frames: Vec<Bytes>,
-    },
-    Open,
-}
-
-impl Peer {
-    /// It did not come at the same time as another one.
-    fn has_lived(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) >= CROSSING_MAX
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        self.link.close("this direct link is not needed any more");
-        self.task.abort();
-    }
-}
-
-/// A direct link in `lanparty status`.
-#[derive(Clone, Debug, Serialize)]
-pub struct PeerReport {
-    /// To this member.
-    pub id: MemberId,
-    /// `direct`, or `relay` with a reason.
-    pub way: &'static str,
-    /// Where it is, when it is reached.
-    pub address: Option<String>,
-    /// Round-trip time of the direct link.
-    pub rtt_ms: Option<f64>,
-    /// Packets sent and lost there.
-    pub packets: Option<(u64, u64)>,
-    /// How long it is there.
-    pub seconds: Option<u64>,
-    /// Why frames go by the relay, in words.
-    pub because: Option<String>,
 }
 
 /// All direct links of a member.
@@ -535,37 +470,6 @@ impl Peers {
             all.add(DropReason::DatagramBudget, peer.shared.refused.swap(0, Ordering::Relaxed));
         }
         all
-    }
-
-    /// For `lanparty status`: everybody in the room.
-    pub(crate) fn report(&self, roster: &Roster) -> Vec<PeerReport> {
-        roster.members().map(|member| self.report_one(member.id, roster)).collect()
-    }
-
-    fn report_one(&self, id: MemberId, roster: &Roster) -> PeerReport {
-        let peer = self.live.get(&id);
-        let because = match (peer, self.known.get(&id)) {
-            (Some(peer), _) if peer.carries => None,
-            (Some(peer), _) if peer.link.budget().lan_mtu().is_none_or(|mtu| mtu < roster.lan_mtu()) => {
-                Some("the direct path is too small for this room".to_owned())
-            }
-            (Some(_), _) => Some("the direct path does not answer at the moment".to_owned()),
-            (None, Some(known)) if known.dialling.is_some() => Some("it is being tried".to_owned()),
-            (None, Some(_)) => {
-                Some("it was not reached at any of its addresses: a router or firewall on one side lets nothing in".to_owned())
-            }
-            (None, None) if self.own.is_none() => Some("direct links are switched off here".to_owned()),
-            (None, None) => Some("it has named no addresses: no UDP there, or switched off".to_owned()),
-        };
-        PeerReport {
-            id,
-            way: if because.is_none() { "direct" } else { "relay" },
-            address: peer.and_then(|p| p.link.remote_address()).map(|a| a.to_string()),
-            rtt_ms: peer.and_then(|p| p.link.rtt()).map(|rtt| rtt.as_secs_f64() * 1e3),
-            packets: peer.map(|p| p.link.packets()),
-            seconds: peer.map(|p| p.since.elapsed().as_secs()),
-            because,
-        }
     }
 }
 
