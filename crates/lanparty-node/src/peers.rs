@@ -9,6 +9,8 @@ mod offer;
 mod peer;
 mod probes;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,0 +1,209 @@
+use lanparty_proto::{LanMtu, MemberInfo, PROTOCOL_VERSION, Welcome};
+use tempfile::TempDir;
+
+use super::*;
+
+/// Anything that happens at once, on a busy machine.
+const SOON: Duration = Duration::from_secs(10);
+
+fn mac(n: u16) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 0, u8::try_from(n).unwrap()])
+}
+
+fn member(n: u16) -> MemberInfo {
+    MemberInfo { id: MemberId(n), role: Role::Client, mac: mac(n), lan_up: true, path_mtu: None }
+}
+
+/// A frame of that member's, to the other one of two.
+fn frame(source: u16, what: u8) -> Bytes {
+    let header = DatagramHeader { source: MemberId(source) }.encode();
+    [&header[..], &mac(3 - source).0, &mac(source).0, &[8, 0], &[what; 46]].concat().into()
+}
+
+/// Member 1 or 2 of a room, with the socket that leads to its relay.
+struct Side {
+    number: u16,
+    peers: Peers,
+    identity: Arc<Identity>,
+    address: SocketAddr,
+    roster: Roster,
+    came: Vec<Bytes>,
+}
+
+impl Side {
+    fn new(dir: &TempDir, number: u16) -> Self {
+        let (identity, _) = Identity::load_or_create(dir.path().join(number.to_string()), false).unwrap();
+        let endpoint = noq::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        listen(&endpoint, &identity).unwrap();
+        let (identity, address) = (Arc::new(identity), endpoint.local_addr().unwrap());
+        let mut peers = Peers::default();
+        peers.listen_on(&[endpoint], &identity, None);
+        let welcome = Welcome {
+            version: PROTOCOL_VERSION,
+            member: MemberId(number),
+            lan_mtu: LanMtu::MIN,
+            limited_by: None,
+            budget_down: None,
+            replaced: None,
+            members: vec![member(3 - number)],
+        };
+        Self { number, peers, identity, address, roster: Roster::new(Role::Client, mac(number), &welcome), came: vec![] }
+    }
+
+    fn other(&self) -> MemberId {
+        MemberId(3 - self.number)
+    }
+
+    /// It is told of the other one. Nobody is introduced by an address of the own host, as here.
+    fn knows(&mut self, other: &Self) {
+        let now = Instant::now();
+        let (identity, addresses) = (other.identity.id(), vec![other.address]);
+        let known = Known { identity, addresses, dialling: None, pause: REDIAL_FIRST, next: Some(now), tries: Tries::new(now) };
+        self.peers.known.insert(other.peers_id(), known);
+    }
+
+    fn peers_id(&self) -> MemberId {
+        MemberId(self.number)
+    }
+
+    /// Deals with what happens next.
+    async fn step(&mut self) {
+        let event = self.peers.next().await;
+        if matches!(event, PeerEvent::LookDue) {
+            self.peers.look(&self.roster, Instant::now());
+        }
+        let came = self.peers.handle(event, Instant::now());
+        self.came.extend(came);
+    }
+
+    fn serial(&self) -> Option<u64> {
+        self.peers.live.get(&self.other()).map(|peer| peer.serial)
+    }
+}
+
+/// Both go on until `done` says so.
+async fn both(one: &mut Side, other: &mut Side, what: &str, done: impl Fn(&Side, &Side) -> bool) {
+    let going = async {
+        while !done(one, other) {
+            tokio::select! {
+                () = one.step() => {}
+                () = other.step() => {}
+            }
+        }
+    };
+    tokio::time::timeout(SOON, going).await.unwrap_or_else(|_| panic!("not within {SOON:?}: {what}"));
+}
+
+async fn meet(dir: &TempDir) -> (Side, Side) {
+    let (mut one, mut two) = (Side::new(dir, 1), Side::new(dir, 2));
+    one.knows(&two);
+    two.knows(&one);
+    let now = Instant::now();
+    one.peers.dial_due(now);
+    two.peers.dial_due(now);
+    let carry = |one: &Side, two: &Side| one.peers.carries(MemberId(2)) && two.peers.carries(MemberId(1));
+    both(&mut one, &mut two, "both go directly", carry).await;
+    (one, two)
+}
+
+#[tokio::test]
+async fn two_that_dial_each_other_at_once_keep_one_link_and_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = meet(&dir).await;
+    let dialled_by_us = [one.peers.live[&MemberId(2)].by_us, two.peers.live[&MemberId(1)].by_us];
+    assert_ne!(dialled_by_us[0], dialled_by_us[1], "one has dialled, the other has answered");
+    assert_eq!(dialled_by_us[0], one.identity.id() < two.identity.id(), "the smaller key's stays");
+    let ways = [one.peers.report(&one.roster), two.peers.report(&two.roster)].map(|all| (all.len(), all[0].way));
+    assert_eq!(ways, [(1, "direct"); 2]);
+}
+
+#[tokio::test]
+async fn frames_wait_for_the_end_of_the_way_by_the_relay_and_nobody_speaks_for_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut one, mut two) = meet(&dir).await;
+    one.peers.take(MemberId(2), frame(1, 7)).unwrap();
+    one.peers.take(MemberId(2), frame(2, 8)).unwrap();
+    both(
+        &mut one,
+        &mut two,
+        "the frame is there",
+        |_, two| matches!(&two.peers.live[&MemberId(1)].inbound, Hold::Waiting { frames, .. } if frames.len() == 1),
+    )
+    .await;
+    assert!(two.came.is_empty(), "what came before by the relay may be on its way");
+    assert_eq!(two.peers.open(MemberId(1)), [frame(1, 7)]);
+    one.peers.take(MemberId(2), frame(1, 9)).unwrap();
+    both(&mut one, &mut two, "the next one does not wait", |_, two| two.came == [frame(1, 9)]).await;
+}
+
+#[tokio::test]
+async fn frames_do_not_wait_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut one, mut two) = meet(&dir).await;
+    one.peers.take(MemberId(2), frame(1, 7)).unwrap();
+    both(&mut one, &mut two, "the relay says nothing", |_, two| two.came == [frame(1, 7)]).await;
+}
+
+#[tokio::test]
+async fn an_old_link_makes_place_for_a_younger_one_whoever_has_dialled() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut one, mut two) = meet(&dir).await;
+    // The smaller key's link is the one in use; the other one dials, as after a change of its address.
+    let (larger, smaller) = if one.identity.id() < two.identity.id() { (&mut two, &mut one) } else { (&mut one, &mut two) };
+    let (other, before) = (larger.other(), smaller.serial());
+    for side in [&mut *larger, &mut *smaller] {
+        let peer = side.peers.live.values_mut().next().unwrap();
+        peer.since -= dial::DIAL_TIMEOUT;
+    }
+    larger.peers.live.remove(&other);
+    larger.knows(smaller);
+    larger.peers.dial_due(Instant::now());
+    let renewed = |larger: &Side, smaller: &Side| larger.serial().is_some() && smaller.serial().is_some_and(|now| Some(now) != before);
+    both(larger, smaller, "the younger one is used", renewed).await;
+    assert!(larger.peers.live[&other].by_us);
+}
+
+#[tokio::test]
+async fn who_dials_before_the_relay_names_it_waits_at_the_door() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut one, mut two) = (Side::new(&dir, 1), Side::new(&dir, 2));
+    one.knows(&two);
+    one.peers.dial_due(Instant::now());
+    both(&mut one, &mut two, "a stranger came", |_, two| two.peers.strangers.len() == 1).await;
+    assert!(two.peers.live.is_empty());
+    let identity = one.identity.id();
+    two.peers.introduce((MemberId(1), mac(1)), identity, &[], Instant::now());
+    assert!(two.peers.live.contains_key(&MemberId(1)) && two.peers.strangers.is_empty());
+}
+
+#[tokio::test]
+async fn a_machine_keeps_the_key_that_was_named_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = Side::new(&dir, 1);
+    let address = "192.0.2.1:1".parse().unwrap();
+    let (first, liar) = (IdentityId([2; 32]), IdentityId([3; 32]));
+    for identity in [first, liar] {
+        one.peers.introduce((MemberId(2), mac(2)), identity, &[address], Instant::now());
+        assert_eq!(one.peers.known[&MemberId(2)].identity, first);
+    }
+    one.peers.forget(MemberId(2));
+    one.peers.introduce((MemberId(5), mac(2)), liar, &[address], Instant::now());
+    assert!(one.peers.known.is_empty(), "under another number neither");
+}
+
+#[tokio::test]
+async fn a_link_that_is_not_heard_since_an_address_changed_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut one, two) = meet(&dir).await;
+    let now = Instant::now();
+    let set = |one: &mut Side, packets| one.peers.live.get_mut(&MemberId(2)).unwrap().to_prove = Some((now + PROOF_WITHIN, packets));
+    set(&mut one, 0);
+    one.peers.end_unproven(now + PROOF_WITHIN);
+    assert!(one.peers.carries(MemberId(2)), "heard since");
+    set(&mut one, u64::MAX);
+    one.peers.end_unproven(now);
+    assert!(one.peers.carries(MemberId(2)), "there is time");
+    one.peers.end_unproven(now + PROOF_WITHIN);
+    assert!(!one.peers.carries(MemberId(2)));
+    drop(two);
+}
