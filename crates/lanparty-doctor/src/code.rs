@@ -108,6 +108,8 @@ codes! {
     ProgramNotAnswering = "program-not-answering",
     /// Nobody bridges a LAN into the room.
     NoGatewayInRoom = "no-gateway-in-room",
+    /// The client here is a part of a loop.
+    LoopBlocked = "loop-blocked",
     /// Two members bridge the same LAN.
     TwoGatewaysOnOneLan = "two-gateways-on-one-lan",
     /// Two machines use one identity.
@@ -162,6 +164,7 @@ impl Code {
         Self::ProbeServiceMissing,
         Self::MeasurementIncomplete,
         Self::NoGatewayInRoom,
+        Self::LoopBlocked,
         Self::TwoGatewaysOnOneLan,
         Self::DuplicateMac,
         Self::DuplicateIdentity,

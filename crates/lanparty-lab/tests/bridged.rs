@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use injector::Injector;
 use lanparty_lab::{End, LAN, Offloads, Party, Probe};
+use serde_json::Value;
 use support::{Evening, SOON, TAP, promised, ready};
 
 #[test]
@@ -47,6 +48,10 @@ fn a_tap_that_is_bridged_to_its_gateways_lan_is_blocked_within_three_seconds_and
     let crossed = status["frames"]["inbound"]["forwarded"].as_u64().unwrap();
     println!("{crossed} frames were put into the TAP in all");
     assert!(crossed < 500 && status["frames"]["is_bridged"] == true, "{status}");
+    let examined = evening.lanparty(home, &["doctor", "--room", "--json"]).stdout;
+    let report: Value = serde_json::from_str(&examined).unwrap();
+    let codes: Vec<&str> = report["findings"].as_array().unwrap().iter().filter_map(|f| f["code"].as_str()).collect();
+    assert!(codes.contains(&"loop-blocked"), "{report:#}");
     let mark = client.mark();
     home.ip(&format!("link set {LAN} nomaster")).unwrap();
     client.wait_for_after(mark, "the loop is gone: lan0 carries again", SOON).unwrap();

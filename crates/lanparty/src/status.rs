@@ -121,7 +121,7 @@ fn member(program: &Value, out: &mut String) {
         out.push_str(&format!("    {} peer {} {}{}{reached}\n", text(&m["role"]), m["id"], text(&m["mac"]), way(m)));
     }
     if program["frames"]["is_bridged"] == Value::Bool(true) {
-        out.push_str("    carries nothing: its interface is bridged to the LAN of this room's own gateway\n");
+        out.push_str("    carries nothing, a loop is blocked: its interface is bridged to the LAN of this room's own gateway\n");
     }
     findings(&program["findings"], out);
     frames("out", &program["frames"]["outbound"], out);

@@ -13,6 +13,8 @@ pub struct RoomFacts {
     pub lan_mtu: Option<u16>,
     /// Everybody in it, this host included.
     pub members: Option<Vec<MemberFacts>>,
+    /// The client's interface, while it is bridged to the LAN of the room's own gateway and carries nothing; empty while it carries.
+    pub looped_interface: Option<String>,
     /// Gateways that bridge one and the same LAN, in words: `gateway peer 1 of this room`, `the gateway at 02:00:00:00:00:07`.
     pub gateways_on_one_lan: Option<Vec<String>>,
     /// Addresses that more than one machine uses.

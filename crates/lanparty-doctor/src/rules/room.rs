@@ -13,6 +13,7 @@ const RECENT_MS: u64 = 120_000;
 
 pub(super) fn findings(room: &RoomFacts, host: &HostFacts, found: &mut Vec<Finding>) {
     found.extend(no_gateway(room));
+    found.extend(loop_blocked(room));
     found.extend(two_gateways(room));
     found.extend(room.duplicate_macs.iter().flatten().map(duplicate_mac));
     found.extend(room.duplicate_identities.iter().flatten().map(duplicate_identity));
@@ -33,6 +34,20 @@ fn no_gateway(room: &RoomFacts) -> Option<Finding> {
         .seen_by([format!("{} in the room, all of them clients", count(members.len() as u64, "member"))])
         .advise("start `lanparty gateway` on a machine of the LAN, with the same room code; or give the members fixed addresses")
         .hiding(Code::DHCP),
+    )
+}
+
+fn loop_blocked(room: &RoomFacts) -> Option<Finding> {
+    let interface = room.looped_interface.as_ref().filter(|name| !name.is_empty())?;
+    let title = format!("a loop: {interface} is bridged to the LAN of this room's own gateway, so it carries nothing");
+    let hides = [Code::DHCP, &[Code::DiscoveryUnanswered]].concat();
+    Some(
+        Finding::error(Code::LoopBlocked, title)
+            .seen_by([format!("what {interface} gives to the room comes back by the gateway, and what the room gives it goes there")])
+            .advise(format!(
+                "take {interface} out of the bridge (`ip link set {interface} nomaster`); a machine on the LAN needs no client"
+            ))
+            .hiding(&hides),
     )
 }
 

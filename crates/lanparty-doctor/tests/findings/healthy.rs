@@ -113,6 +113,7 @@ fn room() -> RoomFacts {
         room: Some("ROOM1".into()),
         lan_mtu: Some(1417),
         members: Some(vec![member(1, Role::Gateway), member(2, Role::Client)]),
+        looped_interface: Some(String::new()),
         gateways_on_one_lan: Some(vec![]),
         duplicate_macs: Some(vec![]),
         duplicate_identities: Some(vec![]),

@@ -133,6 +133,7 @@ fn room(code: Code, room: &mut RoomFacts) {
             room.members.as_mut().unwrap().push(MemberFacts { path_mtu: Some(1197), ..member(3, Role::Client) });
         }
         Code::NoGatewayInRoom => room.members.as_mut().unwrap().retain(|m| m.role == Role::Client),
+        Code::LoopBlocked => room.looped_interface = Some("lan0".into()),
         Code::TwoGatewaysOnOneLan => {
             room.gateways_on_one_lan = Some(vec!["gateway peer 1 of this room".into(), "the gateway at 02:00:00:00:00:07".into()]);
         }

@@ -197,6 +197,7 @@ impl<D: Device> MemberDriver<D> {
             room: Some(inquiry.room.clone()),
             lan_mtu: Some(roster.lan_mtu().bytes()),
             members: Some(members(c)),
+            looped_interface: is_client.then(|| if self.is_bridged { self.interface.clone() } else { String::new() }),
             gateways_on_one_lan: self.gateways_on_one_lan(inquiry, gateway, now),
             duplicate_macs: Some(self.duplicate_macs(inquiry, own.mac, own.id, now)),
             duplicate_identities: Some(self.duplicate_identities(own.mac, now)),
