@@ -6,8 +6,8 @@ mod relay;
 mod underlay;
 mod witness;
 
+pub(crate) use crate::routes::default_interfaces;
 pub use host::{examine_host, is_wsl2};
 pub use relay::RelayExamination;
-pub(crate) use routes::default_interfaces;
 pub use underlay::UnderlayFix;
 pub(crate) use witness::{Witness, names};

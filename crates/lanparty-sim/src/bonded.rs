@@ -116,7 +116,6 @@ pub fn run(plan: &BondPlan) -> BondFigures {
 impl World {
     fn new(plan: &BondPlan) -> Self {
         // Instants are only compared with each other.
-        #[expect(clippy::disallowed_methods, reason = "virtual time begins at some instant")]
         let epoch = Instant::now();
         let mut restorer = Restorer::default();
         let line = |(n, impairment): (u64, &Impairment)| Line {

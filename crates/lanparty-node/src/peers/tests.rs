@@ -45,6 +45,7 @@ impl Side {
             limited_by: None,
             budget_down: None,
             replaced: None,
+            bond: false,
             members: vec![member(3 - number)],
         };
         Self { number, peers, identity, address, roster: Roster::new(Role::Client, mac(number), &welcome), came: vec![] }
