@@ -34,12 +34,14 @@ pub struct Bulk {
     pub warm_up: Duration,
     /// Time that counts.
     pub window: Duration,
+    /// The receiver opens the connections, as a download does: through a NAT nothing else works.
+    pub download: bool,
 }
 
 impl Default for Bulk {
     /// One flow, ten seconds of which count.
     fn default() -> Self {
-        Self { flows: 1, warm_up: Duration::from_secs(3), window: Duration::from_secs(10) }
+        Self { flows: 1, warm_up: Duration::from_secs(3), window: Duration::from_secs(10), download: false }
     }
 }
 
@@ -51,6 +53,14 @@ pub struct BulkReport {
     pub start: Instant,
     /// The time, and the bytes that had arrived by then on each flow.
     pub samples: Vec<(Duration, Vec<u64>)>,
+}
+
+/// Both ends of one flow.
+struct Connection {
+    sender: TcpStream,
+    receiver: TcpStream,
+    /// Further lines of a connection by Multipath TCP join it where it was opened.
+    _listener: Socket,
 }
 
 /// What the threads of one measurement share.
@@ -68,14 +78,14 @@ impl Bulk {
     /// As [`Bulk::run`], and does `meanwhile` on the calling thread once everything is connected: ping, cut a line.
     pub fn run_while<T>(&self, from: &Endpoint<'_>, to: &Endpoint<'_>, meanwhile: impl FnOnce() -> T) -> Result<(BulkReport, T)> {
         ensure!((1..=FLOWS_MAX).contains(&self.flows), "1 to {FLOWS_MAX} flows, not {}", self.flows);
-        let pairs: Vec<(TcpStream, TcpStream)> = (0..self.flows).map(|_| connect(from, to)).collect::<Result<_>>()?;
-        let shared = Shared { received: pairs.iter().map(|_| AtomicU64::new(0)).collect(), over: AtomicBool::new(false) };
+        let connections: Vec<Connection> = (0..self.flows).map(|_| self.connect(from, to)).collect::<Result<_>>()?;
+        let shared = Shared { received: connections.iter().map(|_| AtomicU64::new(0)).collect(), over: AtomicBool::new(false) };
         let start = Instant::now();
         let (samples, done) = thread::scope(|scope| {
             let shared = &shared;
-            for ((sender, receiver), received) in pairs.iter().zip(&shared.received) {
-                scope.spawn(|| send(sender, shared));
-                scope.spawn(|| receive(receiver, received, shared));
+            for (connection, received) in connections.iter().zip(&shared.received) {
+                scope.spawn(|| send(&connection.sender, shared));
+                scope.spawn(|| receive(&connection.receiver, received, shared));
             }
             let sampling = scope.spawn(|| sample(shared, start, self.warm_up + self.window));
             let done = meanwhile();
@@ -83,6 +93,15 @@ impl Bulk {
         });
         let samples = samples.map_err(|_| anyhow!("the sampling thread panicked"))?;
         Ok((BulkReport { bulk: *self, start, samples }, done))
+    }
+
+    fn connect(&self, from: &Endpoint<'_>, to: &Endpoint<'_>) -> Result<Connection> {
+        if self.download {
+            let (receiver, sender, listener) = connect(to, from)?;
+            return Ok(Connection { sender, receiver, _listener: listener });
+        }
+        let (sender, receiver, listener) = connect(from, to)?;
+        Ok(Connection { sender, receiver, _listener: listener })
     }
 }
 
@@ -146,15 +165,18 @@ fn mbit_s(bytes: u64, time: Duration) -> f64 {
     bytes as f64 * 8.0 / 1e6 / time.as_secs_f64()
 }
 
-/// A connection: the end that sends, and the one that receives.
-fn connect(from: &Endpoint<'_>, to: &Endpoint<'_>) -> Result<(TcpStream, TcpStream)> {
-    let listener = to.tcp()?;
+/// Opens a connection: the end that opened it, the other one, and who listened.
+fn connect(from: &Endpoint<'_>, to: &Endpoint<'_>) -> Result<(TcpStream, TcpStream, Socket)> {
+    let (listener, socket) = (to.tcp()?, from.tcp()?);
+    for end in [&listener, &socket] {
+        // Whichever of them will send; what is accepted has it from its listener.
+        end.set_tcp_congestion(CONGESTION_CONTROL).context("ask for CUBIC")?;
+    }
     listener.listen(1).context("listen")?;
-    let (socket, target) = (from.tcp()?, to.reached(&listener)?);
-    socket.set_tcp_congestion(CONGESTION_CONTROL).context("ask for CUBIC")?;
+    let target = to.reached(&listener)?;
     socket.connect_timeout(&target.into(), CONNECT_PATIENCE).with_context(|| format!("connect to {target}"))?;
     let (accepted, _) = listener.accept().context("accept")?;
-    Ok((with_timeouts(socket)?, with_timeouts(accepted)?))
+    Ok((with_timeouts(socket)?, with_timeouts(accepted)?, listener))
 }
 
 fn with_timeouts(socket: Socket) -> io::Result<TcpStream> {
@@ -215,7 +237,11 @@ mod tests {
             (Duration::from_millis(100 * tenth), vec![tenth * 1_000_000, second * 1_000_000])
         };
         let (warm_up, window) = (Duration::from_millis(200), Duration::from_millis(800));
-        BulkReport { bulk: Bulk { flows: 2, warm_up, window }, start: Instant::now(), samples: (0..=10).map(sample).collect() }
+        BulkReport {
+            bulk: Bulk { flows: 2, warm_up, window, download: false },
+            start: Instant::now(),
+            samples: (0..=10).map(sample).collect(),
+        }
     }
 
     #[test]

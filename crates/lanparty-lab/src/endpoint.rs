@@ -17,17 +17,24 @@ pub struct Endpoint<'a> {
     pub address: Ipv4Addr,
     /// Sockets are bound to this interface (`SO_BINDTODEVICE`).
     pub interface: Option<&'a str>,
+    /// TCP is the kernel's Multipath TCP (RFC 8684), as [`Dual::allow_multipath`](crate::Dual::allow_multipath) sets it up.
+    pub multipath: bool,
 }
 
 impl<'a> Endpoint<'a> {
     /// Leaves by whichever interface the host's routes say.
     pub const fn new(host: &'a Namespace, address: Ipv4Addr) -> Self {
-        Self { host, address, interface: None }
+        Self { host, address, interface: None, multipath: false }
     }
 
     /// Uses this interface and no other.
     pub const fn on(self, interface: &'a str) -> Self {
         Self { interface: Some(interface), ..self }
+    }
+
+    /// Uses as many lines at once as the kernel can.
+    pub const fn by_multipath(self) -> Self {
+        Self { multipath: true, ..self }
     }
 
     /// A UDP socket on a free port.
@@ -37,7 +44,7 @@ impl<'a> Endpoint<'a> {
 
     /// A TCP socket on a free port, neither listening nor connected.
     pub(crate) fn tcp(&self) -> Result<Socket> {
-        self.socket(Type::STREAM, Protocol::TCP)
+        self.socket(Type::STREAM, if self.multipath { Protocol::MPTCP } else { Protocol::TCP })
     }
 
     fn socket(&self, kind: Type, protocol: Protocol) -> Result<Socket> {

@@ -277,7 +277,7 @@ fn a_line_carries_its_rate_in_tcp_and_udp() {
     }
     let [dsl, lte] = dsl_and_lte();
     let dual = dual("rate", [dsl.rates(10.0, 30.0), lte]);
-    let bulk = Bulk { flows: 1, warm_up: ms(2_000), window: ms(2_000) };
+    let bulk = Bulk { flows: 1, warm_up: ms(2_000), window: ms(2_000), download: false };
     for (line, rates) in dual.lines.iter().zip([[10.0, 30.0], [20.0, 20.0]]) {
         for (way, rate) in Way::ALL.into_iter().zip(rates) {
             let [from, to] = ends(&dual, line, way);
@@ -300,7 +300,7 @@ fn lines_side_by_side_carry_the_sum_of_their_rates() {
         return;
     }
     let dual = dual("sum", dsl_and_lte());
-    let bulk = Bulk { flows: 4, warm_up: ms(2_000), window: ms(3_000) };
+    let bulk = Bulk { flows: 4, warm_up: ms(2_000), window: ms(3_000), download: false };
     for way in Way::ALL {
         let measured = conclusive(&dual, || {
             thread::scope(|scope| {
@@ -327,7 +327,7 @@ fn a_full_buffer_is_felt_by_a_ping() {
     }
     let dual = dual("bloat", dsl_and_lte().map(|line| line.buffer(ms(200))));
     let [from, to] = ends(&dual, &dual.lines[0], Way::Down);
-    let bulk = Bulk { flows: 4, warm_up: ms(2_000), window: ms(3_000) };
+    let bulk = Bulk { flows: 4, warm_up: ms(2_000), window: ms(3_000), download: false };
     let pings = || Pinging::start(&dual.home, Dual::RELAY, ms(50), ms(2_500)).unwrap();
     let measured = conclusive(&dual, || {
         let idle = pings().finish().unwrap();
@@ -352,7 +352,7 @@ fn a_client_carries_what_its_only_line_carries() {
     for (name, rate, delay) in [("dsl0", 30.0, 10), ("lte0", 20.0, 25)] {
         let dual = dual("alone", dsl_and_lte());
         let alone = Bonded::join(&dual, &[name], &[]).unwrap();
-        let bulk = Bulk { flows: 4, warm_up: ms(3_000), window: ms(3_000) };
+        let bulk = Bulk { flows: 4, warm_up: ms(3_000), window: ms(3_000), download: false };
         let other = dual.lines.iter().find(|line| line.name() != name).unwrap();
         let used = || other.wire().stats().unwrap().a_to_b.offered;
         for way in Way::ALL {
@@ -369,5 +369,23 @@ fn a_client_carries_what_its_only_line_carries() {
             assert!((0.5..TCP_SHARE).contains(&(tcp / rate)), "{name} {way:?}: {tcp}");
             assert!((ms(2 * delay)..ms(2 * delay + 10)).contains(&rtt), "{name}: {rtt:?}");
         }
+    }
+}
+
+#[test]
+fn a_flow_of_multipath_tcp_uses_both_lines() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("mptcp", dsl_and_lte());
+    let Ok([home, relay]) = dual.allow_multipath() else {
+        println!("this kernel has no Multipath TCP");
+        return;
+    };
+    for (way, from, to) in [(Way::Up, home, relay), (Way::Down, relay, home)] {
+        let bulk = Bulk { flows: 1, warm_up: ms(3_000), window: ms(3_000), download: way == Way::Down };
+        let Some(mbit_s) = conclusive(&dual, || bulk.run(&from, &to).unwrap().mbit_s()) else { continue };
+        println!("one flow of Multipath TCP {way:?}: {mbit_s:.1} of 30 and 20 Mbit/s");
+        assert!(mbit_s > 30.0 && mbit_s < 50.0, "{way:?}: {mbit_s}");
     }
 }

@@ -105,7 +105,7 @@ pub(crate) fn comeback(place: &Place<'_>) -> Result<(f64, f64)> {
     let line = &place.dual.lines[0];
     let capture = line.capture()?;
     let [from, to] = place.bonded()?.ends(Way::Down);
-    let bulk = Bulk { flows: 2 * FLOWS, warm_up: Duration::ZERO, window: LEAD + CUT + 2 * AFTER };
+    let bulk = Bulk { flows: 2 * FLOWS, warm_up: Duration::ZERO, window: LEAD + CUT + 2 * AFTER, download: false };
     let (report, returned) = bulk.run_while(&from, &to, || {
         thread::sleep(LEAD);
         line.cut()?;
@@ -174,7 +174,7 @@ fn slowest(place: &Place<'_>) -> Duration {
 /// Both directions full, probes of both sizes beside, and `meanwhile`.
 fn under_load(place: &Place<'_>, duration: Duration, meanwhile: impl FnOnce() -> Result<()>) -> Result<Loaded> {
     let bonded = place.bonded()?;
-    let bulk = Bulk { flows: FLOWS, warm_up: Duration::ZERO, window: duration };
+    let bulk = Bulk { flows: FLOWS, warm_up: Duration::ZERO, window: duration, download: false };
     let time = duration - LEAD + PROBE_LEAD;
     let probes = [Probe::small(time), Probe::large(time)];
     thread::scope(|scope| {

@@ -18,6 +18,8 @@ pub(crate) enum Subject {
     B,
     /// Both lines side by side without a tunnel: what there is to be had
     Plain,
+    /// Both lines by the kernel's Multipath TCP, without a tunnel: TCP of hosts that speak it, and nothing else
+    Multipath,
     /// lanparty by both lines
     Bond,
 }
@@ -28,6 +30,7 @@ impl Subject {
             Self::A => "A alone",
             Self::B => "B alone",
             Self::Plain => "no tunnel",
+            Self::Multipath => "MPTCP",
             Self::Bond => "the bond",
         }
     }

@@ -32,7 +32,7 @@ pub(crate) fn ping_beside(place: &Place<'_>, way: Way) -> Result<(f64, f64)> {
     let idle = ping(place, 95.0)?;
     let [from, to] = place.bonded()?.ends(way);
     let trip = place.round_trip();
-    let bulk = Bulk { flows: FLOWS, warm_up: place.plan.warm_up(trip), window: place.plan.window(trip) };
+    let bulk = Bulk { flows: FLOWS, warm_up: place.plan.warm_up(trip), window: place.plan.window(trip), download: false };
     let (report, trips) = bulk.run_while(&from, &to, || {
         thread::sleep(bulk.warm_up);
         Pinging::start(&place.dual.home, Dual::PC, INTERVAL, bulk.window)?.finish()

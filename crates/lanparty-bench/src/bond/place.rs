@@ -46,6 +46,17 @@ pub(crate) struct Flow<'a> {
     pub(crate) from: Endpoint<'a>,
     pub(crate) to: Endpoint<'a>,
     pub(crate) rate_mbit_s: f64,
+    /// The receiver opens the connection.
+    pub(crate) download: bool,
+}
+
+/// What there is between the two ends.
+enum Carrier<'a> {
+    Tunnel(&'a Bonded<'a>),
+    /// The lines side by side.
+    Lines,
+    /// Home and the relay's host, whose kernels use all lines for one connection.
+    Multipath([Endpoint<'a>; 2]),
 }
 
 /// The subject in its place.
@@ -53,8 +64,7 @@ pub(crate) struct Place<'a> {
     pub(crate) dual: &'a Dual,
     pub(crate) subject: Subject,
     pub(crate) plan: &'a Plan,
-    /// Absent without a tunnel.
-    bonded: Option<&'a Bonded<'a>>,
+    carrier: Carrier<'a>,
 }
 
 /// What was measured, and how often it had to be tried.
@@ -88,15 +98,23 @@ impl Place<'_> {
             Subject::A => &names[..1],
             Subject::B => &names[1..],
             Subject::Bond => &names[..],
-            Subject::Plain => return work(&Place { dual: &dual, subject, plan, bonded: None }),
+            Subject::Plain => return work(&Place { dual: &dual, subject, plan, carrier: Carrier::Lines }),
+            Subject::Multipath => {
+                let ends = dual.allow_multipath()?;
+                return work(&Place { dual: &dual, subject, plan, carrier: Carrier::Multipath(ends) });
+            }
         };
         let bonded = Bonded::join(&dual, uplinks, more)?;
-        work(&Place { dual: &dual, subject, plan, bonded: Some(&bonded) })
+        work(&Place { dual: &dual, subject, plan, carrier: Carrier::Tunnel(&bonded) })
     }
 
     /// Relay, gateway and client.
     pub(crate) fn bonded(&self) -> Result<&Bonded<'_>> {
-        self.bonded.context("INVARIANT: what is measured of a tunnel has one")
+        match self.carrier {
+            Carrier::Tunnel(bonded) => Some(bonded),
+            Carrier::Lines | Carrier::Multipath(_) => None,
+        }
+        .context("INVARIANT: what is measured of a tunnel has one")
     }
 
     /// The lines that the subject uses.
@@ -104,7 +122,7 @@ impl Place<'_> {
         match self.subject {
             Subject::A => &self.dual.lines[..1],
             Subject::B => &self.dual.lines[1..],
-            Subject::Plain | Subject::Bond => &self.dual.lines,
+            Subject::Plain | Subject::Multipath | Subject::Bond => &self.dual.lines,
         }
     }
 
@@ -113,22 +131,22 @@ impl Place<'_> {
         self.lines().iter().map(|line| line.options().up.delay + line.options().down.delay).max().unwrap_or_default()
     }
 
-    /// One flow through the tunnel; without one, a flow by each line.
+    /// One flow by the subject; by lines side by side, one by each.
     pub(crate) fn flows(&self, way: Way) -> Vec<Flow<'_>> {
-        match self.bonded {
-            Some(bonded) => {
+        let rate_mbit_s = self.lines().iter().map(|line| rate_mbit_s(line, way)).sum();
+        match self.carrier {
+            Carrier::Tunnel(bonded) => {
                 let [from, to] = bonded.ends(way);
-                vec![Flow { from, to, rate_mbit_s: self.lines().iter().map(|line| rate_mbit_s(line, way)).sum() }]
+                vec![Flow { from, to, rate_mbit_s, download: false }]
             }
-            None => self.dual.lines.iter().map(|line| self.plain(line, way)).collect(),
+            Carrier::Lines => self.dual.lines.iter().map(|line| self.by_line(line, way)).collect(),
+            Carrier::Multipath([home, relay]) => vec![outside(home, relay, way, rate_mbit_s)],
         }
     }
 
-    fn plain<'a>(&'a self, line: &'a Line, way: Way) -> Flow<'a> {
+    fn by_line<'a>(&'a self, line: &'a Line, way: Way) -> Flow<'a> {
         let home = Endpoint::new(&self.dual.home, line.address()).on(line.name());
-        let relay = Endpoint::new(&self.dual.relay, Dual::RELAY);
-        let [from, to] = if way == Way::Up { [home, relay] } else { [relay, home] };
-        Flow { from, to, rate_mbit_s: rate_mbit_s(line, way) }
+        outside(home, Endpoint::new(&self.dual.relay, Dual::RELAY), way, rate_mbit_s(line, way))
     }
 
     /// Measures, and again while the lines are served late.
@@ -143,6 +161,14 @@ impl Place<'_> {
             }
             discarded += 1;
         }
+    }
+}
+
+/// A flow without a tunnel, which home opens.
+const fn outside<'a>(home: Endpoint<'a>, relay: Endpoint<'a>, way: Way, rate_mbit_s: f64) -> Flow<'a> {
+    match way {
+        Way::Up => Flow { from: home, to: relay, rate_mbit_s, download: false },
+        Way::Down => Flow { from: relay, to: home, rate_mbit_s, download: true },
     }
 }
 

@@ -12,7 +12,7 @@ use crate::table::{self, NOISY};
 use crate::target::Verdict;
 
 /// Subjects in the order of the columns; the sum of the first two stands behind them.
-const COLUMNS: [Subject; 4] = [Subject::A, Subject::B, Subject::Plain, Subject::Bond];
+const COLUMNS: [Subject; 5] = [Subject::A, Subject::B, Subject::Plain, Subject::Multipath, Subject::Bond];
 
 /// Prints the table, and writes the file that was asked for.
 pub(super) fn publish(args: &BondArgs, rows: &[&'static Row], measured: &Measured) -> Result<()> {
@@ -38,12 +38,25 @@ pub(super) fn list(rows: &[&'static Row]) -> String {
 }
 
 fn text(rows: &[&'static Row], measured: &Measured) -> String {
-    let head =
-        ["row", "line A / line B", "what", "A alone", "B alone", "sum", "no tunnel", "bond", "ratio or worst", "to reach", "verdict"];
+    let head = [
+        "row",
+        "line A / line B",
+        "what",
+        "A alone",
+        "B alone",
+        "sum",
+        "no tunnel",
+        "MPTCP",
+        "bond",
+        "ratio or worst",
+        "to reach",
+        "verdict",
+    ];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     lines.extend(rows.iter().flat_map(|row| row.quantities().into_iter().map(|quantity| line(row, &quantity, measured))));
     let legend = "Lines in Mbit/s @ ms one way. Median (min..max) of the rounds. Alone: lanparty by one line. No tunnel: both lines side by side.\n\
-        `~`: the lines were served late each time it was tried, do not trust it. Other programs that bond are not packaged in Debian 12.\n";
+        MPTCP: the kernel's, between hosts that speak it. Other programs that bond are not packaged in Debian 12.\n\
+        `~`: the lines were served late each time it was tried, do not trust it.\n";
     let troubles: String = measured.troubles.iter().map(|trouble| format!("not measured: {trouble}\n")).collect();
     format!("{}\n{legend}{troubles}", table::aligned(&lines))
 }
@@ -55,7 +68,7 @@ fn line(row: &Row, quantity: &Quantity, measured: &Measured) -> Vec<String> {
         let spread = Spread::of(readings.values(subject));
         spread.map_or_else(|| "-".to_owned(), |spread| table::spread(&spread, decimals, readings.late(subject)))
     };
-    let [a, b, plain, bond] = COLUMNS.map(cell);
+    let [a, b, plain, multipath, bond] = COLUMNS.map(cell);
     let verdict = verdict(quantity, &readings);
     let value = verdict.as_ref().and_then(|verdict| verdict.value);
     let value =
@@ -63,7 +76,7 @@ fn line(row: &Row, quantity: &Quantity, measured: &Measured) -> Vec<String> {
     let title = format!("{}, {}", quantity.title, quantity.unit);
     let word = verdict.map_or("-", |verdict| verdict.word()).to_owned();
     let sum = sum(quantity, &readings).map_or_else(|| "-".to_owned(), |sum| format!("{sum:.1}"));
-    vec![row.name.to_owned(), row.words.to_owned(), title, a, b, sum, plain, bond, value, quantity.judge.words(), word]
+    vec![row.name.to_owned(), row.words.to_owned(), title, a, b, sum, plain, multipath, bond, value, quantity.judge.words(), word]
 }
 
 /// Of what adds up.
@@ -80,11 +93,11 @@ fn verdict(quantity: &Quantity, readings: &Readings<'_>) -> Option<Verdict> {
 
 fn figures(row: &Row, quantity: &Quantity, measured: &Measured) -> Value {
     let readings = Readings::of(&measured.readings, row.name, quantity);
-    let [a, b, plain, bond] = COLUMNS.map(|subject| Spread::of(readings.values(subject)));
+    let [a, b, plain, multipath, bond] = COLUMNS.map(|subject| Spread::of(readings.values(subject)));
     let target = if quantity.judge == Judge::Shown { Value::Null } else { quantity.judge.words().into() };
     json!({
         "row": row.name, "lines": row.words, "what": quantity.title, "unit": quantity.unit,
-        "a": a, "b": b, "sum": sum(quantity, &readings), "plain": plain, "bond": bond, "target": target,
+        "a": a, "b": b, "sum": sum(quantity, &readings), "plain": plain, "multipath": multipath, "bond": bond, "target": target,
         "verdict": verdict(quantity, &readings),
     })
 }

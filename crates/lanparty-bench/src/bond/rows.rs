@@ -43,9 +43,9 @@ pub(crate) enum Task {
     Cpu(Judge),
 }
 
-use Subject::{A, B, Bond, Plain};
+use Subject::{A, B, Bond, Multipath, Plain};
 
-const ALL: &[Subject] = &[A, B, Plain, Bond];
+const ALL: &[Subject] = &[A, B, Plain, Multipath, Bond];
 
 pub(crate) static ROWS: [Row; 11] = [
     Row {
@@ -158,9 +158,10 @@ impl Task {
     /// Is it measured of this subject?
     pub(crate) fn concerns(self, subject: Subject) -> bool {
         match self {
-            Self::Tcp(..) | Self::Udp(_) => true,
+            Self::Tcp(..) => true,
+            Self::Udp(_) => subject != Multipath,
             Self::Small(_) | Self::Comeback => matches!(subject, B | Bond),
-            Self::Beside(_) => subject != Plain,
+            Self::Beside(_) => !matches!(subject, Plain | Multipath),
             Self::Cut(_) | Self::Blackout => subject == Bond,
             Self::Cpu(_) => matches!(subject, A | Bond),
         }
@@ -287,7 +288,7 @@ fn figures_of_cut(fault: Fault, worst: Worst) -> Vec<f64> {
 /// Of relay, gateway and client together, for what TCP carries both ways.
 fn cpu_seconds_per_gib(place: &Place<'_>) -> Result<f64> {
     let bonded = place.bonded()?;
-    let bulk = Bulk { flows: 4, warm_up: std::time::Duration::ZERO, window: place.plan.window(place.round_trip()) };
+    let bulk = Bulk { flows: 4, warm_up: std::time::Duration::ZERO, window: place.plan.window(place.round_trip()), download: false };
     let before = bonded.cpu_seconds();
     let mut gib = 0.0;
     for way in Way::ALL {

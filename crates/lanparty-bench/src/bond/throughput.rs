@@ -14,8 +14,8 @@ const OVERLOAD: f64 = 1.15;
 /// Goodput of so many TCP flows, Mbit/s. Without a tunnel each line has as many.
 pub(crate) fn tcp(place: &Place<'_>, way: Way, flows: usize) -> Result<f64> {
     let trip = place.round_trip();
-    let bulk = Bulk { flows, warm_up: place.plan.warm_up(trip), window: place.plan.window(trip) };
-    sum(&place.flows(way), |flow| Ok(bulk.run(&flow.from, &flow.to)?.mbit_s()))
+    let bulk = Bulk { flows, warm_up: place.plan.warm_up(trip), window: place.plan.window(trip), download: false };
+    sum(&place.flows(way), |flow| Ok(Bulk { download: flow.download, ..bulk }.run(&flow.from, &flow.to)?.mbit_s()))
 }
 
 /// Goodput of UDP that is offered faster than the lines are, Mbit/s.

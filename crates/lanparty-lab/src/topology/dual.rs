@@ -15,6 +15,7 @@ use lanparty_sim::Lateness;
 
 use super::nat::NatKind;
 use super::{Internet, LAN, Uplink};
+use crate::endpoint::Endpoint;
 use crate::lab::Lab;
 use crate::labwire::Verdict;
 use crate::link::{BRIDGE, End, Offloads, Switch, address};
@@ -29,6 +30,8 @@ pub use line::{Line, LineOptions, Way};
 
 /// Lines of a home.
 const LINES: std::ops::RangeInclusive<usize> = 2..=4;
+/// More than a home has lines.
+const SUBFLOWS: u8 = 8;
 /// The number of the provider of all lines on the internet; that of a line's own is this and the line's number.
 const PROVIDER_NUMBER: u8 = 40;
 
@@ -130,6 +133,21 @@ impl Dual {
     /// Makes `line` the one that unbound sockets leave by.
     pub fn prefer(&self, line: &Line) -> Result<()> {
         self.lines.iter().try_for_each(|other| other.set_preferred(other.name() == line.name()))
+    }
+
+    /// Lets connections that home opens to the relay's host use all lines at once, by the kernel's Multipath TCP: without a tunnel,
+    /// what the field has. Gives the ends of such connections; an error when the kernel has none.
+    pub fn allow_multipath(&self) -> Result<[Endpoint<'_>; 2]> {
+        for host in [&self.home, &self.relay] {
+            host.sysctl("net/mptcp/enabled", "1")?;
+            host.ip(&format!("mptcp limits set subflows {SUBFLOWS} add_addr_accepted {SUBFLOWS}"))?;
+        }
+        // The first line is what the connection itself is opened by.
+        for line in &self.lines[1..] {
+            self.home.ip(&format!("mptcp endpoint add {} dev {} subflow", line.address(), line.name()))?;
+        }
+        let ends = [Endpoint::new(&self.home, self.lines[0].address()), Endpoint::new(&self.relay, Self::RELAY)];
+        Ok(ends.map(Endpoint::by_multipath))
     }
 
     /// Measures all lines' lateness anew: before the part of a test that measures.
