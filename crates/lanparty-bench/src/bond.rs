@@ -10,6 +10,7 @@ mod latency;
 mod place;
 mod report;
 mod rows;
+mod task;
 mod throughput;
 
 use std::path::PathBuf;

@@ -57,6 +57,7 @@ pub(crate) struct Seen {
     pub(crate) lost: f64,
     pub(crate) twice: f64,
     pub(crate) stale: f64,
+    pub(crate) reordered: f64,
     pub(crate) gap_ms: f64,
     pub(crate) oldest_ms: f64,
 }
@@ -165,6 +166,24 @@ fn fail_all(place: &Place<'_>) -> Result<Instant> {
     Ok(returned)
 }
 
+/// Probes of both sizes, both ways, and nothing else: the small one's, the large one's.
+pub(crate) fn probes(place: &Place<'_>) -> Result<[Seen; 2]> {
+    let bonded = place.bonded()?;
+    let time = place.plan.window(place.round_trip());
+    let probes = [Probe::small(time), Probe::large(time)];
+    let [small, large] = thread::scope(|scope| {
+        let probing = probes.map(|probe| {
+            Way::ALL.map(|way| {
+                let [from, to] = bonded.ends(way);
+                scope.spawn(move || probe.between(&from, &to, || ()).map(|(report, ())| report))
+            })
+        });
+        probing.map(joined)
+    });
+    let stale = slowest(place) + STALE;
+    Ok([Seen::of(&small?, &probes[0], stale), Seen::of(&large?, &probes[1], stale)])
+}
+
 /// The one-way delay of the slowest line.
 fn slowest(place: &Place<'_>) -> Duration {
     let delays = place.dual.lines.iter().flat_map(|line| Way::ALL.map(|way| character(line, way).delay));
@@ -223,6 +242,7 @@ impl Seen {
         Self {
             lost: sum(ProbeReport::lost),
             twice: sum(ProbeReport::duplicates),
+            reordered: sum(ProbeReport::reordered),
             stale: reports.iter().map(|report| report.later_than(stale)).sum::<usize>() as f64,
             gap_ms: reports.iter().map(|report| ms(report.longest_gap(probe))).fold(0.0, f64::max),
             oldest_ms: reports.iter().filter_map(|report| report.delay(100.0)).map(ms).fold(0.0, f64::max),
@@ -234,6 +254,7 @@ impl Seen {
             lost: self.lost.max(other.lost),
             twice: self.twice.max(other.twice),
             stale: self.stale.max(other.stale),
+            reordered: self.reordered.max(other.reordered),
             gap_ms: self.gap_ms.max(other.gap_ms),
             oldest_ms: self.oldest_ms.max(other.oldest_ms),
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lanparty_lab::{Bonded, Dual, DualOptions, Endpoint, Impairment, Lab, Line, Verdict, Way};
+use lanparty_lab::{Bonded, Dual, Endpoint, Impairment, Lab, Line, Verdict, Way};
 
 use super::figure::Subject;
 use super::rows::Row;
@@ -92,7 +92,7 @@ impl Place<'_> {
         more: &[&str],
         work: impl FnOnce(&Place<'_>) -> Result<()>,
     ) -> Result<()> {
-        let dual = Dual::build_in(Lab::seeded("bond", u64::from(round))?, &DualOptions::new((row.lines)()))?;
+        let dual = Dual::build_in(Lab::seeded("bond", u64::from(round))?, &(row.home)())?;
         let names: Vec<&str> = dual.lines.iter().map(Line::name).collect();
         let uplinks = match subject {
             Subject::A => &names[..1],
