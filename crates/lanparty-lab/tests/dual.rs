@@ -268,7 +268,7 @@ fn ends<'a>(dual: &'a Dual, line: &'a Line, way: Way) -> [Endpoint<'a>; 2] {
 
 /// The shares of TCP and UDP payload in a full frame of Ethernet.
 const TCP_SHARE: f64 = 1_448.0 / 1_514.0;
-const UDP_SHARE: f64 = 1_200.0 / 1_242.0;
+const UDP_SHARE: f64 = 1_000.0 / 1_042.0;
 
 #[test]
 fn a_line_carries_its_rate_in_tcp_and_udp() {
