@@ -20,6 +20,27 @@ const SOON: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
 
 /// Relay, gateway and client, running; the client's end of the LAN is [`Dual::CLIENT`], the other one [`Dual::PC`].
+///
+/// ```no_run
+/// # fn main() -> anyhow::Result<()> {
+/// use std::{thread::sleep, time::Duration};
+/// use lanparty_lab::{Bonded, Dual, DualOptions, LineOptions, Probe, Verdict, Way};
+///
+/// let lines = [LineOptions::new("dsl0", 30.0, 10.0), LineOptions::new("lte0", 20.0, 60.0)];
+/// let dual = Dual::build("cut", &DualOptions::new(lines))?;
+/// let bonded = Bonded::join(&dual, &["dsl0", "lte0"], &[])?;
+/// dual.forget_lateness()?;
+/// let [from, to] = bonded.ends(Way::Down);
+/// let probe = Probe::small(Duration::from_secs(5));
+/// let (report, cut) = probe.between(&from, &to, || {
+///     sleep(Duration::from_secs(2));
+///     dual.line("dsl0").cut()
+/// })?;
+/// cut?;
+/// let believed = dual.verdict()? == Verdict::Conclusive;
+/// println!("{} lost, longest gap {:?}, believed: {believed}", report.lost(), report.longest_gap(&probe));
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Bonded<'a> {
     /// Where they run.

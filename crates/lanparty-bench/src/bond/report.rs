@@ -75,14 +75,20 @@ fn line(row: &Row, quantity: &Quantity, measured: &Measured) -> Vec<String> {
         value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}{}", if readings.late(Subject::Bond) { NOISY } else { "" }));
     let title = format!("{}, {}", quantity.title, quantity.unit);
     let word = verdict.map_or("-", |verdict| verdict.word()).to_owned();
-    let sum = sum(quantity, &readings).map_or_else(|| "-".to_owned(), |sum| format!("{sum:.1}"));
-    vec![row.name.to_owned(), row.words.to_owned(), title, a, b, sum, plain, multipath, bond, value, quantity.judge.words(), word]
+    let [sum, of_plain] = [sum(quantity, &readings).map(|sum| format!("{sum:.1}")), of_plain(&readings).map(|share| format!("{share:.2}"))]
+        .map(|text| text.unwrap_or_else(|| "-".to_owned()));
+    vec![row.name.to_owned(), row.words.to_owned(), title, a, b, sum, plain, multipath, bond, of_plain, value, quantity.judge.words(), word]
 }
 
 /// Of what adds up.
 fn sum(quantity: &Quantity, readings: &Readings<'_>) -> Option<f64> {
     let median = |subject| Spread::of(readings.values(subject)).map(|spread| spread.median);
     (quantity.unit == "Mbit/s").then(|| Some(median(Subject::A)? + median(Subject::B)?))?
+}
+
+/// The bond next to both lines without a tunnel: a tunnel that makes little of a line alone cannot hide behind its own sum.
+fn of_plain(readings: &Readings<'_>) -> Option<f64> {
+    Some(Spread::of(readings.values(Subject::Bond))?.median / Spread::of(readings.values(Subject::Plain))?.median)
 }
 
 fn verdict(quantity: &Quantity, readings: &Readings<'_>) -> Option<Verdict> {
@@ -97,8 +103,8 @@ fn figures(row: &Row, quantity: &Quantity, measured: &Measured) -> Value {
     let target = if quantity.judge == Judge::Shown { Value::Null } else { quantity.judge.words().into() };
     json!({
         "row": row.name, "lines": row.words, "what": quantity.title, "unit": quantity.unit,
-        "a": a, "b": b, "sum": sum(quantity, &readings), "plain": plain, "multipath": multipath, "bond": bond, "target": target,
-        "verdict": verdict(quantity, &readings),
+        "a": a, "b": b, "sum": sum(quantity, &readings), "plain": plain, "multipath": multipath, "bond": bond,
+        "of_plain": of_plain(&readings), "target": target, "verdict": verdict(quantity, &readings),
     })
 }
 
@@ -110,7 +116,7 @@ mod tests {
 
     fn measured(bond: Option<f64>) -> Measured {
         let quantity = ROWS[0].quantities().remove(0);
-        let values = [(Subject::A, Some(27.0)), (Subject::B, Some(18.0)), (Subject::Bond, bond)];
+        let values = [(Subject::A, Some(27.0)), (Subject::B, Some(18.0)), (Subject::Plain, Some(48.0)), (Subject::Bond, bond)];
         let reading = |(subject, value): (Subject, Option<f64>)| {
             Some(Reading { row: ROWS[0].name, round: 1, subject, quantity: quantity.clone(), value: value?, late: false, discarded: 0 })
         };
@@ -124,7 +130,8 @@ mod tests {
             let line = text.lines().find(|line| line.contains("TCP, 1 flow, up")).unwrap();
             assert!(line.contains("| 45.0 ") && line.trim_end_matches(['|', ' ']).ends_with(end), "{line}");
         }
-        assert!(text(&[&ROWS[0]], &measured(Some(40.5))).contains("| 0.90 "));
+        let text = text(&[&ROWS[0]], &measured(Some(40.5)));
+        assert!(text.contains("| 0.90 ") && text.contains("| 0.84 "), "{text}");
     }
 
     #[test]
