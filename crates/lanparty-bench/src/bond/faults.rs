@@ -72,7 +72,7 @@ struct Loaded {
 
 /// Cuts one line after the other as often as the plan says, under load.
 pub(crate) fn cuts(place: &Place<'_>, fault: Fault) -> Result<Attempt<Worst>> {
-    let mut all = Attempt { value: Worst::default(), late: false, discarded: 0 };
+    let mut all = Attempt { value: Worst::default(), late: false, busy: false, discarded: 0 };
     let lines = place.dual.lines.iter().cycle().take(place.plan.cuts as usize);
     for line in lines {
         let one = place.attempt(|| {
@@ -81,7 +81,7 @@ pub(crate) fn cuts(place: &Place<'_>, fault: Fault) -> Result<Attempt<Worst>> {
             Ok(worst)
         })?;
         eprintln!("bond:   {} cut: {}", line.name(), one.value.in_words());
-        all = Attempt { value: all.value.and(one.value), late: all.late || one.late, discarded: all.discarded + one.discarded };
+        all = all.and(one, Worst::and);
     }
     Ok(all)
 }

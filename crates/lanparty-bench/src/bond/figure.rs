@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::stats::median;
+use crate::table::NOISY;
 use crate::target::Limit;
 
 /// Who carries.
@@ -113,6 +114,8 @@ pub(crate) struct Reading {
     pub(crate) value: f64,
     /// The lines were served late whenever it was tried.
     pub(crate) late: bool,
+    /// Strangers used the processors meanwhile.
+    pub(crate) busy: bool,
     /// Attempts before this one, during which the lines were served late.
     pub(crate) discarded: u32,
 }
@@ -121,6 +124,9 @@ impl fmt::Display for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Quantity { title, unit, .. } = &self.quantity;
         write!(f, "{title}: {:.1} {unit}", self.value)?;
+        if self.busy {
+            f.write_str(NOISY)?;
+        }
         if self.late {
             f.write_str(", the lines were served late each time")?;
         } else if self.discarded > 0 {
@@ -145,9 +151,9 @@ impl<'a> Readings<'a> {
         self.all.iter().filter(move |reading| reading.subject == subject).map(|reading| reading.value)
     }
 
-    /// Was any of them taken while the lines were served late?
-    pub(crate) fn late(&self, subject: Subject) -> bool {
-        self.all.iter().any(|reading| reading.subject == subject && reading.late)
+    /// Was any of them taken while the lines were served late, or strangers were busy?
+    pub(crate) fn noisy(&self, subject: Subject) -> bool {
+        self.all.iter().any(|reading| reading.subject == subject && (reading.late || reading.busy))
     }
 
     /// The bond next to the better line of its own round.
@@ -170,7 +176,7 @@ mod tests {
     }
 
     fn reading(subject: Subject, round: u32, value: f64) -> Reading {
-        Reading { row: "even", round, subject, quantity: quantity(), value, late: value < 0.0, discarded: 0 }
+        Reading { row: "even", round, subject, quantity: quantity(), value, late: false, busy: value > 40.0, discarded: 0 }
     }
 
     fn judged(judge: Judge, all: &[Reading]) -> Option<f64> {
@@ -194,6 +200,13 @@ mod tests {
         assert_eq!(judged(Judge::AboveB(1.0), &all), Some(20.0));
         assert_eq!(judged(Judge::TimesA(1.0), &all), Some(1.6));
         assert_eq!(judged(Judge::AtMost(1.0), &all), Some(45.0));
+    }
+
+    #[test]
+    fn one_noisy_reading_makes_a_subject_noisy() {
+        let all = [reading(Subject::A, 1, 30.0), reading(Subject::Bond, 1, 40.0), reading(Subject::Bond, 2, 45.0)];
+        let readings = |all| Readings::of(all, "even", &quantity()).noisy(Subject::Bond);
+        assert!(readings(&all) && !readings(&all[..2]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use lanparty_lab::{Bonded, Dual, Endpoint, Impairment, Lab, Line, Verdict, Way};
 
 use super::figure::Subject;
 use super::rows::Row;
+use crate::cpu::Snapshot;
 
 /// A measurement during which the lines are served late is tried so often.
 const ATTEMPTS: u32 = 3;
@@ -72,13 +73,27 @@ pub(crate) struct Place<'a> {
 pub(crate) struct Attempt<T> {
     pub(crate) value: T,
     pub(crate) late: bool,
+    /// Strangers used the processors: the lines were in time, but perhaps not the programs.
+    pub(crate) busy: bool,
     pub(crate) discarded: u32,
 }
 
 impl<T> Attempt<T> {
     /// Another view of the same attempt.
     pub(crate) fn map<U>(&self, view: impl FnOnce(&T) -> U) -> Attempt<U> {
-        Attempt { value: view(&self.value), late: self.late, discarded: self.discarded }
+        Attempt { value: view(&self.value), late: self.late, busy: self.busy, discarded: self.discarded }
+    }
+}
+
+impl<T: Copy> Attempt<T> {
+    /// This one and another, their values put together.
+    pub(crate) fn and(self, other: Self, together: impl FnOnce(T, T) -> T) -> Self {
+        Self {
+            value: together(self.value, other.value),
+            late: self.late || other.late,
+            busy: self.busy || other.busy,
+            discarded: self.discarded + other.discarded,
+        }
     }
 }
 
@@ -154,10 +169,12 @@ impl Place<'_> {
         let mut discarded = 0;
         loop {
             self.dual.forget_lateness()?;
+            let before = Snapshot::take(&[])?;
             let value = measure()?;
+            let busy = before.usage(&[])?.is_noisy();
             let late = self.dual.verdict()? != Verdict::Conclusive;
             if !late || discarded + 1 == ATTEMPTS {
-                return Ok(Attempt { value, late, discarded });
+                return Ok(Attempt { value, late, busy, discarded });
             }
             discarded += 1;
         }

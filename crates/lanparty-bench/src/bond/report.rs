@@ -56,7 +56,7 @@ fn text(rows: &[&'static Row], measured: &Measured) -> String {
     lines.extend(rows.iter().flat_map(|row| row.quantities().into_iter().map(|quantity| line(row, &quantity, measured))));
     let legend = "Lines in Mbit/s @ ms one way. Median (min..max) of the rounds. Alone: lanparty by one line. No tunnel: both lines side by side.\n\
         MPTCP: the kernel's, between hosts that speak it. Other programs that bond are not packaged in Debian 12.\n\
-        `~`: the lines were served late each time it was tried, do not trust it.\n";
+        `~`: the lines were served late each time it was tried, or other programs were busy meanwhile; do not trust it.\n";
     let troubles: String = measured.troubles.iter().map(|trouble| format!("not measured: {trouble}\n")).collect();
     format!("{}\n{legend}{troubles}", table::aligned(&lines))
 }
@@ -66,13 +66,13 @@ fn line(row: &Row, quantity: &Quantity, measured: &Measured) -> Vec<String> {
     let decimals = usize::from(quantity.unit != "packets" && quantity.unit != "flows");
     let cell = |subject| {
         let spread = Spread::of(readings.values(subject));
-        spread.map_or_else(|| "-".to_owned(), |spread| table::spread(&spread, decimals, readings.late(subject)))
+        spread.map_or_else(|| "-".to_owned(), |spread| table::spread(&spread, decimals, readings.noisy(subject)))
     };
     let [a, b, plain, multipath, bond] = COLUMNS.map(cell);
     let verdict = verdict(quantity, &readings);
     let value = verdict.as_ref().and_then(|verdict| verdict.value);
     let value =
-        value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}{}", if readings.late(Subject::Bond) { NOISY } else { "" }));
+        value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}{}", if readings.noisy(Subject::Bond) { NOISY } else { "" }));
     let title = format!("{}, {}", quantity.title, quantity.unit);
     let word = verdict.map_or("-", |verdict| verdict.word()).to_owned();
     let [sum, of_plain] = [sum(quantity, &readings).map(|sum| format!("{sum:.1}")), of_plain(&readings).map(|share| format!("{share:.2}"))]
@@ -93,7 +93,7 @@ fn of_plain(readings: &Readings<'_>) -> Option<f64> {
 
 fn verdict(quantity: &Quantity, readings: &Readings<'_>) -> Option<Verdict> {
     let limit = quantity.judge.limit()?;
-    let noisy = COLUMNS.iter().any(|subject| readings.late(*subject));
+    let noisy = COLUMNS.iter().any(|subject| readings.noisy(*subject));
     Some(Verdict::of(quantity.title.clone(), limit, quantity.judge.value(readings), noisy))
 }
 
@@ -118,7 +118,16 @@ mod tests {
         let quantity = ROWS[0].quantities().remove(0);
         let values = [(Subject::A, Some(27.0)), (Subject::B, Some(18.0)), (Subject::Plain, Some(48.0)), (Subject::Bond, bond)];
         let reading = |(subject, value): (Subject, Option<f64>)| {
-            Some(Reading { row: ROWS[0].name, round: 1, subject, quantity: quantity.clone(), value: value?, late: false, discarded: 0 })
+            Some(Reading {
+                row: ROWS[0].name,
+                round: 1,
+                subject,
+                quantity: quantity.clone(),
+                value: value?,
+                late: false,
+                busy: false,
+                discarded: 0,
+            })
         };
         Measured { readings: values.into_iter().filter_map(reading).collect(), troubles: vec![] }
     }

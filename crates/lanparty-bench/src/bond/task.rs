@@ -78,8 +78,8 @@ impl Task {
     pub(crate) fn measure(self, place: &Place<'_>, row: &'static str, round: u32) -> Result<Vec<Reading>> {
         let mut readings = Vec::new();
         for (quantity, taken) in self.quantities().into_iter().zip(self.take(place)?) {
-            let Some(Attempt { value, late, discarded }) = taken else { continue };
-            readings.push(Reading { row, round, subject: place.subject, quantity, value, late, discarded });
+            let Some(Attempt { value, late, busy, discarded }) = taken else { continue };
+            readings.push(Reading { row, round, subject: place.subject, quantity, value, late, busy, discarded });
         }
         Ok(readings)
     }
