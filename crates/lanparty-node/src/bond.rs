@@ -7,6 +7,7 @@
 mod control;
 mod path;
 mod recv;
+mod report;
 mod send;
 mod uplinks;
 mod watch;
@@ -24,6 +25,9 @@ use crate::{ControlReader, ControlWriter, Link, LinkEnded};
 pub(crate) use control::BondControl;
 use control::ControlState;
 use path::Path;
+pub use report::AbsentUplink;
+pub(crate) use report::Wanted;
+use report::{Goodput, WantedUplinks};
 pub use uplinks::UplinkPlan;
 pub(crate) use uplinks::{is_connected, news, place_toward};
 
@@ -62,6 +66,7 @@ pub(crate) struct Shared {
     /// A control message may be read, or the bond has ended.
     control: Notify,
     ended: watched::Sender<Option<LinkEnded>>,
+    wanted: WantedUplinks,
 }
 
 struct State {
@@ -74,6 +79,7 @@ struct State {
     control: ControlState,
     /// Datagrams that a path was given and did not send.
     discarded: Drops,
+    goodput: Goodput,
     /// Since when there has been no path.
     pathless: Option<Instant>,
     /// The last budget, for when no path lives.
@@ -117,6 +123,10 @@ pub struct PathReport {
     pub role: lanparty_proto::BondRole,
     /// Whether it carries anything now.
     pub is_alive: bool,
+    /// For how long nothing has come by it, when it carries nothing.
+    pub silent_ms: Option<u64>,
+    /// Why the newest try to reach the other side by it anew failed, in words.
+    pub trouble: Option<String>,
     /// Where the other side is.
     pub remote: Option<String>,
     /// Round-trip time.
@@ -131,6 +141,8 @@ pub struct PathReport {
     pub capacity: u64,
     /// The largest datagram that it takes.
     pub budget: u16,
+    /// Bytes that it may carry in a month, when its owner has said so.
+    pub cap: Option<u64>,
     /// For how long it is there, in seconds.
     pub seconds: u64,
 }
@@ -140,10 +152,16 @@ pub struct PathReport {
 pub struct BondReport {
     /// Its paths.
     pub paths: Vec<PathReport>,
+    /// Uplinks that are no path now.
+    pub absent: Vec<AbsentUplink>,
     /// What was restored.
     pub inbound: RestoreReport,
     /// How long a flow waits for a slower path, in milliseconds.
     pub patience_ms: f64,
+    /// Bytes per second sent and received over the last second or so, copies not counted.
+    pub goodput: (u64, u64),
+    /// Bytes sent and received so far, likewise.
+    pub bytes: (u64, u64),
 }
 
 impl BondLink {
@@ -158,6 +176,7 @@ impl BondLink {
             scratch: vec![],
             control: ControlState::new(heard),
             discarded: Drops::default(),
+            goodput: Goodput::new(Instant::now()),
             pathless: None,
             budget: DatagramBudget(0),
         };
@@ -169,6 +188,7 @@ impl BondLink {
             went: Notify::new(),
             control: Notify::new(),
             ended: watched::Sender::new(None),
+            wanted: WantedUplinks::default(),
         });
         // A bond that has just begun has not ended.
         let _ = shared.add(first);
@@ -197,18 +217,6 @@ impl BondLink {
     /// When the bond has ended, or has too many paths, or has forgotten what the other side has not heard.
     pub fn attach(&self, up: BondPathUp) -> Result<(), LinkEnded> {
         self.handle.shared.add(up)
-    }
-
-    /// How its paths are.
-    #[must_use]
-    pub fn report(&self) -> BondReport {
-        let mut state = self.shared().state();
-        let now = Instant::now();
-        let patience = state.patience();
-        let inbound = state.restorer.report();
-        let mut paths: Vec<_> = state.paths.iter_mut().map(|path| path.report(now)).collect();
-        paths.sort_by_key(|path| path.path);
-        BondReport { paths, inbound, patience_ms: patience.as_secs_f64() * 1e3 }
     }
 
     /// The largest datagram that every living path takes.
@@ -280,6 +288,16 @@ impl Shared {
         self.state().control.heard()
     }
 
+    /// The uplinks that its owner wants, by the number of their path.
+    pub(crate) fn want(&self, uplinks: std::collections::BTreeMap<u8, Wanted>) {
+        self.wanted.set(uplinks);
+    }
+
+    /// An uplink could not become a path.
+    pub(crate) fn path_cannot(&self, path: u8, why: String) {
+        self.wanted.fails(path, why);
+    }
+
     pub(crate) fn add(self: &Arc<Self>, up: BondPathUp) -> Result<(), LinkEnded> {
         let full = || LinkEnded { reason: "a bond of so many paths takes no more".into(), by_peer: false };
         self.not_ended()?;
@@ -298,6 +316,7 @@ impl Shared {
         state.paths.push(path);
         state.pathless = None;
         drop(state);
+        self.wanted.works(number);
         self.room.notify_waiters();
         Ok(())
     }

@@ -35,7 +35,7 @@ mod tls;
 mod trust;
 mod uplink;
 
-pub use bond::{BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, PathReport, UplinkPlan};
+pub use bond::{AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, PathReport, UplinkPlan};
 pub use cable::{CableDriver, CableEndpoint, CableEvent, CablePlan, CableReport, CableSession};
 pub use control::{ControlReader, ControlWriter};
 pub use device::{AsyncDevice, Written};

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use lanparty_core::{
     Carrier, Delivery, Drops, FrameRecord, LinkId, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport,
 };
-use lanparty_node::Link;
+use lanparty_node::{BondLink, Link};
 use lanparty_proto::{Attach, Control, IdentityId, Refusal};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -156,8 +157,11 @@ impl Hub {
         self.lock().ways.values().filter(|way| way.outbox.link().carrier() == Carrier::Quic).count()
     }
 
-    pub(crate) fn report(&self) -> Vec<RoomReport> {
-        self.lock().relay.report(Instant::now())
+    /// The rooms; members on several paths with those.
+    pub(crate) fn report(&self) -> Vec<Value> {
+        let state = self.lock();
+        let rooms = state.relay.report(Instant::now());
+        rooms.iter().map(|room| state.with_bonds(room)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -166,6 +170,16 @@ impl Hub {
 }
 
 impl State {
+    fn with_bonds(&self, room: &RoomReport) -> Value {
+        let mut value = json!(room);
+        let shown = value["members"].as_array_mut().into_iter().flatten();
+        for (shown, member) in shown.zip(&room.members) {
+            let bond = self.ways.get(&member.link).and_then(|way| way.outbox.link().bond());
+            shown["bond"] = json!(bond.map(BondLink::report));
+        }
+        value
+    }
+
     fn carry_out(&mut self) {
         while let Some(output) = self.relay.poll_output() {
             match output {

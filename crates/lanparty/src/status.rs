@@ -6,6 +6,8 @@ use clap::Args;
 use lanparty_node::{ExitCode, Fault, query_all};
 use serde_json::Value;
 
+mod bond;
+
 #[derive(Args)]
 pub(crate) struct StatusArgs {
     /// Print JSON: an array with one object per program
@@ -61,6 +63,7 @@ fn relay(program: &Value, out: &mut String) {
                 m["budget_down"],
                 if m["lan_up"] == Value::Bool(false) { ", its LAN has no carrier" } else { "" },
             ));
+            bond::in_words(&m["bond"], "      ", out);
             frames("from it", &m["from_member"], out);
             let why = m["copies_dropped_by"].as_object().into_iter().flatten().map(|(reason, n)| format!(" {reason} {n}"));
             out.push_str(&format!(
@@ -87,6 +90,7 @@ fn carrier(way: &Value, out: &mut String) {
     let name = match way["carrier"].as_str() {
         Some("quic") => "QUIC (UDP)",
         Some("stream") => "TLS (TCP)",
+        Some("bond") => "a bond",
         _ => return,
     };
     out.push_str(&format!(", by {name} for {} s", way["seconds"]));
@@ -116,6 +120,7 @@ fn member(program: &Value, out: &mut String) {
         out.push_str(&format!(" address {}", addresses.join(", ")));
     }
     out.push('\n');
+    bond::in_words(&program["bond"], "  ", out);
     for m in array(&program["members"]) {
         let reached = array(&program["peers"]).iter().find(|peer| peer["id"] == m["id"]).map_or_else(String::new, reached);
         out.push_str(&format!("    {} peer {} {}{}{reached}\n", text(&m["role"]), m["id"], text(&m["mac"]), way(m)));

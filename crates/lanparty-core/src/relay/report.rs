@@ -3,7 +3,7 @@
 use serde::Serialize;
 use std::time::Instant;
 
-use super::{Relay, StandbyReport};
+use super::{LinkId, Relay, StandbyReport};
 use crate::CountersSnapshot;
 
 /// A room.
@@ -23,6 +23,9 @@ pub struct RoomReport {
 #[expect(missing_docs, reason = "the fields are what their names say")]
 pub struct MemberReport {
     pub member: u16,
+    /// The connection that carries it, for whoever knows more of that.
+    #[serde(skip)]
+    pub link: LinkId,
     pub role: String,
     pub mac: String,
     pub remote: String,
@@ -59,6 +62,7 @@ impl Relay {
 fn member_report(m: &super::room::Member, now: Instant) -> MemberReport {
     MemberReport {
         member: m.id.0,
+        link: m.link,
         role: m.role.to_string(),
         mac: m.mac.to_string(),
         remote: m.remote.clone(),

@@ -32,6 +32,7 @@ pub(super) struct Path {
     /// New with every connection.
     pub(super) serial: u64,
     pub(super) is_alive: bool,
+    pub(super) silent_since: Option<Instant>,
     pub(super) liveness: Liveness,
     pub(super) watch: PathWatch,
     pub(super) since: Instant,
@@ -99,6 +100,7 @@ impl Path {
             link,
             serial,
             is_alive: true,
+            silent_since: None,
             liveness: Liveness::new(sent, answers),
             watch,
             since: now,
@@ -195,6 +197,8 @@ impl Path {
             carrier: self.link.carrier(),
             role: self.bond.role,
             is_alive: self.is_alive,
+            silent_ms: self.silent_since.map(|since| u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)),
+            trouble: None,
             remote: self.link.remote_address().map(|address| address.to_string()),
             rtt_ms: self.link.rtt().map(|rtt| rtt.as_secs_f64() * 1e3),
             packets: self.link.packets(),
@@ -202,6 +206,7 @@ impl Path {
             rate: self.meter.rate,
             capacity: self.rate(),
             budget: self.link.budget().0,
+            cap: None,
             seconds: now.saturating_duration_since(self.since).as_secs(),
         }
     }

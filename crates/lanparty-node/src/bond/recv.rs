@@ -114,6 +114,7 @@ impl State {
     fn hand_out(&mut self, into: &mut [Bytes]) -> usize {
         let count = into.len().min(self.ready.len());
         for (slot, datagram) in into.iter_mut().zip(self.ready.drain(..count)) {
+            self.goodput.bytes.1 += datagram.len() as u64;
             *slot = datagram;
         }
         count

@@ -129,6 +129,7 @@ impl<'s> Burst<'s> {
         }
         self.memory.put_slice(&self.state.sequencer.number(judged, len, self.now).encode());
         self.memory.put_slice(datagram);
+        self.state.goodput.bytes.0 += datagram.len() as u64;
         let numbered = self.memory.split().freeze();
         for place in [Some(first), second].into_iter().flatten() {
             if let (Some(view), Some(batch)) = (self.views.get_mut(place), self.batches.get_mut(place)) {

@@ -66,7 +66,7 @@ impl State {
             is_busy |= path.liveness.is_waiting();
             if is_alive && !path.is_alive {
                 info!(path = %path.name, "the path answers again");
-                path.is_alive = true;
+                (path.is_alive, path.silent_since) = (true, None);
                 changed.is_revived = true;
                 self.restorer.add_path(path.bond.path);
             } else if !is_alive && path.is_alive {
@@ -89,7 +89,7 @@ impl State {
         let Some(at) = self.paths.iter().position(|path| path.bond.path == number && path.is_alive) else { return };
         let mut path = self.paths.swap_remove(at);
         info!(path = %path.name, "the path does not answer; others carry what it did");
-        path.is_alive = false;
+        (path.is_alive, path.silent_since) = (false, Some(Instant::now()));
         path.liveness.expect_answer();
         self.give_back(&mut path, Instant::now());
         debug!(left = self.living().count(), "paths that live");

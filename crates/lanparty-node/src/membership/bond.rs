@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 
 use super::{Dialer, JoinError, JoinRequest, Joined, Transport, settled_budget, words};
-use crate::bond::{Shared, UplinkPlan, is_connected, news, place_toward};
+use crate::bond::{Shared, UplinkPlan, Wanted, is_connected, news, place_toward};
 use crate::endpoint::dial_endpoint;
 use crate::examine::default_interfaces;
 use crate::{
@@ -113,6 +113,7 @@ impl Dialer {
         }
         let up = BondPathUp { bond: first.path, name: first.interface.clone(), link, control: asked.control, heard: 0 };
         let bond = BondLink::start(up, plan.redundancy, asked.heard);
+        bond.shared_arc().want((0..).zip(&plans).take(BOND_PATHS_MAX).map(|(n, plan)| (n, wanted(plan))).collect());
         let news = news();
         for uplink in uplinks {
             tokio::spawn(Keeper { dial: dial.clone(), uplink, shared: bond.shared_arc(), news: news.clone(), pause: PAUSE_FIRST }.keep());
@@ -281,13 +282,20 @@ impl Dial {
     }
 }
 
+/// What status says of an uplink.
+fn wanted(plan: &UplinkPlan) -> Wanted {
+    Wanted { name: plan.interface.clone(), role: plan.role, cap: plan.cap, trouble: None }
+}
+
 /// What is left of a datagram behind its place in the order.
 const fn numbered(budget: DatagramBudget) -> DatagramBudget {
     DatagramBudget(budget.0.saturating_sub(SEQUENCE_LEN as u16))
 }
 
+const NO_UPLINK: &str = "no uplink leads to the relay: ";
+
 fn no_uplink(why: &str) -> JoinError {
-    let cause = format!("no uplink leads to the relay: {why}");
+    let cause = format!("{NO_UPLINK}{why}");
     JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, "check the interfaces named with --uplink: ip -brief address; ip route"))
 }
 
@@ -364,6 +372,8 @@ impl Keeper {
             if matches!(error, JoinError::Final(_)) {
                 debug!(uplink = %self.uplink.interface, "{error}");
             }
+            let cause = error.into_fault().cause;
+            self.shared.path_cannot(self.uplink.path.path, cause.strip_prefix(NO_UPLINK).unwrap_or(&cause).to_owned());
             if self.shared.not_ended().is_err() {
                 return Err(Stop::Ended);
             }
