@@ -7,19 +7,26 @@ use lanparty_node::{ExitCode, Fault, query_all};
 use serde_json::Value;
 
 mod bond;
+mod history;
+mod view;
+mod watch;
 
 #[derive(Args)]
 pub(crate) struct StatusArgs {
     /// Print JSON: an array with one object per program
     #[arg(long)]
     json: bool,
+
+    /// Show every path live, with its rates: q or Ctrl-C ends. Without a terminal the same as text, once a second
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
 }
 
 pub(crate) async fn run(args: StatusArgs) -> Result<(), Fault> {
-    let programs = query_all().await.map_err(|e| {
-        let advice = "ask as the user who started the program, often root";
-        Fault::new(ExitCode::Permission, format!("cannot look for running programs: {e}"), advice)
-    })?;
+    if args.watch {
+        return watch::run().await;
+    }
+    let programs = query_all().await.map_err(|e| unreadable(&e))?;
     let text = if args.json {
         format!("{}\n", serde_json::to_string_pretty(&programs).expect("INVARIANT: a JSON value has a text"))
     } else if programs.is_empty() {
@@ -30,6 +37,11 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Fault> {
     // A closed pipe (`lanparty status | head`) is no fault.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
+}
+
+fn unreadable(error: &std::io::Error) -> Fault {
+    let advice = "ask as the user who started the program, often root";
+    Fault::new(ExitCode::Permission, format!("cannot look for running programs: {error}"), advice)
 }
 
 fn in_words(program: &Value) -> String {

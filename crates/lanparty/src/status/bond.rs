@@ -17,22 +17,27 @@ pub(super) fn in_words(bond: &Value, indent: &str, out: &mut String) {
         mbit(&bond["goodput"][0]),
         mbit(&bond["goodput"][1])
     ));
-    let inbound = &bond["inbound"];
-    out.push_str(&format!(
-        "{indent}  in: {} duplicates removed, {} held for their order ({} now), {} given up, {} late; a flow waits {:.0} ms at most\n",
-        inbound["duplicates"],
-        inbound["held"],
-        inbound["waiting"],
-        inbound["given_up"],
-        inbound["late"],
-        bond["patience_ms"].as_f64().unwrap_or(0.0)
-    ));
+    let patience = bond["patience_ms"].as_f64().unwrap_or(0.0);
+    out.push_str(&format!("{indent}  in: {}; a flow waits {patience:.0} ms at most\n", restored(&bond["inbound"])));
     for one in paths {
         out.push_str(&format!("{indent}  {}\n", path(one, paths)));
     }
     for uplink in absent {
         out.push_str(&format!("{indent}  {}: not connected: {}\n", text(&uplink["name"]), text(&uplink["because"])));
     }
+}
+
+/// What it carries in all, in one line.
+pub(super) fn summary(bond: &Value) -> String {
+    let [out, into] = [0, 1].map(|at| mbit(&bond["goodput"][at]));
+    format!("bond: out {out} Mbit/s, in {into} Mbit/s; {}", restored(&bond["inbound"]))
+}
+
+fn restored(inbound: &Value) -> String {
+    format!(
+        "{} duplicates removed, {} held for their order ({} now), {} given up, {} late",
+        inbound["duplicates"], inbound["held"], inbound["waiting"], inbound["given_up"], inbound["late"]
+    )
 }
 
 fn path(path: &Value, all: &[Value]) -> String {
