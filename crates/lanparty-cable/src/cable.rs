@@ -238,7 +238,7 @@ impl Cable {
     fn answer(&mut self, request: StatusRequest) {
         match request.ask() {
             Ask::Status => request.send(self.report()),
-            Ask::Room | Ask::Ping(_) => request.refuse(),
+            Ask::Room | Ask::Ping(_) | Ask::BondTest(_) => request.refuse(),
         }
     }
 

@@ -212,6 +212,7 @@ impl Client {
                 self.session.driver.examine_room(room, Some(has_lease), request.answers()).await;
             }
             Ask::Ping(ask) => self.session.driver.ping(ask, request.answers()),
+            Ask::BondTest(ask) => self.session.test_bond(ask, request.answers()),
         }
     }
 

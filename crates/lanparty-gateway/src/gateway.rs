@@ -316,6 +316,7 @@ impl Gateway {
             Ask::Status => request.send(self.report()),
             Ask::Room => self.session.driver.examine_room(self.args.member.room.to_string(), None, request.answers()).await,
             Ask::Ping(ask) => self.session.driver.ping(ask, request.answers()),
+            Ask::BondTest(ask) => self.session.test_bond(ask, request.answers()),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::command::Output;
 use crate::endpoint::Endpoint;
 use crate::link::{End, address};
 use crate::ping::ping_with;
@@ -103,6 +104,11 @@ impl<'a> Bonded<'a> {
     /// What the three say of themselves.
     pub fn status(&self) -> Result<Vec<Value>> {
         self.programs.status()
+    }
+
+    /// Runs the tool beside the three, whatever its exit code.
+    pub fn tool(&self, arguments: &[&str]) -> Result<Output> {
+        self.programs.tool(arguments)
     }
 
     /// What the client says of itself.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::binaries::Binaries;
-use crate::command::run;
+use crate::command::{Output, run, run_any};
 use crate::namespace::Namespace;
 use crate::process::{Proc, Program};
 use crate::topology::{Dual, LAN, Party};
@@ -147,9 +147,14 @@ impl<'a> Programs<'a> {
 
     /// What all of them say of themselves.
     pub fn status(&self) -> Result<Vec<Value>> {
+        let answer = self.tool(&["status", "--json"])?.success()?;
+        serde_json::from_str(&answer.stdout).context("the answer of `lanparty status --json`")
+    }
+
+    /// Runs the tool as the owner of the programs, whatever its exit code.
+    pub fn tool(&self, arguments: &[&str]) -> Result<Output> {
         let variable = format!("{RUNTIME_VARIABLE}={}", self.runtime);
         let lanparty = self.lanparty.display().to_string();
-        let answer = run(&["env", &variable, &lanparty, "status", "--json"])?;
-        serde_json::from_str(&answer.stdout).context("the answer of `lanparty status --json`")
+        run_any(&[&["env", &variable, &lanparty], arguments].concat())
     }
 }

@@ -49,6 +49,20 @@ fn wait_for_paths(bonded: &Bonded<'_>, wanted: &[&str]) -> Duration {
     }
 }
 
+/// Waits until the status says all of this.
+fn wait_for_words(bonded: &Bonded<'_>, wanted: &[&str]) {
+    let begin = Instant::now();
+    loop {
+        let text = bonded.tool(&["status"]).unwrap().stdout;
+        let missing: Vec<_> = wanted.iter().filter(|words| !text.contains(**words)).collect();
+        if missing.is_empty() {
+            return;
+        }
+        assert!(begin.elapsed() < SOON, "{missing:?} is not in\n{text}{}", bonded.client.tail());
+        thread::sleep(ms(100));
+    }
+}
+
 /// A game's packets up, while something happens.
 fn probe_while(bonded: &Bonded<'_>, probe: &Probe, meanwhile: impl FnOnce()) -> ProbeReport {
     let [from, to] = bonded.ends(Way::Up);
@@ -184,4 +198,58 @@ fn all_lines_may_be_away_for_a_while() {
     });
     eprintln!("outage {:?}, the first line is used {back:?} after its return", report.longest_gap(&probe));
     assert!(report.arrivals.last().unwrap().sent > ms(8500), "it goes on to the end{}", bonded.client.tail());
+}
+
+#[test]
+fn the_status_names_every_uplink_and_why_it_carries_nothing() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("bond-status", dsl_and_lte());
+    let uplinks = ["dsl0", "lte0,cap=50GB/month", "sat0", "eth9,role=never"];
+    let bonded = Bonded::join(&dual, &uplinks, &[]).unwrap();
+    wait_for_paths(&bonded, UPLINKS);
+    wait_for_words(&bonded, &["bond of 2 paths", "dsl0: alive for", "lte0: alive for", "50.0 GB a month"]);
+    wait_for_words(&bonded, &["sat0: not connected: there is no interface sat0", "eth9: not connected: its role is never"]);
+    dual.lines[1].carrier(false).unwrap();
+    wait_for_words(&bonded, &["dsl0: alive for", "lte0 has no carrier"]);
+    let relay = bonded.status().unwrap().into_iter().find(|one| one["program"] == "lanparty-relay").unwrap();
+    let members = relay["rooms"][0]["members"].as_array().unwrap().clone();
+    let paths = |member: &Value| member["bond"]["paths"].as_array().map_or(0, Vec::len);
+    assert!(members.iter().any(|member| member["role"] == "Client" && paths(member) >= 1), "{members:?}");
+    assert!(members.iter().any(|member| member["role"] == "Gateway" && member["bond"].is_null()), "{members:?}");
+}
+
+#[test]
+fn a_test_of_the_bond_measures_its_lines_and_asks_before_it_uses_a_capped_one() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("bond-test", dsl_and_lte());
+    let bonded = Bonded::join(&dual, &["dsl0", "lte0,cap=50GB/month"], &[]).unwrap();
+    wait_for_paths(&bonded, UPLINKS);
+    let asked = bonded.tool(&["bond", "test"]).unwrap();
+    assert!(asked.status.code() == Some(2) && asked.stderr.contains("lte0 has a cap"), "{asked:?}");
+    let tested = bonded.tool(&["bond", "test", "--yes", "--json"]).unwrap();
+    eprintln!("{}{}", tested.stdout, tested.stderr);
+    let found: Value = serde_json::from_str(&tested.stdout).unwrap();
+    let done = &found["done"];
+    let rate = |value: &Value, key: &str| value[key].as_f64().unwrap();
+    let lines = done["lines"].as_array().unwrap();
+    assert_eq!(lines.len(), 2);
+    for key in ["up_mbit_s", "down_mbit_s"] {
+        let alone: Vec<f64> = lines.iter().map(|line| rate(line, key)).collect();
+        // Headers of IP, UDP and QUIC are not counted.
+        assert!(alone[0] < 30.0 && alone[1] < 20.0, "no line carries more than it has: {alone:?}");
+        if dual.verdict().unwrap() == Verdict::Conclusive {
+            assert!(alone[0] > 20.0 && alone[1] > 13.0, "{key}: {alone:?}");
+            assert!(rate(&done["bond"], key) > alone[0] * 1.1, "{key}: {} beside {alone:?}", done["bond"]);
+        } else {
+            eprintln!("INCONCLUSIVE: {}", dual.verdict().unwrap());
+        }
+    }
+    assert!(lines.iter().all(|line| line["lost"]["pings_lost"].as_u64().is_some_and(|lost| lost < 10)), "{lines:?}");
+    let again = bonded.tool(&["bond", "test", "--yes"]).unwrap();
+    assert!(again.status.code() == Some(2) && again.stderr.contains("try again in"), "{again:?}");
+    wait_for_paths(&bonded, UPLINKS);
 }

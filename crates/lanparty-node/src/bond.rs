@@ -9,6 +9,7 @@ mod path;
 mod recv;
 mod report;
 mod send;
+mod trial;
 mod uplinks;
 mod watch;
 
@@ -28,6 +29,9 @@ use path::Path;
 pub use report::AbsentUplink;
 pub(crate) use report::Wanted;
 use report::{Goodput, WantedUplinks};
+pub use trial::TrialSeat;
+use trial::TrialState;
+pub(crate) use trial::course::{Course, refusal};
 pub use uplinks::UplinkPlan;
 pub(crate) use uplinks::{is_connected, news, place_toward};
 
@@ -80,6 +84,7 @@ struct State {
     /// Datagrams that a path was given and did not send.
     discarded: Drops,
     goodput: Goodput,
+    trial: TrialState,
     /// Since when there has been no path.
     pathless: Option<Instant>,
     /// The last budget, for when no path lives.
@@ -101,10 +106,13 @@ pub struct BondPathUp {
 }
 
 impl BondPathUp {
-    /// A bond with this first path, as the relay makes one, and its control messages.
+    /// A bond with this first path, as the relay makes one, and its control messages. It takes part in tests when there is a seat for them.
     #[must_use]
-    pub fn into_bond(self) -> (Link, ControlReader, ControlWriter) {
+    pub fn into_bond(self, tests: Option<&TrialSeat>) -> (Link, ControlReader, ControlWriter) {
         let bond = BondLink::start(self, Redundancy::Auto, 0);
+        if let Some(seat) = tests {
+            bond.shared().state().trial.serve(seat.clone());
+        }
         let (control_in, control_out) = bond.control();
         (Link::bonded(bond), control_in, control_out)
     }
@@ -177,6 +185,7 @@ impl BondLink {
             control: ControlState::new(heard),
             discarded: Drops::default(),
             goodput: Goodput::new(Instant::now()),
+            trial: TrialState::default(),
             pathless: None,
             budget: DatagramBudget(0),
         };

@@ -35,7 +35,7 @@ mod tls;
 mod trust;
 mod uplink;
 
-pub use bond::{AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, PathReport, UplinkPlan};
+pub use bond::{AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, PathReport, TrialSeat, UplinkPlan};
 pub use cable::{CableDriver, CableEndpoint, CableEvent, CablePlan, CableReport, CableSession};
 pub use control::{ControlReader, ControlWriter};
 pub use device::{AsyncDevice, Written};
@@ -59,7 +59,7 @@ pub use session::{Session, SessionEvent, WayReport};
 pub use shutdown::shutdown_requested;
 pub use sizing::{DeviceLimit, PmtuDiscovery, Sizing, parse_lan_mtu};
 pub use state::{StateDir, StateError, StateFile, runtime_dir};
-pub use status::{Answers, Ask, Conversation, PingAsk, StatusRequest, StatusSocket, member_sockets, program_at, query_all};
+pub use status::{Answers, Ask, BondTestAsk, Conversation, PingAsk, StatusRequest, StatusSocket, member_sockets, program_at, query_all};
 pub use stream::{Proxy, StreamIncoming, StreamLink, StreamListener, StreamTarget, StreamWay, dial_stream};
 pub use tls::{CertificateFiles, CertificateSource, ServerTls};
 pub use trust::RelayTrust;

@@ -15,8 +15,10 @@ use serde::Serialize;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
+use crate::bond::{Course, refusal};
 use crate::driver::{DriverEvent, MemberDriver};
 use crate::membership::{Dialer, JoinError, JoinRequest, Joined, StandbyLine};
+use crate::status::{Answers, BondTestAsk};
 use crate::{BondReport, ExitCode, Fault, Identity, OpenedPort};
 
 /// An outage is spoken of again after this long.
@@ -303,6 +305,18 @@ impl<D: Device> Session<D> {
     /// The uplinks it uses at once, when it does.
     pub fn bond(&self) -> Option<BondReport> {
         Some(self.driver.link()?.bond()?.report())
+    }
+
+    /// Tests the bond; what it finds goes to `answers`, line by line.
+    pub fn test_bond(&self, ask: &BondTestAsk, answers: Answers) {
+        let Some(link) = self.driver.link() else {
+            return answers.give(refusal("not-joined", "this program is in no room at the moment"));
+        };
+        let Some(bond) = link.bond() else {
+            let words = "this program uses one way to the relay only; start it with --bond, or with --uplink for each line";
+            return answers.give(refusal("no-bond", words));
+        };
+        tokio::spawn(Course::run(bond.shared_arc(), ask.yes, answers));
     }
 
     fn joined(&mut self, dialer: Dialer, joined: Joined) -> SessionEvent {

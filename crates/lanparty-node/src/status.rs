@@ -24,6 +24,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const OTHERS_WAIT: Duration = Duration::from_secs(2);
 /// More time between two answers of a ping: a size that vanishes is tried several times, a second each.
 const TRIES_WAIT: Duration = Duration::from_secs(10);
+/// More time between two answers of a bond's test: a load, a pause, and a path that returns.
+const STEP_WAIT: Duration = Duration::from_secs(12);
 /// Time for a request line. Who wants only the status may keep its writing side open, and waits this long.
 const LINE_TIMEOUT: Duration = Duration::from_millis(250);
 /// Longest request line, in bytes: many times what any request needs.
@@ -44,6 +46,15 @@ pub enum Ask {
     Room,
     /// Send echo requests to a member of the room: an answer for each, and one at the end.
     Ping(PingAsk),
+    /// Test the bond: an answer for every step, and one at the end.
+    BondTest(BondTestAsk),
+}
+
+/// A test of a bond as it is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BondTestAsk {
+    /// Lines with a cap may be used.
+    pub yes: bool,
 }
 
 /// A ping as it is asked for.
@@ -67,6 +78,7 @@ impl Ask {
         match self {
             Self::Status => (ANSWER_TIMEOUT, ANSWER_TIMEOUT),
             Self::Room => (ANSWER_TIMEOUT + OTHERS_WAIT, ANSWER_TIMEOUT),
+            Self::BondTest(_) => (ANSWER_TIMEOUT + OTHERS_WAIT, ANSWER_TIMEOUT + STEP_WAIT),
             Self::Ping(ask) => (ANSWER_TIMEOUT, ANSWER_TIMEOUT + Duration::from_millis(ask.interval_ms) + TRIES_WAIT),
         }
     }

@@ -235,6 +235,29 @@ pub enum Refusal {
     Other,
 }
 
+/// What a member asks of the relay in a test of its bond (docs/decisions/0025-bond-test.md).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum TrialStep {
+    /// Take part in a test.
+    Begin,
+    /// Send me as much as the bond, or one path of it, takes.
+    Load {
+        /// The number of the path.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<u8>,
+        /// For so many milliseconds.
+        ms: u32,
+    },
+    /// Tell me how much has arrived.
+    Count,
+    /// It is over.
+    End,
+    /// Of a newer version: only told how much has arrived.
+    #[serde(other)]
+    Unknown,
+}
+
 /// Every message of the control stream.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type")]
@@ -263,6 +286,27 @@ pub enum Control {
     PathDown {
         /// Its number at the member.
         path: u8,
+    },
+    /// Member to relay, on a bond: about a test of it. Each is answered.
+    Trial {
+        /// Which test, a random number.
+        test: u32,
+        /// What is asked.
+        step: TrialStep,
+    },
+    /// Relay to member: the answer.
+    TrialAnswer {
+        /// Which test.
+        test: u32,
+        /// Why it is not done, in words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<String>,
+        /// Bytes of the test's loads that have arrived.
+        #[serde(default)]
+        received: u64,
+        /// When that was, in microseconds from the beginning.
+        #[serde(default)]
+        at_us: u64,
     },
     /// Relay to member: you are in, or moved.
     Welcome(Welcome),

@@ -28,6 +28,7 @@ mod packet;
 mod probe;
 mod purpose;
 mod sight;
+mod trial;
 
 pub use admission::{AdmissionPolicy, Source, admit};
 pub use batch::FrameBatch;
@@ -35,7 +36,7 @@ pub use checksum::Checksum;
 pub use class::TrafficClass;
 pub use control::{
     Attach, BondPath, BondRole, CANDIDATES_MAX, CONTROL_MESSAGE_LEN_MAX, CableHello, Control, ControlDecoder, ControlError, Hello,
-    MemberInfo, Move, PROTOCOL_VERSION, Refusal, Role, Welcome, control_from_json, control_to_json, encode_control,
+    MemberInfo, Move, PROTOCOL_VERSION, Refusal, Role, TrialStep, Welcome, control_from_json, control_to_json, encode_control,
 };
 pub use drop_reason::{Direction, DropReason};
 pub use echo::{Echo, GatewaySign, MemberFrame};
@@ -54,3 +55,4 @@ pub use packet::ethertype;
 pub use probe::{PROBE_LEN_MAX, PROBE_LEN_MIN, ProbeAnswer, ProbeCookie, ProbeQuestion};
 pub use purpose::Purpose;
 pub use sight::{DhcpAnswer, DhcpSights, Ports, Sight};
+pub use trial::{TrialDatagram, TrialPart};

@@ -84,6 +84,10 @@ pub struct RelayArgs {
     #[arg(long, value_name = "N", default_value_t = LanMtu::MIN, value_parser = parse_lan_mtu)]
     pub min_lan_mtu: LanMtu,
 
+    /// Take part in no `lanparty bond test` of a member: one fills the member's lines for half a minute or more, and this relay's for as long
+    #[arg(long)]
+    pub no_bond_test: bool,
+
     /// UDP ports on which `lanparty doctor` may measure the way here, as A,B, or off; the two above the relay's own when left out
     #[arg(long, value_name = "A,B|off")]
     pub probe_ports: Option<ProbePorts>,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use lanparty_core::{
     Carrier, Delivery, Drops, FrameRecord, LinkId, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport,
 };
-use lanparty_node::{BondLink, Link};
+use lanparty_node::{BondLink, Link, TrialSeat};
 use lanparty_proto::{Attach, Control, IdentityId, Refusal};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -48,13 +48,21 @@ struct State {
 }
 
 /// The shared state. One lock, taken once per batch of frames or control message.
-pub(crate) struct Hub(Mutex<State>);
+pub(crate) struct Hub {
+    state: Mutex<State>,
+    /// Where one member at a time tests its bond; nothing when none may.
+    bond_tests: Option<TrialSeat>,
+}
 
 impl Hub {
-    pub(crate) fn new(config: RelayConfig) -> Arc<Self> {
+    pub(crate) fn new(config: RelayConfig, bond_tests: Option<TrialSeat>) -> Arc<Self> {
         let state =
             State { relay: Relay::new(config), ways: HashMap::new(), next_link: 0, tick_at: None, deliveries: vec![], records: vec![] };
-        Arc::new(Self(Mutex::new(state)))
+        Arc::new(Self { state: Mutex::new(state), bond_tests })
+    }
+
+    pub(crate) const fn bond_tests(&self) -> Option<&TrialSeat> {
+        self.bond_tests.as_ref()
     }
 
     /// A new connection: its number, and the commands for its task.
@@ -165,7 +173,7 @@ impl Hub {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lanparty_node::{
     Ask, CertificateSource, ExitCode, Fault, Incoming, ProbeService, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, ServerTls, StateDir,
-    StatusSocket, StreamIncoming, shutdown_requested, start_logging,
+    StatusSocket, StreamIncoming, TrialSeat, shutdown_requested, start_logging,
 };
 use serde_json::json;
 use tracing::{info, warn};
@@ -83,7 +83,15 @@ impl RunningRelay {
         info!("lanparty-relay listening on {listen}");
         let probes = ProbeService::listen(listen, args.probe_ports.unwrap_or_default());
         let streams = Streams::listen(args, listen, &tls)?;
-        Ok(Self { endpoint: Arc::new(endpoint), hub: Hub::new(args.config()), keys, tls, probes, streams, listen })
+        Ok(Self {
+            endpoint: Arc::new(endpoint),
+            hub: Hub::new(args.config(), (!args.no_bond_test).then(TrialSeat::default)),
+            keys,
+            tls,
+            probes,
+            streams,
+            listen,
+        })
     }
 
     /// Where it listens.
@@ -113,7 +121,7 @@ impl RunningRelay {
                 () = tokio::time::sleep(self.hub.until_tick(HOUSEKEEPING_INTERVAL)) => self.hub.tick_if_due(),
                 request = status.next() => match request.ask() {
                     Ask::Status => request.send(self.report()),
-                    Ask::Room | Ask::Ping(_) => request.refuse(),
+                    Ask::Room | Ask::Ping(_) | Ask::BondTest(_) => request.refuse(),
                 },
                 () = self.probes.serve() => return,
                 () = &mut housekeeping => return,

@@ -61,7 +61,7 @@ async fn serve_link(link: Link, identity: IdentityId, remote: String, hub: Arc<H
             return debug!(%remote, "no hello came in time");
         }
     };
-    let (link, control_in, control_out) = bond::over(&first, link, (control_in, control_out));
+    let (link, control_in, control_out) = bond::over(&first, link, (control_in, control_out), &hub);
     let outbox = Outbox::new(link.clone());
     let (id, commands) = hub.register(Arc::clone(&outbox));
     let peer = Peer { id, link, identity, remote, hub: Arc::clone(&hub), control_out, outbox, address_looked_at: Instant::now() };

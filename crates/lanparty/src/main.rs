@@ -1,5 +1,6 @@
 //! `lanparty`: the one tool. Every role is a library; this file only chooses.
 
+mod bond;
 mod doctor;
 mod fault;
 mod manual;
@@ -46,6 +47,8 @@ enum Role {
     Doctor(doctor::DoctorArgs),
     /// Ask another member of the room whether it answers, how fast, and at which sizes
     Ping(ping::PingArgs),
+    /// Test what several lines are worth together
+    Bond(bond::BondArgs),
     /// Print shell completions
     Completions {
         /// For this shell
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Role::Status(args) => block_on(status::run(args)),
         Role::Doctor(args) => doctor::end(&args),
         Role::Ping(args) => ping::end(&args),
+        Role::Bond(args) => bond::end(&args),
         Role::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lanparty", &mut std::io::stdout());
             ExitCode::SUCCESS

@@ -82,6 +82,20 @@ impl Sequencer {
         Judged { slot, class }
     }
 
+    /// What a datagram of a test is worth: an urgent one as much as a game's, another one as much as a transfer's. The two are two flows.
+    #[must_use]
+    pub fn judge_trial(&self, is_urgent: bool) -> Judged {
+        let class = match self.redundancy {
+            Redundancy::All => Class::Urgent,
+            Redundancy::Auto if is_urgent => Class::Urgent,
+            Redundancy::Off if is_urgent => Class::Light,
+            Redundancy::Auto | Redundancy::Off => Class::Bulk,
+        };
+        // Beside the flow of what is no frame: what the ends say to each other waits for no load.
+        let slot = self.slot(&Flow::None).wrapping_add(1 + u16::from(is_urgent)) % SEQUENCE_FLOWS;
+        Judged { slot, class }
+    }
+
     /// The place in the order of a datagram that is sent now.
     pub fn number(&mut self, judged: Judged, len: usize, now: Instant) -> Sequence {
         let number = self.next;
@@ -149,6 +163,17 @@ mod tests {
             send(&mut sequencer, &udp(2, 1200), now).0 == Class::Urgent
         });
         assert!(transfer.count() < 60, "24 Mbit/s is no game");
+    }
+
+    #[test]
+    fn a_test_goes_as_games_and_transfers_do_and_neither_waits_for_the_other() {
+        let [auto, off, all] = [Redundancy::Auto, Redundancy::Off, Redundancy::All].map(|redundancy| Sequencer::new(1, redundancy));
+        let classes = |s: &Sequencer| [true, false].map(|is_urgent| s.judge_trial(is_urgent).class);
+        assert_eq!(
+            [classes(&auto), classes(&off), classes(&all)],
+            [[Class::Urgent, Class::Bulk], [Class::Light, Class::Bulk], [Class::Urgent, Class::Urgent]]
+        );
+        assert_ne!(auto.judge_trial(true).slot, auto.judge_trial(false).slot);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! They are numbered. A path that comes later is told what the other side has not heard; of that a bounded number is kept.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use lanparty_proto::{BondPath, Control};
 use tokio::sync::mpsc;
@@ -123,11 +123,12 @@ impl Shared {
         self.room.notify_waiters();
     }
 
-    fn hear(&self, message: Control) -> Result<(), LinkEnded> {
+    fn hear(self: &Arc<Self>, message: Control) -> Result<(), LinkEnded> {
         let mut state = self.state();
         let has_room = state.control.hear(message);
         state.obey();
         drop(state);
+        self.answer_trials();
         self.control.notify_waiters();
         self.went.notify_waiters();
         has_room.then_some(()).ok_or_else(|| LinkEnded { reason: "too many unread control messages".into(), by_peer: false })
@@ -137,14 +138,16 @@ impl Shared {
 impl State {
     /// What is said of paths is for the bond itself.
     fn obey(&mut self) {
-        let is_own = |message: &Control| matches!(message, Control::PathRole(_) | Control::PathDown { .. } | Control::Attached { .. });
+        let is_of_test = |message: &Control| matches!(message, Control::Trial { .. } | Control::TrialAnswer { .. });
+        let is_of_path = |message: &Control| matches!(message, Control::PathRole(_) | Control::PathDown { .. } | Control::Attached { .. });
+        let is_own = |message: &Control| is_of_path(message) || is_of_test(message);
         let (own, others): (VecDeque<_>, VecDeque<_>) = self.control.ready.drain(..).partition(is_own);
         self.control.ready = others;
         for message in own {
             match message {
                 Control::PathRole(bond) => self.set_role(bond),
                 Control::PathDown { path } => self.silence(path),
-                _ => {}
+                message => self.trial.hear(message),
             }
         }
     }

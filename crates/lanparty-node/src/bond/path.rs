@@ -11,6 +11,7 @@ use lanparty_proto::{BondPath, Control, DropReason};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use super::trial::Mute;
 use super::{BondPathUp, PathReport, Shared};
 use crate::{Link, LinkEnded, PathWatch};
 
@@ -48,6 +49,7 @@ pub(super) struct Path {
     shaper: Option<Shaper>,
     meter: Meter,
     record: PathRecord,
+    pub(super) mute: Option<Mute>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -114,6 +116,7 @@ impl Path {
             shaper,
             meter,
             record: PathRecord::default(),
+            mute: None,
             tasks,
         }
     }
@@ -127,7 +130,7 @@ impl Path {
 
     /// What is known of it, for the choice.
     pub(super) fn view(&mut self, now: Instant) -> PathView {
-        let flight = self.link.flight();
+        let flight = self.flight();
         let flight = Flight { queued: self.queued(&flight), ..flight };
         self.record.look(&flight, self.link.packets(), now);
         let mut view = PathView::of(self.bond, self.is_alive, self.link.budget().0.into(), &flight, &self.record);
@@ -155,6 +158,9 @@ impl Path {
         if let Some(shaper) = &mut self.shaper {
             shaper.tokens = shaper.tokens.saturating_sub(bytes as u64);
         }
+        if self.mute.is_some() {
+            return self.swallow(datagrams);
+        }
         let mut drops = Drops::default();
         let mut taken = 0;
         if self.outgoing.is_empty()
@@ -166,13 +172,23 @@ impl Path {
             drops.add(DropReason::DatagramBudget, sent.refused.len() as u64);
         }
         for datagram in datagrams.iter().skip(taken) {
-            self.outgoing_len += datagram.len();
-            self.outgoing.push_back(datagram.clone());
+            self.wait(datagram.clone());
         }
         if !self.outgoing.is_empty() {
-            self.wake.notify_one();
+            self.wake();
         }
         drops
+    }
+
+    /// A datagram waits here.
+    pub(super) fn wait(&mut self, datagram: Bytes) {
+        self.outgoing_len += datagram.len();
+        self.outgoing.push_back(datagram);
+    }
+
+    /// What waits here shall go on.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
     }
 
     /// What waits here, for others to take.

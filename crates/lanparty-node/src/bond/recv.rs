@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use lanparty_core::Arrival;
-use lanparty_proto::{DropReason, SEQUENCE_LEN, Sequence};
+use lanparty_proto::{DropReason, SEQUENCE_LEN, Sequence, TrialDatagram};
 
 use super::path::Path;
 use super::{BondLink, Shared, State};
@@ -30,13 +30,17 @@ impl BondLink {
         let shared = self.shared();
         loop {
             let arrived = shared.arrived.notified();
-            let (count, timeout) = {
-                let mut state = shared.state();
-                state.expire(Instant::now());
-                (state.hand_out(into), state.restorer.next_timeout())
+            let (count, is_taken, timeout) = {
+                let (mut state, now) = (shared.state(), Instant::now());
+                state.expire(now);
+                let before = state.ready.len();
+                let count = state.hand_out(into, now);
+                (count, state.ready.len() < before, state.restorer.next_timeout())
             };
-            if count > 0 {
+            if is_taken {
                 shared.taken.notify_waiters();
+            }
+            if count > 0 {
                 return Ok(count);
             }
             shared.not_ended()?;
@@ -86,6 +90,9 @@ impl State {
     /// Takes in what a path brought. Whether there is something new for the owner to read, or its next time-out changed; and whether too
     /// much waits.
     fn take(&mut self, key: Key, datagrams: impl Iterator<Item = Bytes>, received: &AtomicU64, now: Instant) -> (bool, bool) {
+        if self.path_mut(key).is_some_and(|path| path.mute.is_some()) {
+            return (false, false);
+        }
         let mut out = std::mem::take(&mut self.scratch);
         let before = self.restorer.next_timeout();
         for datagram in datagrams {
@@ -111,11 +118,21 @@ impl State {
         self.scratch = out;
     }
 
-    fn hand_out(&mut self, into: &mut [Bytes]) -> usize {
-        let count = into.len().min(self.ready.len());
-        for (slot, datagram) in into.iter_mut().zip(self.ready.drain(..count)) {
+    fn hand_out(&mut self, into: &mut [Bytes], now: Instant) -> usize {
+        let mut slots = into.iter_mut();
+        let mut slot = slots.next();
+        let mut count = 0;
+        while let Some(empty) = slot.take() {
+            let Some(datagram) = self.ready.pop_front() else { break };
             self.goodput.bytes.1 += datagram.len() as u64;
-            *slot = datagram;
+            if TrialDatagram::is_one(&datagram) {
+                self.hear_trial(&datagram, now);
+                slot = Some(empty);
+                continue;
+            }
+            *empty = datagram;
+            count += 1;
+            slot = slots.next();
         }
         count
     }

@@ -61,7 +61,8 @@ impl State {
         let (mut changed, mut is_busy) = (Changed::default(), false);
         for path in &mut self.paths {
             path.measure(now);
-            let (sent, answers) = path.link.answerable();
+            path.unmute_due(now);
+            let (sent, answers) = path.answerable();
             let is_alive = path.liveness.look(sent, answers, path.link.rtt().unwrap_or_default(), now);
             is_busy |= path.liveness.is_waiting();
             if is_alive && !path.is_alive {

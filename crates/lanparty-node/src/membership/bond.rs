@@ -329,6 +329,11 @@ impl Keeper {
                 continue;
             }
             since = Instant::now();
+            if self.shared.is_muted(number) {
+                // Its line is there, and a test is not interested in another connection.
+                let _ = tokio::time::timeout(PAUSE_LONGEST, self.shared.path_revives(number)).await;
+                continue;
+            }
             match self.dial_again().await {
                 Ok(()) => {}
                 Err(Stop::Ended) => return,

@@ -10,10 +10,15 @@ use super::{REFUSAL_LINGER, settle};
 use crate::hub::Hub;
 
 /// The link of a connection whose first message this is: when further connections are announced, one that they can join.
-pub(super) fn over(first: &Control, link: Link, control: (ControlReader, ControlWriter)) -> (Link, ControlReader, ControlWriter) {
+pub(super) fn over(
+    first: &Control,
+    link: Link,
+    control: (ControlReader, ControlWriter),
+    hub: &Hub,
+) -> (Link, ControlReader, ControlWriter) {
     match first {
         Control::Hello(hello) if hello.run != 0 => match hello.bond {
-            Some(bond) => BondPathUp { bond, name: name_of(&link), link, control, heard: 0 }.into_bond(),
+            Some(bond) => BondPathUp { bond, name: name_of(&link), link, control, heard: 0 }.into_bond(hub.bond_tests()),
             None => (link, control.0, control.1),
         },
         _ => (link, control.0, control.1),
