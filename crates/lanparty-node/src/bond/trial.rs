@@ -271,7 +271,13 @@ impl State {
         let mut taken = 0;
         for datagram in datagrams {
             let (len, judged) = (datagram.len() + SEQUENCE_LEN, self.sequencer.judge_trial(is_urgent));
-            let Choice::By(first, second) = choose(&views, len, judged.class) else { break };
+            let mut choice = choose(&views, len, judged.class);
+            if is_urgent && choice == Choice::Wait {
+                // A game's packet would wait a millisecond for room; this one is small, and goes behind what is there.
+                views.iter_mut().for_each(|view| view.room = usize::MAX);
+                choice = choose(&views, len, judged.class);
+            }
+            let Choice::By(first, second) = choice else { break };
             let mut numbered = BytesMut::with_capacity(len);
             numbered.put_slice(&self.sequencer.number(judged, len, now).encode());
             numbered.put_slice(datagram);
