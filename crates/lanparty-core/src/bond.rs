@@ -2,9 +2,11 @@
 //!
 //! Outbound, [`Sequencer`] numbers what leaves and says what it is worth, and [`choose`] picks the paths for it. Inbound, [`Restorer`]
 //! removes copies and restores the order of every flow. [`Liveness`] tells a path that carries from one that only takes.
+//! [`MonthlyUse`] counts what a metered line carries.
 //! Files in packet order; what a path is made of is the driver's business.
 
 mod alive;
+mod cap;
 mod record;
 mod restore;
 mod schedule;
@@ -12,6 +14,7 @@ mod sequence;
 
 pub use alive::{DEAD_AFTER_MIN, Liveness};
 pub use record::PathRecord;
+pub use cap::{CapUse, Month, MonthlyUse};
 pub use restore::{Arrival, RestoreReport, Restorer, patience};
 pub use schedule::{Choice, PathView, choose};
 pub use sequence::{Class, Redundancy, Sequencer};

@@ -69,7 +69,7 @@ impl<'a> Bonded<'a> {
             }
             _ => {
                 ensure!(programs.client_knows(UPLINK)?, "this client has no option {UPLINK}");
-                uplinks.iter().flat_map(|uplink| [UPLINK, uplink]).chain(more.iter().copied()).collect()
+                options_of(uplinks, more)
             }
         };
         let relay = programs.relay()?;
@@ -84,6 +84,16 @@ impl<'a> Bonded<'a> {
         bonded.know_each_other()?;
         bonded.wait_for_answer()?;
         Ok(bonded)
+    }
+
+    /// Starts the client again, by these uplinks; the one that ran has been ended.
+    pub fn start_client_again(&mut self, uplinks: &[&str], more: &[&str]) -> Result<()> {
+        self.client.exit_code(SOON).ok();
+        self.client = self.programs.client(&options_of(uplinks, more))?;
+        self.client.wait_for("TAP is up", SOON)?;
+        address(End::new(&self.dual.home, Programs::TAP), &format!("{}/24", Dual::CLIENT))?;
+        self.know_each_other()?;
+        self.wait_for_answer()
     }
 
     /// The ends of what is measured: what goes up begins at the first.
@@ -137,4 +147,8 @@ impl<'a> Bonded<'a> {
         }
         Ok(())
     }
+}
+
+fn options_of<'o>(uplinks: &[&'o str], more: &[&'o str]) -> Vec<&'o str> {
+    uplinks.iter().flat_map(|uplink| [UPLINK, uplink]).chain(more.iter().copied()).collect()
 }

@@ -4,6 +4,7 @@
 //! done by whoever sends; what a path does not take at once waits in its own short queue. The bond lives as long as one of its paths, and
 //! a while longer, so that all of them may be away for a moment.
 
+mod book;
 mod control;
 mod path;
 mod recv;
@@ -23,6 +24,7 @@ use serde::Serialize;
 use tokio::sync::{Notify, watch as watched};
 
 use crate::{ControlReader, ControlWriter, Link, LinkEnded};
+pub use book::UseBook;
 pub(crate) use control::BondControl;
 use control::ControlState;
 use path::Path;
@@ -32,7 +34,7 @@ use report::{Goodput, WantedUplinks};
 pub use trial::TrialSeat;
 use trial::TrialState;
 pub(crate) use trial::course::{Course, refusal};
-pub use uplinks::UplinkPlan;
+pub use uplinks::{UplinkPlan, UplinkReport};
 pub(crate) use uplinks::{is_connected, news, place_toward};
 
 /// Without any path a bond waits so long for one to return; then it ends, and its member joins anew.
@@ -89,6 +91,10 @@ struct State {
     pathless: Option<Instant>,
     /// The last budget, for when no path lives.
     budget: DatagramBudget,
+    /// What connections that have ended carried on the wire, by the number of their path.
+    carried: std::collections::BTreeMap<u8, u64>,
+    /// How its owner's uplinks are; nothing at a relay.
+    uplinks: Vec<UplinkReport>,
 }
 
 /// A connection that shall become a path.
@@ -162,6 +168,8 @@ pub struct BondReport {
     pub paths: Vec<PathReport>,
     /// Uplinks that are no path now.
     pub absent: Vec<AbsentUplink>,
+    /// The uplinks that it has or would have paths by.
+    pub uplinks: Vec<UplinkReport>,
     /// What was restored.
     pub inbound: RestoreReport,
     /// How long a flow waits for a slower path, in milliseconds.
@@ -188,6 +196,8 @@ impl BondLink {
             trial: TrialState::default(),
             pathless: None,
             budget: DatagramBudget(0),
+            carried: std::collections::BTreeMap::new(),
+            uplinks: vec![],
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -336,6 +346,7 @@ impl Shared {
         let Some(at) = state.paths.iter().position(|p| p.bond.path == number && p.serial == serial) else { return };
         let mut path = state.paths.swap_remove(at);
         let now = Instant::now();
+        state.note_carried(&path);
         state.give_back(&mut path, now);
         if state.paths.is_empty() {
             state.pathless = Some(now);
@@ -383,6 +394,29 @@ impl Shared {
         self.went.notify_waiters();
     }
 
+    /// Bytes on the wire, both ways, of all connections that were this path.
+    pub(crate) fn carried(&self, path: u8) -> u64 {
+        let state = self.state();
+        let now = state.paths.iter().find(|p| p.bond.path == path).map_or(0, |p| p.link.wire_bytes());
+        state.carried.get(&path).copied().unwrap_or(0) + now
+    }
+
+    /// What a path is used for.
+    pub(crate) fn role_of(&self, path: u8) -> Option<BondPath> {
+        self.state().paths.iter().find(|p| p.bond.path == path).map(|p| p.bond)
+    }
+
+    /// How the uplinks are, for `lanparty status`.
+    pub(crate) fn set_uplinks(&self, uplinks: Vec<UplinkReport>) {
+        self.state().uplinks = uplinks;
+    }
+
+    /// Resolves when the bond is over.
+    pub(crate) async fn ended(&self) {
+        // The sender lives as long as this does.
+        let _ = self.ended.subscribe().wait_for(Option::is_some).await;
+    }
+
     /// Where the other side of a path is.
     pub(crate) fn remote_of(&self, path: u8) -> Option<std::net::SocketAddr> {
         self.state().paths.iter().find(|p| p.bond.path == path)?.link.remote_address()
@@ -402,8 +436,10 @@ impl Shared {
             }
             is_first
         });
-        for path in std::mem::take(&mut self.state().paths) {
+        let paths = std::mem::take(&mut self.state().paths);
+        for path in paths {
             path.link.close(&reason);
+            self.state().note_carried(&path);
         }
         self.arrived.notify_waiters();
         self.taken.notify_waiters();
@@ -434,10 +470,15 @@ impl State {
         lanparty_core::patience(self.living().filter_map(|path| path.link.rtt()))
     }
 
+    fn note_carried(&mut self, path: &Path) {
+        *self.carried.entry(path.bond.path).or_default() += path.link.wire_bytes();
+    }
+
     /// Ends the path of this number, when there is one; what it had not sent goes elsewhere.
     fn take_off(&mut self, number: u8, why: &str) {
         let Some(at) = self.paths.iter().position(|path| path.bond.path == number) else { return };
         let mut path = self.paths.swap_remove(at);
+        self.note_carried(&path);
         self.give_back(&mut path, Instant::now());
         path.link.close(why);
     }

@@ -1,6 +1,7 @@
 //! The flags that every member takes: which relay, which room, how to log.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,8 +10,8 @@ use lanparty_proto::{LanMtu, RoomCode};
 
 use crate::sizing::parse_lan_mtu;
 use crate::{
-    BOND_PATHS_MAX, BondPlan, Dialer, ExitCode, Fault, LogFormat, PmtuDiscovery, Proxy, RelayAddress, RelayTrust, Sizing, Transport,
-    UnderlayFix, UplinkPlan,
+    BOND_PATHS_MAX, BondPlan, Dialer, ExitCode, Fault, LogFormat, PmtuDiscovery, Proxy, RelayAddress, RelayTrust, Sizing, StateDir,
+    Transport, UnderlayFix, UplinkPlan, UseBook,
 };
 
 /// Where to join, and how.
@@ -123,7 +124,20 @@ impl MemberFlags {
             let cause = format!("{} uplinks are named; a bond has {BOND_PATHS_MAX} at most", self.uplink.len());
             return Err(Fault::new(ExitCode::Configuration, cause, "leave out the slowest"));
         }
-        Ok(Some(BondPlan { uplinks: self.uplink.clone(), is_automatic: self.bond && self.uplink.is_empty(), redundancy: self.redundant }))
+        let (uplinks, is_automatic) = (self.uplink.clone(), self.bond && self.uplink.is_empty());
+        Ok(Some(BondPlan { uplinks, is_automatic, redundancy: self.redundant, book: self.use_book()? }))
+    }
+
+    /// What the uplinks have carried so far. A count that cannot be read matters to caps alone.
+    fn use_book(&self) -> Result<Option<Arc<UseBook>>, Fault> {
+        match UseBook::open(&StateDir::locate(self.state_dir.clone())) {
+            Ok(book) => Ok(Some(Arc::new(book))),
+            Err(error) if self.uplink.iter().any(|uplink| uplink.cap.is_some()) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!("what the uplinks carry is not counted: {error}");
+                Ok(None)
+            }
+        }
     }
 
     fn stream_proxy(&self) -> Result<Option<Proxy>, Fault> {

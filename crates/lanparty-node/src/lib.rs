@@ -35,7 +35,9 @@ mod tls;
 mod trust;
 mod uplink;
 
-pub use bond::{AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, PathReport, TrialSeat, UplinkPlan};
+pub use bond::{
+    AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, PathReport, TrialSeat, UplinkPlan, UplinkReport, UseBook,
+};
 pub use cable::{CableDriver, CableEndpoint, CableEvent, CablePlan, CableReport, CableSession};
 pub use control::{ControlReader, ControlWriter};
 pub use device::{AsyncDevice, Written};

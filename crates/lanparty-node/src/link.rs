@@ -247,6 +247,15 @@ impl Link {
         }
     }
 
+    /// Bytes on the wire so far, both ways, with their IP and UDP or TCP headers.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        match &self.way {
+            Way::Quic(quic) => quic.wire_bytes(),
+            Way::Stream(stream) => stream.wire_bytes(),
+            Way::Bond(_) => 0,
+        }
+    }
+
     /// Packets received.
     #[must_use]
     pub fn received_packets(&self) -> u64 {

@@ -35,6 +35,8 @@ const SOMEWHERE: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 443),
     SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 443),
 ];
+/// Time for the uplinks' counts to be saved.
+const STEWARD_LINGER: Duration = Duration::from_secs(1);
 /// Time for a farewell to reach the relay.
 const CLOSE_LINGER: Duration = Duration::from_millis(200);
 
@@ -141,6 +143,8 @@ pub struct Dialer {
     standby: StandbyLine,
     /// Several uplinks, when they are to be used.
     bond: Option<BondPlan>,
+    /// Sees to the uplinks of the newest bond, and saves what they have carried when that has ended.
+    steward: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Dialer {
@@ -167,6 +171,7 @@ impl Dialer {
             run: random_run(),
             standby: StandbyLine::default(),
             bond: None,
+            steward: None,
         }
     }
 
@@ -246,7 +251,10 @@ impl Dialer {
     }
 
     /// Waits until the relay knows that we are gone, for a moment at most.
-    pub async fn close(&self, reason: &str) {
+    pub async fn close(&mut self, reason: &str) {
+        if let Some(steward) = self.steward.take() {
+            let _ = tokio::time::timeout(STEWARD_LINGER, steward).await;
+        }
         for dial in &self.endpoints {
             dial.endpoint.close(noq::VarInt::from_u32(0), reason.as_bytes());
             let _ = tokio::time::timeout(CLOSE_LINGER, dial.endpoint.wait_idle()).await;

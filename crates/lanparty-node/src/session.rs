@@ -149,7 +149,7 @@ impl<D: Device> Session<D> {
     pub async fn end(&mut self, reason: &str) {
         self.driver.disconnect(reason).await;
         self.driver.peers().end_port_mapping().await;
-        if let State::Joined(dialer) = &self.state {
+        if let State::Joined(dialer) = &mut self.state {
             dialer.close(reason).await;
         }
     }

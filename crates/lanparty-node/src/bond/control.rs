@@ -116,7 +116,6 @@ impl Shared {
     }
 
     /// The use of one of our paths changed, and the other side shall follow.
-    #[expect(dead_code, reason = "caps come next")]
     pub(crate) fn set_role(&self, bond: BondPath) {
         self.state().set_role(bond);
         self.say(&Control::PathRole(bond));

@@ -118,6 +118,7 @@ impl BondLink {
         let patience = state.patience();
         let (inbound, goodput, bytes) = (state.restorer.report(), state.goodput.measure(now), state.goodput.bytes);
         let mut paths: Vec<_> = state.paths.iter_mut().map(|path| path.report(now)).collect();
+        let uplinks = state.uplinks.clone();
         drop(state);
         paths.sort_by_key(|path| path.path);
         for path in &mut paths {
@@ -128,7 +129,7 @@ impl BondLink {
         }
         let absent = wanted.iter().filter(|(number, _)| !paths.iter().any(|path| path.path == **number));
         let absent = absent.map(|(_, wanted)| wanted.absent()).collect();
-        BondReport { paths, absent, inbound, patience_ms: patience.as_secs_f64() * 1e3, goodput, bytes }
+        BondReport { paths, absent, uplinks, inbound, patience_ms: patience.as_secs_f64() * 1e3, goodput, bytes }
     }
 }
 

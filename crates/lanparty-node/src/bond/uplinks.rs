@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use lanparty_core::CapUse;
 use lanparty_proto::BondRole;
 use rtnetlink::MulticastGroup;
+use serde::Serialize;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -24,6 +26,21 @@ pub struct UplinkPlan {
     pub rate: Option<(u64, u64)>,
     /// How fast it is sent on.
     pub congestion: CongestionControl,
+}
+
+/// An uplink in `lanparty status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UplinkReport {
+    /// The interface.
+    pub interface: String,
+    /// The number of its path.
+    pub path: u8,
+    /// What it is used for now.
+    pub role: BondRole,
+    /// Bytes that it has carried this month for lanparty, both ways together, headers in it.
+    pub month_bytes: u64,
+    /// Its cap, when it has one, and what is used of it.
+    pub cap: Option<CapUse>,
 }
 
 impl UplinkPlan {

@@ -37,6 +37,9 @@ impl From<ConnectionError> for LinkEnded {
     }
 }
 
+/// Headers of IP and UDP before each of the stack's packets.
+const HEADERS_LEN: (u64, u64) = (20 + 8, 40 + 8);
+
 /// One QUIC connection.
 #[derive(Clone)]
 pub(crate) struct Quic {
@@ -96,6 +99,14 @@ impl Quic {
 
     pub(super) fn received_packets(&self) -> u64 {
         self.connection.stats().udp_rx.datagrams
+    }
+
+    /// Bytes of packets both ways, headers in them.
+    pub(super) fn wire_bytes(&self) -> u64 {
+        let stats = self.connection.stats();
+        let is_ipv6 = self.remote_address().is_some_and(|remote| super::canonical(remote).is_ipv6());
+        let headers = if is_ipv6 { HEADERS_LEN.1 } else { HEADERS_LEN.0 };
+        [stats.udp_tx, stats.udp_rx].iter().map(|udp| udp.bytes + udp.datagrams * headers).sum()
     }
 
     pub(super) async fn recv(&self, into: &mut [Bytes]) -> Result<usize, LinkEnded> {

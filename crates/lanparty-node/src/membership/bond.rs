@@ -3,6 +3,8 @@
 //! No uplink is first among equals: whichever answers first says hello, and from then on they are the same. Every uplink has a keeper of
 //! its own that dials for ever, at once when the system says that something has changed.
 
+mod steward;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,8 +23,9 @@ use crate::endpoint::dial_endpoint;
 use crate::examine::default_interfaces;
 use crate::{
     BOND_PATHS_MAX, BondLink, BondPathUp, DeviceLimit, ExitCode, Fault, Identity, Link, LinkEnded, RelayAddress, RelayTrust, Sizing,
-    StreamTarget, StreamWay, dial_stream,
+    StreamTarget, StreamWay, UseBook, dial_stream,
 };
+use steward::Steward;
 
 /// Time for one attempt, and between the beginnings of two: one that begins amid an outage speaks rarely later on.
 const ATTEMPT_MAX: Duration = Duration::from_secs(4);
@@ -48,6 +51,8 @@ pub struct BondPlan {
     pub is_automatic: bool,
     /// What goes by two of them at once.
     pub redundancy: Redundancy,
+    /// What each has carried, when that is counted.
+    pub book: Option<Arc<UseBook>>,
 }
 
 /// Everything that a keeper needs.
@@ -63,6 +68,7 @@ struct Dial {
     transport: Transport,
     room: RoomCode,
     run: u64,
+    book: Option<Arc<UseBook>>,
 }
 
 /// One uplink of a bond.
@@ -97,11 +103,12 @@ impl Dialer {
     ) -> Result<Joined, JoinError> {
         let plans = self.uplink_plans(&plan).await?;
         let uplinks: Vec<Uplink> = (0..).zip(&plans).take(BOND_PATHS_MAX).filter_map(|(n, plan)| Uplink::new(n, plan)).collect();
-        let dial = self.dial(identity, request);
+        let dial = self.dial(identity, request, plan.book.clone());
         let (reached, first) = dial.any(&uplinks).await?;
         let (link, remote) = reached;
+        let path = first.path_now(dial.book.as_deref());
         let told_budget = numbered(settled_budget(&link).await);
-        let hello = super::hello(request, told_budget, self.run, &self.standby, Some(first.path))?;
+        let hello = super::hello(request, told_budget, self.run, &self.standby, Some(path))?;
         let asked = super::ask(&link, Control::Hello(hello), &self.standby).await.inspect_err(|_| link.close("could not join"));
         self.standby.set_behind(None);
         let asked = asked?;
@@ -111,13 +118,10 @@ impl Dialer {
             let (control_in, control_out) = asked.control;
             return Ok(Joined { link, control_in, control_out, welcome: asked.welcome, remote, told_budget, told_lan_up, trouble: None });
         }
-        let up = BondPathUp { bond: first.path, name: first.interface.clone(), link, control: asked.control, heard: 0 };
+        let up = BondPathUp { bond: path, name: first.interface.clone(), link, control: asked.control, heard: 0 };
         let bond = BondLink::start(up, plan.redundancy, asked.heard);
         bond.shared_arc().want((0..).zip(&plans).take(BOND_PATHS_MAX).map(|(n, plan)| (n, wanted(plan))).collect());
-        let news = news();
-        for uplink in uplinks {
-            tokio::spawn(Keeper { dial: dial.clone(), uplink, shared: bond.shared_arc(), news: news.clone(), pause: PAUSE_FIRST }.keep());
-        }
+        self.steward = Some(Steward::new(dial, bond.shared_arc(), news()).start(uplinks));
         let (control_in, control_out) = bond.control();
         let link = Link::bonded(bond);
         Ok(Joined { link, control_in, control_out, welcome: asked.welcome, remote, told_budget, told_lan_up, trouble: None })
@@ -144,7 +148,7 @@ impl Dialer {
         Ok(plan.uplinks.clone())
     }
 
-    fn dial(&self, identity: &Arc<Identity>, request: &JoinRequest) -> Dial {
+    fn dial(&self, identity: &Arc<Identity>, request: &JoinRequest, book: Option<Arc<UseBook>>) -> Dial {
         Dial {
             relay: self.relay.clone(),
             stream_relay: self.stream_relay.clone().unwrap_or_else(|| self.relay.clone()),
@@ -156,6 +160,7 @@ impl Dialer {
             transport: self.transport,
             room: request.room.clone(),
             run: self.run,
+            book,
         }
     }
 }
@@ -410,7 +415,8 @@ impl Keeper {
     async fn attach(&self, link: &Link) -> Result<(), LinkEnded> {
         let budget = settled_budget(link).await;
         let (mut control_in, mut control_out) = link.open_control().await?;
-        let (room, run, bond, heard) = (self.dial.room.clone(), self.dial.run, self.uplink.path, self.shared.heard());
+        let (room, run, bond, heard) =
+            (self.dial.room.clone(), self.dial.run, self.uplink.path_now(self.dial.book.as_deref()), self.shared.heard());
         control_out.send(&Control::Attach(Attach { version: PROTOCOL_VERSION, room, run, bond, budget, heard })).await?;
         let heard = match control_in.next().await? {
             Control::Attached { heard } => heard,

@@ -9,20 +9,34 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Time since a link began, and when something was heard on it.
+/// What TCP, IP and TLS add to a full segment of a stream, and the bytes of one: they are not seen from here.
+const SEGMENT_OVERHEAD: (u64, u64) = (20 + 32 + 22, 1400);
+
+/// Time since a link began, when something was heard on it, and how much passed.
 pub(super) struct LinkClock {
     start: Instant,
     heard_ns: AtomicU64,
+    passed: AtomicU64,
 }
 
 impl LinkClock {
     fn new() -> Arc<Self> {
-        Arc::new(Self { start: Instant::now(), heard_ns: AtomicU64::new(0) })
+        Arc::new(Self { start: Instant::now(), heard_ns: AtomicU64::new(0), passed: AtomicU64::new(0) })
     }
 
     /// Nanoseconds since the link began.
     pub(super) fn now_ns(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// About how many bytes were on the wire, both ways; those that TCP sent again are not known.
+    pub(super) fn wire_bytes(&self) -> u64 {
+        let passed = self.passed.load(Ordering::Relaxed);
+        passed + passed * SEGMENT_OVERHEAD.0 / SEGMENT_OVERHEAD.1
+    }
+
+    fn note_passed(&self, bytes: usize) {
+        self.passed.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// When a byte came last.
@@ -56,6 +70,7 @@ impl AsyncRead for HeardStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.clock.note_passed(buf.filled().len() - before);
         if buf.filled().len() > before {
             self.clock.heard_ns.store(self.clock.now_ns(), Ordering::Relaxed);
         }
@@ -65,7 +80,11 @@ impl AsyncRead for HeardStream {
 
 impl AsyncWrite for HeardStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        if let Poll::Ready(Ok(written)) = &polled {
+            self.clock.note_passed(*written);
+        }
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

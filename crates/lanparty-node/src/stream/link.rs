@@ -222,6 +222,11 @@ impl StreamLink {
         (0, 0)
     }
 
+    /// About how many bytes were on the wire, both ways.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        self.shared().clock.wire_bytes()
+    }
+
     /// What TCP may have in flight is its own secret: a window that every system allows, for each round trip.
     pub(crate) fn flight(&self) -> Flight {
         let rtt = self.rtt().unwrap_or(RTT_ASSUMED).max(RTT_LEAST);
