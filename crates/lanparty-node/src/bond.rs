@@ -243,6 +243,14 @@ impl BondLink {
         self.shared().state().budget()
     }
 
+    /// As [`Link::help_search`], on every path.
+    pub(crate) fn help_search(&self) {
+        for path in self.shared().state().living() {
+            // Whoever reads the path hears that it has ended.
+            let _ = path.link.send_now(&[Bytes::from(lanparty_proto::padding(1))]);
+        }
+    }
+
     /// The shortest round-trip time of a living path.
     pub(crate) fn rtt(&self) -> Option<Duration> {
         self.shared().state().living().filter_map(|path| path.link.rtt()).min()

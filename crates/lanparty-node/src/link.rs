@@ -171,11 +171,13 @@ impl Link {
     /// Sends a datagram that carries nothing and waits a moment: while the path is silent, the stack sees only after a
     /// time-out which of its probes was lost.
     pub async fn help_search(&self) {
-        if self.carrier() != Carrier::Quic {
-            return;
+        match &self.way {
+            // When the stack takes no more there is traffic enough, and when the link has ended its owner hears so anyway.
+            Way::Quic(_) => drop(self.send_now(&[Bytes::from(padding(1))])),
+            Way::Bond(bond) => bond.help_search(),
+            Way::Stream(_) => {}
         }
-        // When the stack takes no more there is traffic enough, and when the link has ended its owner hears so anyway.
-        let _ = self.send_now(&[Bytes::from(padding(1))]);
+        // Whatever carries it: who asks for more than there ever is must not keep others from running.
         tokio::time::sleep(HELP_INTERVAL).await;
     }
 
