@@ -35,6 +35,8 @@ pub(crate) use watched::Watching;
 
 /// A link that was silent for three heartbeats is dead.
 pub const LINK_DEAD_AFTER: Duration = Duration::from_secs(3);
+/// A stream's answer comes after a ping that is sent every 200 ms: it is given this long at least, and so 600 ms before it is missed.
+const STREAM_ANSWER_MIN: Duration = Duration::from_millis(150);
 /// Time between datagrams that help a search along.
 const HELP_INTERVAL: Duration = Duration::from_millis(5);
 /// How often the end of a way is said: a datagram may be lost.
@@ -256,6 +258,12 @@ impl Link {
             Way::Stream(stream) => stream.wire_bytes(),
             Way::Bond(_) => 0,
         }
+    }
+
+    /// How long an answer may take on a good path: of a stream only pings are answered, behind what waits before them.
+    pub(crate) fn answer_time(&self) -> Duration {
+        let rtt = self.rtt().unwrap_or_default();
+        if self.carrier() == Carrier::Stream { rtt.max(STREAM_ANSWER_MIN) } else { rtt }
     }
 
     /// Packets received.

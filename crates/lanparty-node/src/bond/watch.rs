@@ -63,7 +63,7 @@ impl State {
             path.measure(now);
             path.unmute_due(now);
             let (sent, answers) = path.answerable();
-            let is_alive = path.liveness.look(sent, answers, path.link.rtt().unwrap_or_default(), now);
+            let is_alive = path.liveness.look(sent, answers, path.link.answer_time(), now);
             is_busy |= path.liveness.is_waiting();
             if is_alive && !path.is_alive {
                 info!(path = %path.name, "the path answers again");

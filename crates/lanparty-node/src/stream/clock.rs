@@ -17,11 +17,20 @@ pub(super) struct LinkClock {
     start: Instant,
     heard_ns: AtomicU64,
     passed: AtomicU64,
+    /// What the other side answers was sent so often, and something came so often.
+    asked: AtomicU64,
+    heard_times: AtomicU64,
 }
 
 impl LinkClock {
     fn new() -> Arc<Self> {
-        Arc::new(Self { start: Instant::now(), heard_ns: AtomicU64::new(0), passed: AtomicU64::new(0) })
+        Arc::new(Self {
+            start: Instant::now(),
+            heard_ns: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            heard_times: AtomicU64::new(0),
+        })
     }
 
     /// Nanoseconds since the link began.
@@ -33,6 +42,16 @@ impl LinkClock {
     pub(super) fn wire_bytes(&self) -> u64 {
         let passed = self.passed.load(Ordering::Relaxed);
         passed + passed * SEGMENT_OVERHEAD.0 / SEGMENT_OVERHEAD.1
+    }
+
+    /// Something is sent that is answered, or followed by something that is.
+    pub(super) fn note_asked(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Questions, and signs of life.
+    pub(super) fn answerable(&self) -> (u64, u64) {
+        (self.asked.load(Ordering::Relaxed), self.heard_times.load(Ordering::Relaxed))
     }
 
     fn note_passed(&self, bytes: usize) {
@@ -73,6 +92,7 @@ impl AsyncRead for HeardStream {
         self.clock.note_passed(buf.filled().len() - before);
         if buf.filled().len() > before {
             self.clock.heard_ns.store(self.clock.now_ns(), Ordering::Relaxed);
+            self.clock.heard_times.fetch_add(1, Ordering::Relaxed);
         }
         polled
     }

@@ -217,9 +217,9 @@ impl StreamLink {
         self.shared().idle().await;
     }
 
-    /// Packets that want an answer, and answers: TCP keeps those to itself, and ends the link when they fail to come.
-    pub(crate) const fn answerable(&self) -> (u64, u64) {
-        (0, 0)
+    /// Messages that are answered, or followed by a ping that is, and signs of life: TCP keeps its own to itself.
+    pub(crate) fn answerable(&self) -> (u64, u64) {
+        self.shared().clock.answerable()
     }
 
     /// About how many bytes were on the wire, both ways.

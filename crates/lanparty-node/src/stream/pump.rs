@@ -20,6 +20,8 @@ use crate::{LINK_DEAD_AFTER, LinkEnded};
 
 /// A question for a sign of life this often, as QUIC's keep-alive.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// … and so often while datagrams are sent: a path that has fallen silent is noticed, and others carry what it did.
+const BUSY_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 /// Time for a farewell to go out, and for the other side's to come back.
 const FAREWELL_LINGER: Duration = Duration::from_millis(300);
 /// Longest reason in a close frame (RFC 6455 §5.5: 125 bytes, less the code).
@@ -165,17 +167,20 @@ enum Next {
 impl Writer {
     async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        let mut ping_due = Instant::now();
+        let (mut ping_due, mut pinged) = (Instant::now(), Instant::now());
         loop {
             let waits = shared.outgoing_waits.notified();
             let now = Instant::now();
             let written = if ping_due <= now {
-                ping_due = now + HEARTBEAT_INTERVAL;
+                (ping_due, pinged) = (now + HEARTBEAT_INTERVAL, now);
                 self.ping().await
             } else {
                 match self.next(now) {
                     Next::Control(json) => self.control(json).await,
-                    Next::Datagrams(message) => self.datagrams(message).await,
+                    Next::Datagrams(message) => {
+                        ping_due = ping_due.min(pinged + BUSY_HEARTBEAT_INTERVAL);
+                        self.datagrams(message).await
+                    }
                     Next::Farewell(reason) => return self.farewell(&reason).await,
                     Next::Over => return,
                     Next::Nothing => {
@@ -209,6 +214,7 @@ impl Writer {
     }
 
     async fn ping(&mut self) -> Result<(), Error> {
+        self.shared.clock.note_asked();
         let sent = self.shared.clock.now_ns().to_be_bytes();
         self.sink.send(Message::Ping(Bytes::copy_from_slice(&sent))).await
     }
@@ -221,6 +227,8 @@ impl Writer {
     /// The next message is taken when the kernel has this one: what waits, waits where it can still be dropped.
     async fn datagrams(&mut self, message: Bytes) -> Result<(), Error> {
         let start = Instant::now();
+        // A ping follows soon, unless the line does not even take this.
+        self.shared.clock.note_asked();
         self.sink.send(Message::Binary(message)).await?;
         let took = start.elapsed();
         if took > HAND_OVER_SLOW {

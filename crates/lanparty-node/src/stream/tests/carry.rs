@@ -273,3 +273,25 @@ async fn a_message_that_announces_too_much_is_not_waited_for() {
     let ended = end_of(&far).await;
     assert!(ended.reason.contains("300000") && !ended.by_peer, "{ended}");
 }
+
+#[tokio::test]
+async fn what_is_sent_is_asked_after_and_silence_is_no_answer() {
+    let relay = Relay::new();
+    let (mut socket, far) = relay.joined_by_hand().await;
+    let (mut asked, before) = far.answerable();
+    for frame in frames(1..4) {
+        far.send_now(&[frame]).unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(far.answerable().0 > asked, "nobody would notice that this is lost");
+        assert_eq!(far.answerable().1, before, "and nobody has answered");
+        asked = far.answerable().0;
+    }
+    let answered = async {
+        while far.answerable().1 == before {
+            // The socket answers pings when it is read.
+            let _ = tokio::time::timeout(Duration::from_millis(10), socket.next()).await;
+            socket.flush().await.unwrap();
+        }
+    };
+    tokio::time::timeout(SOON, answered).await.expect("an answer");
+}
