@@ -106,6 +106,12 @@ codes! {
     MeasurementIncomplete = "measurement-incomplete",
     /// A program of ours on this machine runs and says nothing.
     ProgramNotAnswering = "program-not-answering",
+    /// An uplink of a bond carries nothing.
+    UplinkWithoutPath = "uplink-without-path",
+    /// Two uplinks of a bond are the same line.
+    UplinksOnOneLine = "uplinks-on-one-line",
+    /// The uplinks of a bond take packets of very different size.
+    UplinkMtusDiffer = "uplink-mtus-differ",
     /// Nobody bridges a LAN into the room.
     NoGatewayInRoom = "no-gateway-in-room",
     /// The client here is a part of a loop.

@@ -1,11 +1,13 @@
 //! What can be known of a host, of the way to a relay, and of a room. Values only; units are in the names or the docs.
 
+mod bond;
 mod host;
 mod relay;
 mod room;
 
 use serde::{Deserialize, Serialize};
 
+pub use bond::BondUplink;
 pub use host::{DefaultRoute, HostFacts, Interface, TunDevice, Unfit};
 pub use relay::{
     AddressFacts, CertificateFacts, DirectionFacts, Measurement, NatFacts, ObservedAddress, QuicHandshake, RelayFacts, RttFacts,

@@ -16,11 +16,11 @@ mod words;
 
 pub use code::{Code, UnknownCode};
 pub use facts::{
-    AddressFacts, CertificateFacts, DefaultRoute, DhcpTrace, DirectionFacts, Discovery, DiscoveryKind, Duplicate, Facts, HostFacts,
-    Interface, Measurement, MemberFacts, NatFacts, ObservedAddress, QuicHandshake, RelayFacts, RoomFacts, RttFacts, Sighting, SizeFailure,
-    SizeProbe, ThrottleFacts, TunDevice, Unfit, Uplink, Way,
+    AddressFacts, BondUplink, CertificateFacts, DefaultRoute, DhcpTrace, DirectionFacts, Discovery, DiscoveryKind, Duplicate, Facts,
+    HostFacts, Interface, Measurement, MemberFacts, NatFacts, ObservedAddress, QuicHandshake, RelayFacts, RoomFacts, RttFacts, Sighting,
+    SizeFailure, SizeProbe, ThrottleFacts, TunDevice, Unfit, Uplink, Way,
 };
 pub use finding::{Finding, Severity};
 pub use ports::discovery_kind;
 pub use report::{Hidden, NotExamined, Report, examine};
-pub use rules::{mtu_flag_finding, room_findings};
+pub use rules::{mtu_flag_finding, room_findings, uplink_findings};

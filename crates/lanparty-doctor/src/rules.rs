@@ -11,11 +11,13 @@ mod room;
 mod size;
 mod size_room;
 mod underlay;
+mod uplinks;
 
 use crate::{Facts, Finding};
 
 pub(crate) use size_room::path_lan_mtu;
 pub use size_room::{mtu_flag_finding, room_findings};
+pub use uplinks::uplink_findings;
 
 /// Every finding, consequences of others included.
 pub(crate) fn all(facts: &Facts) -> Vec<Finding> {
@@ -34,6 +36,7 @@ pub(crate) fn all(facts: &Facts) -> Vec<Finding> {
     if let Some(room) = &facts.room {
         room::findings(room, &facts.host, &mut found);
         dhcp::findings(room, &mut found);
+        uplinks::findings(room, &mut found);
     }
     found
 }

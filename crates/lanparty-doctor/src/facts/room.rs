@@ -3,6 +3,8 @@
 use lanparty_proto::{MacAddr, MemberId, Role};
 use serde::{Deserialize, Serialize};
 
+use super::BondUplink;
+
 /// What is known of one room.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -25,6 +27,8 @@ pub struct RoomFacts {
     pub dhcp: Option<DhcpTrace>,
     /// Who looked for whom, the latest last.
     pub discovery: Option<Vec<Discovery>>,
+    /// The uplinks that the member here uses at once.
+    pub uplinks: Option<Vec<BondUplink>>,
 }
 
 /// One member of the room.

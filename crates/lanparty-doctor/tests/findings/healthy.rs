@@ -141,5 +141,6 @@ fn room() -> RoomFacts {
             unanswered: 0,
             answered: Some(true),
         }]),
+        uplinks: Some(vec![]),
     }
 }

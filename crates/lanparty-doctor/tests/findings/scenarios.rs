@@ -137,6 +137,15 @@ fn room(code: Code, room: &mut RoomFacts) {
         Code::TwoGatewaysOnOneLan => {
             room.gateways_on_one_lan = Some(vec!["gateway peer 1 of this room".into(), "the gateway at 02:00:00:00:00:07".into()]);
         }
+        Code::UplinkWithoutPath => {
+            let trouble = Some("wwan0 has no carrier".into());
+            room.uplinks = Some(vec![uplink("eth0", 1445), BondUplink { trouble, lan_mtu: None, ..uplink("wwan0", 0) }]);
+        }
+        Code::UplinksOnOneLine => {
+            let routers = vec!["192.168.1.1".parse().unwrap()];
+            room.uplinks = Some(["eth0", "wlan0"].map(|name| BondUplink { routers: routers.clone(), ..uplink(name, 1445) }).to_vec());
+        }
+        Code::UplinkMtusDiffer => room.uplinks = Some(vec![uplink("eth0", 1445), uplink("wwan0", 1345)]),
         Code::DuplicateMac => room.duplicate_macs = duplicate("02:00:00:00:00:02"),
         Code::DuplicateIdentity => room.duplicate_identities = duplicate("a1b2c3"),
         Code::DhcpRefused | Code::DhcpAnswerUnused => {
@@ -150,6 +159,11 @@ fn room(code: Code, room: &mut RoomFacts) {
         }
         _ => room.dhcp = dhcp(code).or_else(|| room.dhcp.take()),
     }
+}
+
+fn uplink(interface: &str, lan_mtu: u16) -> BondUplink {
+    let routers = vec![std::net::Ipv4Addr::new(10, 0, interface.len() as u8, interface.as_bytes()[0]).into()];
+    BondUplink { interface: interface.into(), routers, lan_mtu: Some(lan_mtu), ..BondUplink::default() }
 }
 
 /// A trace that ends before the stage of `code`.

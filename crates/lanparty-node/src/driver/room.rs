@@ -203,6 +203,7 @@ impl<D: Device> MemberDriver<D> {
             duplicate_identities: Some(self.duplicate_identities(own.mac, now)),
             dhcp: is_client.then(|| trace(&self.observed.watch, own.mac, inquiry, now)),
             discovery: Some(discovery(&self.observed.watch.searches(now), own)),
+            uplinks: None,
         };
         serde_json::to_value(facts).unwrap_or_default()
     }
