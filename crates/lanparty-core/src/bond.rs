@@ -13,8 +13,8 @@ mod schedule;
 mod sequence;
 
 pub use alive::{DEAD_AFTER_MIN, Liveness};
-pub use record::PathRecord;
 pub use cap::{CapUse, Month, MonthlyUse};
+pub use record::PathRecord;
 pub use restore::{Arrival, RestoreReport, Restorer, patience};
 pub use schedule::{Choice, PathView, choose};
 pub use sequence::{Class, Redundancy, Sequencer};

@@ -35,7 +35,7 @@ pub use trial::TrialSeat;
 use trial::TrialState;
 pub(crate) use trial::course::{Course, refusal};
 pub use uplinks::{UplinkPlan, UplinkReport};
-pub(crate) use uplinks::{is_connected, news, place_toward};
+pub(crate) use uplinks::{is_connected, networks, news, obstacle, place_toward};
 
 /// Without any path a bond waits so long for one to return; then it ends, and its member joins anew.
 const PATHLESS_MAX: Duration = Duration::from_secs(10);
@@ -238,6 +238,12 @@ impl BondLink {
         self.handle.shared.add(up)
     }
 
+    /// The uplinks that it has or would have paths by; none at a relay.
+    #[must_use]
+    pub fn uplinks(&self) -> Vec<lanparty_doctor::BondUplink> {
+        self.shared().state().uplinks.iter().map(|uplink| uplink.line.clone()).collect()
+    }
+
     /// The largest datagram that every living path takes.
     pub(crate) fn budget(&self) -> DatagramBudget {
         self.shared().state().budget()
@@ -409,6 +415,14 @@ impl Shared {
         state.carried.get(&path).copied().unwrap_or(0) + now
     }
 
+    /// The largest datagram of a path, its place in the order taken off; a stream takes every size.
+    pub(crate) fn budget_of(&self, path: u8) -> Option<DatagramBudget> {
+        let state = self.state();
+        let path = state.living().find(|p| p.bond.path == path && p.link.carrier() == Carrier::Quic)?;
+        let budget = path.link.budget();
+        Some(DatagramBudget(budget.0.saturating_sub(SEQUENCE_LEN as u16)))
+    }
+
     /// What a path is used for.
     pub(crate) fn role_of(&self, path: u8) -> Option<BondPath> {
         self.state().paths.iter().find(|p| p.bond.path == path).map(|p| p.bond)
@@ -419,10 +433,31 @@ impl Shared {
         self.state().uplinks = uplinks;
     }
 
+    /// Ends a path whose uplink is not to be used any more. Not the only one that lives: what it still carries is more than nothing.
+    pub(crate) fn leave(&self, path: u8, why: &str) -> bool {
+        let mut state = self.state();
+        let is_last = state.living().next().is_some() && state.living().all(|p| p.bond.path == path);
+        if is_last {
+            return false;
+        }
+        state.take_off(path, why);
+        drop(state);
+        self.say(&Control::PathDown { path });
+        self.room.notify_waiters();
+        self.arrived.notify_one();
+        self.went.notify_waiters();
+        true
+    }
+
     /// Resolves when the bond is over.
     pub(crate) async fn ended(&self) {
         // The sender lives as long as this does.
         let _ = self.ended.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Where the other side is, on whatever path.
+    pub(crate) fn remote(&self) -> Option<std::net::SocketAddr> {
+        self.state().paths.iter().find_map(|path| path.link.remote_address())
     }
 
     /// Where the other side of a path is.

@@ -6,7 +6,7 @@ mod relay;
 mod underlay;
 mod witness;
 
-pub(crate) use crate::routes::default_interfaces;
+pub(crate) use crate::routes::{default_interfaces, defaults as default_routes};
 pub use host::{examine_host, is_wsl2};
 pub use relay::RelayExamination;
 pub use underlay::UnderlayFix;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use lanparty_core::Redundancy;
-use lanparty_proto::{LanMtu, RoomCode};
+use lanparty_proto::{BondRole, LanMtu, RoomCode};
 
 use crate::sizing::parse_lan_mtu;
 use crate::{
@@ -119,6 +119,13 @@ impl MemberFlags {
                     "one line is one uplink; it does not carry more by being named again",
                 ));
             }
+        }
+        if !self.uplink.is_empty() && self.uplink.iter().all(|plan| plan.role.is_none()) {
+            let cause = "every --uplink says role=never, so there is no way to the relay";
+            return Err(Fault::new(ExitCode::Configuration, cause, "leave out role=never of those that may be used"));
+        }
+        if !self.uplink.is_empty() && self.uplink.iter().all(|plan| plan.role.is_none_or(|role| role == BondRole::Backup)) {
+            tracing::info!("all uplinks are backups, so each is used as if it were none");
         }
         if self.uplink.len() > BOND_PATHS_MAX {
             let cause = format!("{} uplinks are named; a bond has {BOND_PATHS_MAX} at most", self.uplink.len());

@@ -35,9 +35,7 @@ mod tls;
 mod trust;
 mod uplink;
 
-pub use bond::{
-    AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, PathReport, TrialSeat, UplinkPlan, UplinkReport, UseBook,
-};
+pub use bond::{AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, PathReport, TrialSeat, UplinkPlan, UplinkReport, UseBook};
 pub use cable::{CableDriver, CableEndpoint, CableEvent, CablePlan, CableReport, CableSession};
 pub use control::{ControlReader, ControlWriter};
 pub use device::{AsyncDevice, Written};

@@ -23,15 +23,18 @@ pub(crate) async fn defaults() -> Result<Vec<DefaultRoute>, String> {
     Ok(found)
 }
 
-/// The interfaces that have a default route, the preferred first, each once. None when the kernel does not say.
-pub(crate) async fn default_interfaces() -> Vec<String> {
+/// The interfaces that have a default route, the preferred first, each once.
+///
+/// # Errors
+/// When the kernel does not say.
+pub(crate) async fn default_interfaces() -> Result<Vec<String>, String> {
     let mut names: Vec<String> = vec![];
-    for route in defaults().await.unwrap_or_default() {
+    for route in defaults().await? {
         if !names.contains(&route.interface) {
             names.push(route.interface);
         }
     }
-    names
+    Ok(names)
 }
 
 fn default_route(route: &RouteMessage) -> Option<DefaultRoute> {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use lanparty_core::CapUse;
+use lanparty_doctor::BondUplink;
 use lanparty_proto::BondRole;
 use rtnetlink::MulticastGroup;
 use serde::Serialize;
@@ -31,8 +32,9 @@ pub struct UplinkPlan {
 /// An uplink in `lanparty status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UplinkReport {
-    /// The interface.
-    pub interface: String,
+    /// Its interface, what is known of the line behind it, and why it carries nothing, when it does not.
+    #[serde(flatten)]
+    pub line: BondUplink,
     /// The number of its path.
     pub path: u8,
     /// What it is used for now.
@@ -128,6 +130,40 @@ pub(crate) fn place_toward(remote: SocketAddr, interface: &str) -> Option<Place>
 /// Whether an interface is there, switched on, and its cable plugged in as far as it has one.
 pub(crate) fn is_connected(interface: &str) -> bool {
     lanparty_nic::interface_facts(interface).is_ok_and(|facts| facts.exists && facts.is_up && facts.carrier != Some(false))
+}
+
+/// What is in the way of using an interface at all, in words.
+pub(crate) fn obstacle(name: &str) -> Option<String> {
+    match lanparty_nic::interface_facts(name) {
+        Ok(facts) if !facts.exists => Some(format!("there is no interface {name}{}", others())),
+        Ok(facts) if !facts.is_up => Some(format!("{name} is switched off")),
+        Ok(facts) if facts.carrier == Some(false) => Some(format!("{name} has no carrier")),
+        _ => None,
+    }
+}
+
+/// The interfaces that there are, for who mistook a name.
+fn others() -> String {
+    let all = lanparty_nic::list_interfaces().unwrap_or_default();
+    let names: Vec<_> = all.into_iter().filter(|facts| !facts.is_loopback).map(|facts| facts.name).collect();
+    if names.is_empty() { String::new() } else { format!("; there are {}", names.join(", ")) }
+}
+
+/// The IPv4 and IPv6 networks that an interface is on; a link-local one says nothing of the line.
+pub(crate) fn networks(name: &str) -> Vec<String> {
+    let of = if_addrs::get_if_addrs().unwrap_or_default().into_iter().filter(|found| found.name == name);
+    let network = |found: if_addrs::Interface| match found.addr {
+        if_addrs::IfAddr::V4(v4) => {
+            let bits = u32::from(v4.ip) & u32::from(v4.netmask);
+            Some(format!("{}/{}", std::net::Ipv4Addr::from(bits), v4.prefixlen))
+        }
+        if_addrs::IfAddr::V6(v6) if !v6.ip.is_unicast_link_local() => {
+            let bits = u128::from(v6.ip) & u128::from(v6.netmask);
+            Some(format!("{}/{}", std::net::Ipv6Addr::from(bits), v6.prefixlen))
+        }
+        if_addrs::IfAddr::V6(_) => None,
+    };
+    of.filter_map(network).collect()
 }
 
 /// A number that changes whenever the system says that an interface, an address or a route has changed.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use lanparty_core::{Neighbours, Point, Roster, SeenSearch, Watch};
 use lanparty_doctor::{
     Code, DhcpTrace, Discovery, DiscoveryKind, Duplicate, Finding, MemberFacts, RoomFacts, Sighting, discovery_kind, room_findings,
+    uplink_findings,
 };
 use lanparty_nic::Device;
 use lanparty_proto::{Control, DATAGRAM_HEADER_LEN, DhcpSights, MacAddr, MemberId, MemberInfo, Role};
@@ -137,7 +138,10 @@ impl<D: Device> MemberDriver<D> {
     /// What is wrong with the room by its own numbers.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
-        self.connected.as_ref().map(|c| room_findings(c.roster.lan_mtu().bytes(), &members(c))).unwrap_or_default()
+        let Some(c) = &self.connected else { return vec![] };
+        let mut found = room_findings(c.roster.lan_mtu().bytes(), &members(c));
+        found.extend(c.link.bond().map(|bond| uplink_findings(&bond.uplinks())).unwrap_or_default());
+        found
     }
 
     /// Logs each finding once, when it comes up.
@@ -203,7 +207,7 @@ impl<D: Device> MemberDriver<D> {
             duplicate_identities: Some(self.duplicate_identities(own.mac, now)),
             dhcp: is_client.then(|| trace(&self.observed.watch, own.mac, inquiry, now)),
             discovery: Some(discovery(&self.observed.watch.searches(now), own)),
-            uplinks: None,
+            uplinks: c.link.bond().map(crate::BondLink::uplinks),
         };
         serde_json::to_value(facts).unwrap_or_default()
     }

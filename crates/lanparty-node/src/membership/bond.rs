@@ -15,17 +15,16 @@ use lanparty_core::Redundancy;
 use lanparty_proto::{Attach, BondPath, Control, DatagramBudget, PROTOCOL_VERSION, Refusal, RoomCode, SEQUENCE_LEN};
 use noq::ConnectionError;
 use tokio::sync::watch;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{Dialer, JoinError, JoinRequest, Joined, Transport, settled_budget, words};
-use crate::bond::{Shared, UplinkPlan, Wanted, is_connected, news, place_toward};
+use crate::bond::{Shared, UplinkPlan, Wanted, is_connected, news, obstacle, place_toward};
 use crate::endpoint::dial_endpoint;
-use crate::examine::default_interfaces;
 use crate::{
     BOND_PATHS_MAX, BondLink, BondPathUp, DeviceLimit, ExitCode, Fault, Identity, Link, LinkEnded, RelayAddress, RelayTrust, Sizing,
     StreamTarget, StreamWay, UseBook, dial_stream,
 };
-use steward::Steward;
+use steward::{Routes, Steward};
 
 /// Time for one attempt, and between the beginnings of two: one that begins amid an outage speaks rarely later on.
 const ATTEMPT_MAX: Duration = Duration::from_secs(4);
@@ -101,11 +100,8 @@ impl Dialer {
         identity: &Arc<Identity>,
         request: &JoinRequest,
     ) -> Result<Joined, JoinError> {
-        let plans = self.uplink_plans(&plan).await?;
-        let uplinks: Vec<Uplink> = (0..).zip(&plans).take(BOND_PATHS_MAX).filter_map(|(n, plan)| Uplink::new(n, plan)).collect();
         let dial = self.dial(identity, request, plan.book.clone());
-        let (reached, first) = dial.any(&uplinks).await?;
-        let (link, remote) = reached;
+        let (uplinks, (link, remote), first) = self.first_to_reach(&plan, &dial).await?;
         let path = first.path_now(dial.book.as_deref());
         let told_budget = numbered(settled_budget(&link).await);
         let hello = super::hello(request, told_budget, self.run, &self.standby, Some(path))?;
@@ -114,17 +110,47 @@ impl Dialer {
         let asked = asked?;
         let told_lan_up = request.lan_up;
         if !asked.welcome.bond {
-            info!("this relay knows no bonds: only {} is used", first.interface);
+            warn!("this relay is older and knows no bonds: only {} is used, and no cap is counted", first.interface);
             let (control_in, control_out) = asked.control;
             return Ok(Joined { link, control_in, control_out, welcome: asked.welcome, remote, told_budget, told_lan_up, trouble: None });
         }
         let up = BondPathUp { bond: path, name: first.interface.clone(), link, control: asked.control, heard: 0 };
         let bond = BondLink::start(up, plan.redundancy, asked.heard);
-        bond.shared_arc().want((0..).zip(&plans).take(BOND_PATHS_MAX).map(|(n, plan)| (n, wanted(plan))).collect());
-        self.steward = Some(Steward::new(dial, bond.shared_arc(), news()).start(uplinks));
+        let named = (0..).zip(&plan.uplinks).take(BOND_PATHS_MAX).map(|(n, plan)| (n, wanted(plan)));
+        bond.shared_arc().want(named.chain(uplinks.iter().map(|uplink| (uplink.path.path, wanted(&uplink.plan)))).collect());
+        let routes = plan.is_automatic.then(|| Routes { own: self.own_interface.clone() });
+        self.steward = Some(Steward::new(dial, bond.shared_arc(), news(), routes).start(uplinks));
         let (control_in, control_out) = bond.control();
         let link = Link::bonded(bond);
         Ok(Joined { link, control_in, control_out, welcome: asked.welcome, remote, told_budget, told_lan_up, trouble: None })
+    }
+
+    /// The uplinks, and the first of them that reaches the relay. When others get a default route meanwhile, it is tried by them as well.
+    async fn first_to_reach(&self, plan: &BondPlan, dial: &Dial) -> Result<(Vec<Uplink>, Reached, Uplink), JoinError> {
+        let mut news = news();
+        loop {
+            let plans = self.uplink_plans(plan).await?;
+            let uplinks: Vec<Uplink> = (0..).zip(&plans).take(BOND_PATHS_MAX).filter_map(|(n, plan)| Uplink::new(n, plan)).collect();
+            let changed = async {
+                loop {
+                    tokio::select! {
+                        // Without news only looking tells.
+                        Ok(()) = news.changed() => {}
+                        () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                    }
+                    if plan.is_automatic && self.uplink_plans(plan).await.is_ok_and(|now| now != plans) {
+                        return;
+                    }
+                }
+            };
+            tokio::select! {
+                reached = dial.any(&uplinks) => {
+                    let (reached, first) = reached?;
+                    return Ok((uplinks, reached, first));
+                }
+                () = changed => {}
+            }
+        }
     }
 
     /// The uplinks that are named, or every interface that leads out.
@@ -132,8 +158,13 @@ impl Dialer {
         let own = self.own_interface.as_deref();
         let unusable = |cause: String, advice| JoinError::Final(Fault::new(ExitCode::Configuration, cause, advice));
         if plan.is_automatic {
-            let found = default_interfaces().await.into_iter().filter(|name| Some(name.as_str()) != own);
-            return Ok(found.map(UplinkPlan::plain).collect());
+            let found = Routes { own: own.map(str::to_owned) }.interfaces().await.unwrap_or_default();
+            if found.is_empty() {
+                let cause = "no interface of this machine has a default route, so --bond finds no uplink";
+                let advice = "connect one, or name uplinks with --uplink; they are used as soon as they are there";
+                return Err(JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, advice)));
+            }
+            return Ok(found.into_iter().map(UplinkPlan::plain).collect());
         }
         if let Some(tunnel) = plan.uplinks.iter().find(|uplink| Some(uplink.interface.as_str()) == own) {
             let cause = format!("--uplink {} is the tunnel's own interface", tunnel.interface);
@@ -141,9 +172,8 @@ impl Dialer {
         }
         let is_there = |uplink: &&UplinkPlan| lanparty_nic::interface_facts(&uplink.interface).is_ok_and(|facts| facts.exists);
         if !plan.uplinks.iter().any(|uplink| is_there(&uplink)) {
-            let names: Vec<_> = plan.uplinks.iter().map(|uplink| uplink.interface.as_str()).collect();
-            let cause = format!("this machine has no interface {}", names.join(" and none "));
-            return Err(unusable(cause, "check the names: ip -brief link"));
+            let missing: Vec<_> = plan.uplinks.iter().filter_map(|uplink| obstacle(&uplink.interface)).collect();
+            return Err(unusable(missing.join("; "), "check the names after --uplink"));
         }
         Ok(plan.uplinks.clone())
     }
@@ -277,13 +307,7 @@ impl Dial {
 
     fn no_way(&self, uplink: &Uplink) -> JoinError {
         let name = &uplink.interface;
-        let why = match lanparty_nic::interface_facts(name) {
-            Ok(facts) if !facts.exists => format!("there is no interface {name}"),
-            Ok(facts) if !facts.is_up => format!("{name} is switched off"),
-            Ok(facts) if facts.carrier == Some(false) => format!("{name} has no carrier"),
-            _ => format!("{name} has no address and route toward the relay"),
-        };
-        no_uplink(&why)
+        no_uplink(&obstacle(name).unwrap_or_else(|| format!("{name} has no address and route toward the relay")))
     }
 }
 
@@ -355,7 +379,7 @@ impl Keeper {
             let shared = Arc::clone(&self.shared);
             tokio::select! {
                 () = shared.path_fails(number) => return,
-                _ = self.news.changed() => {}
+                Ok(()) = self.news.changed() => {}
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
             }
             let now = self.place();

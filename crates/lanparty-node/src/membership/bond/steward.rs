@@ -1,19 +1,22 @@
 //! The steward of a membership's uplinks: starts a keeper for each, counts what they carry, and makes a backup of one that is over its
-//! cap.
+//! cap. Where uplinks are not named it follows the default routes: an interface that gets one joins the bond, one that loses it leaves.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lanparty_core::CapUse;
-use lanparty_proto::{BondPath, BondRole};
+use lanparty_doctor::BondUplink;
+use lanparty_proto::{BondPath, BondRole, LanMtu};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::{Dial, Keeper, PAUSE_FIRST, Uplink};
-use crate::bond::Shared;
-use crate::{UplinkReport, UseBook};
+use crate::bond::{Shared, networks, obstacle, place_toward};
+use crate::examine::{default_interfaces, default_routes};
+use crate::{BOND_PATHS_MAX, UplinkPlan, UplinkReport, UseBook};
 
 /// How often it looks at what the uplinks have carried.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -21,6 +24,12 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const UNSAVED_MAX: u64 = 2_000_000;
 /// … and after so long.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
+/// A path that has been silent for so long has trouble that is worth a word, unless there is a reason to be seen.
+const TROUBLE_AFTER: Duration = Duration::from_secs(3);
+/// How often routes and networks are looked at when the system says nothing.
+const LINES_INTERVAL: Duration = Duration::from_secs(2);
+/// Why the other end hears that a path ends.
+const NO_ROUTE: &str = "its uplink has no default route any more";
 
 pub(super) struct Steward {
     dial: Dial,
@@ -29,6 +38,25 @@ pub(super) struct Steward {
     kept: Vec<Kept>,
     keepers: JoinSet<()>,
     saved_at: Instant,
+    lines_at: Option<Instant>,
+    /// Uplinks are the interfaces with a default route.
+    routes: Option<Routes>,
+    /// An interface more than a bond has paths was spoken of.
+    is_full_said: bool,
+}
+
+/// Where the interfaces are that have a default route.
+#[derive(Clone, Debug)]
+pub(super) struct Routes {
+    /// The tunnel's own interface: never one of them.
+    pub(super) own: Option<String>,
+}
+
+impl Routes {
+    pub(super) async fn interfaces(&self) -> Result<Vec<String>, String> {
+        let found = default_interfaces().await?;
+        Ok(found.into_iter().filter(|name| Some(name) != self.own.as_ref()).collect())
+    }
 }
 
 /// An uplink in the steward's care.
@@ -37,6 +65,12 @@ struct Kept {
     /// What its path had carried at the last look.
     carried: u64,
     is_over: bool,
+    keeper: AbortHandle,
+    /// Since when its path does not carry.
+    silent_since: Option<Instant>,
+    /// The routers of its default routes, and the networks it is on.
+    routers: Vec<IpAddr>,
+    networks: Vec<String>,
 }
 
 impl Uplink {
@@ -53,8 +87,9 @@ impl Uplink {
 }
 
 impl Steward {
-    pub(super) fn new(dial: Dial, shared: Arc<Shared>, news: watch::Receiver<u64>) -> Self {
-        Self { dial, shared, news, kept: vec![], keepers: JoinSet::new(), saved_at: Instant::now() }
+    pub(super) fn new(dial: Dial, shared: Arc<Shared>, news: watch::Receiver<u64>, routes: Option<Routes>) -> Self {
+        let (kept, keepers) = (vec![], JoinSet::new());
+        Self { dial, shared, news, kept, keepers, saved_at: Instant::now(), lines_at: None, routes, is_full_said: false }
     }
 
     /// Works until the bond is over. What it counted is saved when the task has ended.
@@ -66,8 +101,8 @@ impl Steward {
     fn keep(&mut self, uplink: Uplink) {
         let (dial, shared, news) = (self.dial.clone(), Arc::clone(&self.shared), self.news.clone());
         let carried = shared.carried(uplink.path.path);
-        self.keepers.spawn(Keeper { dial, uplink: uplink.clone(), shared, news, pause: PAUSE_FIRST }.keep());
-        self.kept.push(Kept { uplink, carried, is_over: false });
+        let keeper = self.keepers.spawn(Keeper { dial, uplink: uplink.clone(), shared, news, pause: PAUSE_FIRST }.keep());
+        self.kept.push(Kept { uplink, carried, is_over: false, keeper, silent_since: None, routers: vec![], networks: vec![] });
     }
 
     async fn work(mut self) {
@@ -78,12 +113,51 @@ impl Steward {
             tokio::select! {
                 () = shared.ended() => break,
                 _ = look.tick() => {}
+                // Without news only looking tells.
+                Ok(()) = self.news.changed(), if self.routes.is_some() => self.follow_routes().await,
             }
             self.count();
+            self.look_at_lines().await;
+            self.report();
             self.save_at_times().await;
         }
         self.count();
         self.save().await;
+    }
+
+    /// Interfaces with a default route are uplinks, others are not.
+    async fn follow_routes(&mut self) {
+        let Some(routes) = &self.routes else { return };
+        // When the kernel does not say, everything stays as it is.
+        let Ok(found) = routes.interfaces().await else { return };
+        self.count();
+        while self.keepers.try_join_next().is_some() {}
+        let gone = |kept: &Kept| !found.contains(&kept.uplink.interface);
+        for kept in self.kept.extract_if(.., |kept| gone(kept) && self.shared.leave(kept.uplink.path.path, NO_ROUTE)) {
+            info!("{} has no default route any more and leaves the bond", kept.uplink.interface);
+            kept.keeper.abort();
+        }
+        for name in found {
+            if !self.kept.iter().any(|kept| kept.uplink.interface == name) {
+                self.add(&name);
+            }
+        }
+    }
+
+    fn add(&mut self, name: &str) {
+        let is_free = |number: &u8| self.kept.iter().all(|kept| kept.uplink.path.path != *number);
+        let number = (0..BOND_PATHS_MAX as u8).find(is_free);
+        let plan = UplinkPlan::plain(name.to_owned());
+        match number.and_then(|number| Uplink::new(number, &plan)) {
+            Some(uplink) => {
+                info!("{name} has a default route and joins the bond");
+                self.keep(uplink);
+            }
+            None if !std::mem::replace(&mut self.is_full_said, true) => {
+                warn!("{name} has a default route and is not used: a bond has {BOND_PATHS_MAX} uplinks at most");
+            }
+            None => {}
+        }
     }
 
     /// Counts what passed, and sees to it that both ends use each path for what it is for now.
@@ -101,7 +175,25 @@ impl Steward {
                 self.shared.set_role(wanted);
             }
         }
-        self.shared.set_uplinks(self.kept.iter().map(|kept| kept.report(book)).collect());
+    }
+
+    async fn look_at_lines(&mut self) {
+        if self.lines_at.is_some_and(|at| at.elapsed() < LINES_INTERVAL) {
+            return;
+        }
+        self.lines_at = Some(Instant::now());
+        self.follow_routes().await;
+        let routes = default_routes().await.unwrap_or_default();
+        for kept in &mut self.kept {
+            let own = routes.iter().filter(|route| route.interface == kept.uplink.interface);
+            kept.routers = own.filter_map(|route| route.gateway).collect();
+            kept.networks = networks(&kept.uplink.interface);
+        }
+    }
+
+    fn report(&mut self) {
+        let (book, shared, remote) = (self.dial.book.as_deref(), &self.shared, self.shared.remote());
+        self.shared.set_uplinks(self.kept.iter_mut().map(|kept| kept.report(book, shared, remote)).collect());
     }
 
     async fn save_at_times(&mut self) {
@@ -135,11 +227,32 @@ impl Kept {
         self.is_over = cap.is_over();
     }
 
-    fn report(&self, book: Option<&UseBook>) -> UplinkReport {
-        let interface = self.uplink.interface.clone();
+    fn report(&mut self, book: Option<&UseBook>, shared: &Shared, remote: Option<SocketAddr>) -> UplinkReport {
+        let (path, interface) = (self.uplink.path_now(book), self.uplink.interface.clone());
         let month_bytes = book.map_or(0, |book| book.used(&interface));
-        let path = self.uplink.path_now(book);
-        UplinkReport { interface, path: path.path, role: path.role, month_bytes, cap: self.uplink.cap_use(book) }
+        let line = BondUplink {
+            trouble: self.trouble(shared, remote),
+            routers: self.routers.clone(),
+            networks: self.networks.clone(),
+            lan_mtu: shared.budget_of(path.path).and_then(|budget| budget.lan_mtu()).map(LanMtu::bytes),
+            interface,
+        };
+        UplinkReport { line, path: path.path, role: path.role, month_bytes, cap: self.uplink.cap_use(book) }
+    }
+
+    /// Why it carries nothing, in words.
+    fn trouble(&mut self, shared: &Shared, remote: Option<SocketAddr>) -> Option<String> {
+        let name = &self.uplink.interface;
+        if shared.path_state(self.uplink.path.path) == Some(true) {
+            self.silent_since = None;
+            return None;
+        }
+        let since = *self.silent_since.get_or_insert_with(Instant::now);
+        obstacle(name).or_else(|| {
+            let has_way = remote.is_none_or(|remote| place_toward(remote, name).is_some());
+            let words = if has_way { "the relay does not answer by it" } else { "it has no address and route toward the relay" };
+            (since.elapsed() >= TROUBLE_AFTER).then(|| words.to_owned())
+        })
     }
 }
 
