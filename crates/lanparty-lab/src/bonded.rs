@@ -96,6 +96,14 @@ impl<'a> Bonded<'a> {
         self.wait_for_answer()
     }
 
+    /// Ends the relay without a word and starts another one in its place.
+    pub fn restart_relay(&mut self) -> Result<()> {
+        self.relay.kill9();
+        self.relay.exit_code(SOON).ok();
+        self.relay = self.programs.relay()?;
+        self.relay.wait_for("listening on", SOON).map(drop)
+    }
+
     /// The ends of what is measured: what goes up begins at the first.
     pub fn ends(&self, way: Way) -> [Endpoint<'a>; 2] {
         let home = Endpoint::new(&self.dual.home, Dual::CLIENT);

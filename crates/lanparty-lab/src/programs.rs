@@ -86,6 +86,22 @@ impl<'a> Programs<'a> {
         self.spawn(self.hosts[2], self.member(client).args(["--tap-name", Self::TAP]).args(more))
     }
 
+    /// A gateway on another host than usual, with more options.
+    pub fn gateway_on(&self, host: &Namespace, more: &[&str]) -> Result<Proc> {
+        self.spawn(host, self.member(Program::new(&self.gateway)).args(["--interface", LAN]).args(more))
+    }
+
+    /// A client on another host than usual, with more options.
+    pub fn client_on(&self, host: &Namespace, more: &[&str]) -> Result<Proc> {
+        let client = Program::new(&self.lanparty).named("lanparty-client").arg("client");
+        self.spawn(host, self.member(client).args(["--tap-name", Self::TAP]).args(more))
+    }
+
+    /// The relay's certificate, for somebody else.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
     /// What gateway and client have in common.
     fn member(&self, program: Program) -> Program {
         let relay = format!("{}:{PORT}", Party::RELAY);

@@ -4,8 +4,22 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lanparty_lab::{Bonded, Bulk, Captured, Dual, DualOptions, LineOptions, Requirements, Tool, Way};
+use lanparty_lab::{
+    Bonded, Bulk, Captured, Dual, DualOptions, End, Endpoint, LAN, LineOptions, NatKind, Offloads, Probe, Programs, Requirements, Tool,
+    Verdict, Way, veth,
+};
+use lanparty_proto::{
+    Attach, BondPath, Control, ControlDecoder, DatagramBudget, Hello, MacAddr, PROTOCOL_VERSION, Refusal, Role, RoomCode, encode_control,
+};
 use serde_json::Value;
+
+#[path = "support/host.rs"]
+mod host;
+#[expect(dead_code, reason = "its server is for the tests of errors")]
+#[path = "support/stranger.rs"]
+mod stranger;
+
+use host::on;
 
 /// Anything that should happen promptly, on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
@@ -134,4 +148,308 @@ fn a_line_over_its_cap_is_a_backup_at_both_ends_and_in_the_next_process_until_th
     assert!(bonded.start_client_again(uplinks, &[]).is_err());
     assert!(bonded.client.tail().contains("is damaged"), "{}", bonded.client.tail());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "nonsense");
+}
+
+#[test]
+fn without_names_every_interface_with_a_default_route_is_an_uplink_as_long_as_it_has_one() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("uplinks-auto", dsl_and_lte());
+    for words in ["link add docker0 type bridge", "addr add 172.17.0.1/16 dev docker0", "link set docker0 up"] {
+        dual.home.ip(words).unwrap();
+    }
+    dual.line("lte0").unplug().unwrap();
+    let bonded = Bonded::join(&dual, &[], &["--bond"]).unwrap();
+    wait_for_paths(&bonded, &["dsl0"]);
+    dual.line("lte0").plug().unwrap();
+    let joined = wait_for_paths(&bonded, &["dsl0", "lte0"]);
+    dual.home.ip("route del default dev dsl0").unwrap();
+    let left = wait_for_paths(&bonded, &["lte0"]);
+    wait_until(&bonded, "dsl0 is no uplink", || uplink(&bonded, "dsl0").is_null());
+    // The tunnel's own interface is none, whatever its routes.
+    dual.home.ip(&format!("route add default via {} dev lan0 metric 5", Dual::PC)).unwrap();
+    dual.home.ip("route add default via 10.96.1.1 dev dsl0 metric 50").unwrap();
+    let returned = wait_for_paths(&bonded, &["dsl0", "lte0"]);
+    eprintln!("joined after {joined:?}, left after {left:?}, returned after {returned:?}");
+    assert!(uplink(&bonded, "lan0").is_null() && uplink(&bonded, "docker0").is_null());
+    assert_ne!(uplink(&bonded, "dsl0")["path"], uplink(&bonded, "lte0")["path"]);
+    if dual.verdict().unwrap() == Verdict::Conclusive {
+        assert!(joined.max(returned) < ms(1500), "within a second, and what asking costs: {joined:?} {returned:?}");
+    }
+}
+
+#[test]
+fn a_line_that_changes_its_address_or_is_pulled_out_is_used_again_and_nothing_is_lost() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("uplinks-address", dsl_and_lte());
+    for (number, more) in [(3, &["--bond"][..]), (2, &["--uplink", "dsl0", "--uplink", "lte0"])] {
+        let bonded = Bonded::join(&dual, &[], more).unwrap();
+        wait_for_paths(&bonded, &["dsl0", "lte0"]);
+        let (probe, [from, to]) = (Probe::small(ms(4000)), bonded.ends(Way::Up));
+        let change = || {
+            thread::sleep(ms(300));
+            for words in [
+                "-4 addr flush dev lte0".to_owned(),
+                format!("addr add 10.96.2.{number}/24 dev lte0"),
+                "route replace default via 10.96.2.1 dev lte0 metric 200".to_owned(),
+            ] {
+                dual.home.ip(&words).unwrap();
+            }
+            thread::sleep(ms(1200));
+            dual.line("dsl0").unplug().unwrap();
+            thread::sleep(ms(500));
+            dual.line("dsl0").plug().unwrap();
+        };
+        let (report, ()) = probe.between(&from, &to, change).unwrap();
+        let back = wait_for_paths(&bonded, &["dsl0", "lte0"]);
+        eprintln!("{more:?}: lost {}, twice {}, both carry {back:?} after the probe", report.lost(), report.duplicates());
+        assert_eq!((report.lost(), report.duplicates()), (0, 0), "{}", bonded.client.tail());
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_uplink_is_said() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("uplinks-words", dsl_and_lte());
+    for words in [
+        "link add off0 type veth peer name off1",
+        "link add bare0 type veth peer name bare1",
+        "link set bare0 up",
+        "link set bare1 up",
+        "addr add 10.96.1.77/24 dev bare0",
+    ] {
+        dual.home.ip(words).unwrap();
+    }
+    let bonded = Bonded::join(&dual, &["dsl0", "nosuch0", "off0", "bare0,role=backup"], &[]).unwrap();
+    let trouble = |name: &str| uplink(&bonded, name)["trouble"].as_str().unwrap_or_default().to_owned();
+    wait_until(&bonded, "trouble is said", || ["nosuch0", "off0", "bare0"].iter().all(|name| !trouble(name).is_empty()));
+    eprintln!("{:?}", ["nosuch0", "off0", "bare0"].map(trouble));
+    assert!(trouble("nosuch0").contains("there is no interface nosuch0; there are ") && trouble("nosuch0").contains("lte0"));
+    assert!(trouble("off0").contains("is switched off"));
+    assert!(!trouble("bare0").is_empty() && trouble("dsl0").is_empty());
+    let findings = || bonded.client_status().unwrap()["findings"].to_string();
+    wait_until(&bonded, "findings", || findings().contains("uplink-without-path") && findings().contains("uplinks-on-one-line"));
+}
+
+#[test]
+fn two_lines_behind_one_nat_and_one_behind_a_symmetric_one_are_two_paths() {
+    if !ready() {
+        return;
+    }
+    let one_nat = DualOptions { one_nat: Some(NatKind::PortRestricted), ..DualOptions::new(dsl_and_lte()) };
+    let [dsl, lte] = dsl_and_lte();
+    let symmetric = DualOptions::new([dsl, lte.nat(NatKind::Symmetric)]);
+    for (name, options) in [("uplinks-one-nat", one_nat), ("uplinks-symmetric", symmetric)] {
+        let dual = Dual::build(name, &options).unwrap();
+        let bonded = Bonded::join(&dual, &["dsl0", "lte0"], &[]).unwrap();
+        wait_for_paths(&bonded, &["dsl0", "lte0"]);
+        let (probe, [from, to]) = (Probe::small(ms(2500)), bonded.ends(Way::Down));
+        let (report, ()) = probe
+            .between(&from, &to, || {
+                thread::sleep(ms(500));
+                dual.line("dsl0").cut().unwrap();
+            })
+            .unwrap();
+        eprintln!("{name}: lost {}", report.lost());
+        assert_eq!(report.lost(), 0, "{}", bonded.client.tail());
+    }
+}
+
+#[test]
+fn lines_of_different_mtu_carry_one_lan_mtu_and_nothing_is_lost() {
+    if !ready() {
+        return;
+    }
+    let [dsl, lte] = dsl_and_lte();
+    let dual = dual("uplinks-mtu", [dsl, lte.mtu(1400)]);
+    let bonded = Bonded::join(&dual, &["dsl0", "lte0"], &["--redundant", "off"]).unwrap();
+    wait_for_paths(&bonded, &["dsl0", "lte0"]);
+    wait_until(&bonded, "the LAN MTU fits both", || bonded.client_status().unwrap()["lan_mtu"].as_u64() < Some(1390));
+    thread::sleep(ms(1500));
+    let lan_mtu = bonded.client_status().unwrap()["lan_mtu"].as_u64().unwrap();
+    let probe = Probe { payload: usize::try_from(lan_mtu).unwrap() - 28, ..Probe::load(12.0, ms(3000)) };
+    let [from, to] = bonded.ends(Way::Up);
+    let (report, ()) = probe.between(&from, &to, || ()).unwrap();
+    eprintln!("LAN MTU {lan_mtu}; {} sent, {} lost; {}", report.sent, report.lost(), bonded.client_status().unwrap()["bond"]);
+    if dual.verdict().unwrap() == Verdict::Conclusive {
+        assert_eq!(report.lost(), 0, "{}", bonded.client.tail());
+    }
+}
+
+#[test]
+fn a_line_without_udp_is_a_path_by_tls_and_its_silence_is_noticed() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("uplinks-stream", dsl_and_lte());
+    for rule in [
+        "add table inet lines",
+        "add chain inet lines in { type filter hook input priority 0; }",
+        "add rule inet lines in iifname lte0 meta l4proto udp drop",
+    ] {
+        dual.home.run(&[&["nft"][..], &rule.split(' ').collect::<Vec<_>>()].concat()).unwrap();
+    }
+    let bonded = Bonded::join(&dual, &["dsl0", "lte0"], &["--redundant", "off"]).unwrap();
+    wait_for_paths(&bonded, &["dsl0", "lte0"]);
+    let path = || {
+        let status = bonded.client_status().unwrap();
+        status["bond"]["paths"].as_array().unwrap().iter().find(|path| path["name"] == "lte0").cloned().unwrap_or_default()
+    };
+    assert_eq!(path()["carrier"], "stream");
+    let [from, to] = bonded.ends(Way::Up);
+    let mut noticed = Duration::ZERO;
+    let bulk = Bulk { flows: 2, warm_up: ms(1000), window: ms(5000) };
+    let (report, ()) = bulk
+        .run_while(&from, &to, || {
+            thread::sleep(ms(2500));
+            dual.line("lte0").cut().unwrap();
+            noticed = wait_for_paths(&bonded, &["dsl0"]);
+        })
+        .unwrap();
+    eprintln!(
+        "{:.1} Mbit/s; the silence was noticed after {noticed:?}, longest standstill {:?}",
+        report.mbit_s(),
+        report.longest_standstill(ms(1000))
+    );
+    if dual.verdict().unwrap() == Verdict::Conclusive {
+        assert!(noticed < ms(2000), "before TCP or the heartbeat's three seconds end it: {noticed:?}");
+    }
+    dual.line("lte0").restore().unwrap();
+    wait_for_paths(&bonded, &["dsl0", "lte0"]);
+}
+
+#[test]
+fn a_relay_that_restarts_finds_one_member_with_both_paths_again() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("uplinks-relay", dsl_and_lte());
+    let mut bonded = Bonded::join(&dual, &["dsl0", "lte0"], &[]).unwrap();
+    wait_for_paths(&bonded, &["dsl0", "lte0"]);
+    let peer = bonded.client_status().unwrap()["peer"].clone();
+    let [from, to] = bonded.ends(Way::Up);
+    let bulk = Bulk { flows: 1, warm_up: ms(1000), window: ms(9000) };
+    let (report, ()) = bulk
+        .run_while(&from, &to, || {
+            thread::sleep(ms(2000));
+            bonded.restart_relay().unwrap();
+        })
+        .unwrap();
+    wait_for_paths(&bonded, &["dsl0", "lte0"]);
+    eprintln!("standstill {:?}, then {:.1} Mbit/s", report.longest_standstill(ms(1000)), report.mbit_s_between(ms(8000), ms(10000)));
+    assert_eq!(bonded.client_status().unwrap()["peer"], peer, "the same member");
+    assert!(report.mbit_s_between(ms(8000), ms(10000)) > 0.5, "the flow lives on{}", bonded.client.tail());
+    let rooms = bonded.status().unwrap().into_iter().find(|one| one["program"] == "lanparty-relay").unwrap();
+    assert_eq!(rooms["rooms"][0]["members"].as_array().map(Vec::len), Some(2), "one link for each member: {rooms}");
+}
+
+#[test]
+fn a_gateway_bonds_as_a_client_does() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("uplinks-gateway", dsl_and_lte());
+    let programs = Programs::at(&dual).unwrap();
+    let shop = dual.lab.namespace("shop").unwrap();
+    veth(End::new(&shop, LAN), End::new(&dual.home, LAN), Offloads::Off).unwrap();
+    shop.ip("addr add 10.73.43.50/24 dev lan").unwrap();
+    let relay = programs.relay().unwrap();
+    relay.wait_for("listening on", SOON).unwrap();
+    let gateway = programs.gateway_on(&dual.home, &["--uplink", "dsl0", "--uplink", "lte0"]).unwrap();
+    gateway.wait_for("bridging frames", SOON).unwrap();
+    let client = programs.client_on(&dual.gateway, &[]).unwrap();
+    client.wait_for("TAP is up", SOON).unwrap();
+    dual.gateway.ip("addr add 10.73.43.99/24 dev lan0").unwrap();
+    let begin = Instant::now();
+    let paths = || {
+        let status = programs.status().unwrap().into_iter().find(|one| one["program"] == "lanparty-gateway").unwrap();
+        status["bond"]["paths"].as_array().map_or(0, |paths| paths.iter().filter(|path| path["is_alive"] == true).count())
+    };
+    while paths() < 2 {
+        assert!(begin.elapsed() < SOON, "{}", gateway.tail());
+        thread::sleep(ms(50));
+    }
+    let (from, to) = (Endpoint::new(&dual.gateway, [10, 73, 43, 99].into()), Endpoint::new(&shop, [10, 73, 43, 50].into()));
+    // ARP, and what else is slow the first time.
+    Probe::small(ms(500)).between(&from, &to, || ()).unwrap();
+    for (from, to) in [(&from, &to), (&to, &from)] {
+        let cut = || {
+            for line in &dual.lines {
+                thread::sleep(ms(400));
+                line.cut().unwrap();
+                thread::sleep(ms(1000));
+                line.restore().unwrap();
+                thread::sleep(ms(1000));
+            }
+        };
+        let (report, ()) = Probe::small(ms(5500)).between(from, to, cut).unwrap();
+        eprintln!("lost {}, twice {}", report.lost(), report.duplicates());
+        assert_eq!((report.lost(), report.duplicates()), (0, 0), "{}", gateway.tail());
+    }
+}
+
+/// Says `first` on a new connection; the relay's first answer.
+async fn say(endpoint: &noq::Endpoint, first: &Control) -> Control {
+    let remote = format!("{}:8443", Dual::RELAY).parse().unwrap();
+    let connection = endpoint.connect(remote, stranger::RELAY_NAME).unwrap().await.unwrap();
+    let (mut send, mut receive) = connection.open_bi().await.unwrap();
+    send.write_all(&encode_control(first)).await.unwrap();
+    let mut decoder = ControlDecoder::new();
+    loop {
+        if let Some(message) = decoder.next_message().unwrap() {
+            // The connection lives on, as a path does.
+            std::mem::forget((connection, send, receive));
+            return message;
+        }
+        let mut bytes = [0; 4096];
+        let count = receive.read(&mut bytes).await.unwrap().expect("an answer");
+        decoder.extend(&bytes[..count]);
+    }
+}
+
+#[test]
+fn a_forged_or_captured_attachment_is_refused_by_the_relay() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("uplinks-forged", dsl_and_lte());
+    let programs = Programs::at(&dual).unwrap();
+    let relay = programs.relay().unwrap();
+    relay.wait_for("listening on", SOON).unwrap();
+    let certificate = std::path::Path::new(programs.certificate());
+    let (room, version, run) = ("PARTY".parse::<RoomCode>().unwrap(), PROTOCOL_VERSION, 77);
+    let hello = Hello {
+        version,
+        role: Role::Client,
+        room: room.clone(),
+        mac: MacAddr([2, 0, 0, 0, 0, 9]),
+        // More than any path takes: the relay looks for it for a moment, and no longer.
+        budget: DatagramBudget(9000),
+        software: "test".into(),
+        lan_up: true,
+        resume: None,
+        run,
+        hears: vec![],
+        bond: Some(BondPath::default()),
+    };
+    let attach = Attach { version, room, run, bond: BondPath { path: 1, ..BondPath::default() }, budget: DatagramBudget(1400), heard: 0 };
+    on(&dual.gateway, async || {
+        let (member, other) = (stranger::client(certificate), stranger::client(certificate));
+        let code = |answer: Control| if let Control::Refused { code, .. } = answer { Some(code) } else { None };
+        let attached = Control::Attach(attach.clone());
+        assert_eq!(code(say(&member, &attached).await), Some(Refusal::NotMoved), "there is no membership yet");
+        let welcome = say(&member, &Control::Hello(hello)).await;
+        let is_welcome = |message: &Control| matches!(message, Control::Welcome(welcome) if welcome.bond);
+        assert!(is_welcome(&welcome) || matches!(&welcome, Control::Numbered { message, .. } if is_welcome(message)), "{welcome:?}");
+        assert_eq!(code(say(&other, &attached).await), Some(Refusal::NotMoved), "captured, and said with another key");
+        let wrong = Control::Attach(Attach { run: 78, ..attach.clone() });
+        assert_eq!(code(say(&member, &wrong).await), Some(Refusal::NotMoved), "the key, and another run");
+        assert!(matches!(say(&member, &attached).await, Control::Attached { .. }), "its owner's own is taken");
+    });
+    assert!(relay.running(), "{}", relay.tail());
 }
