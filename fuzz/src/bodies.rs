@@ -6,7 +6,8 @@ mod receiver;
 use arbitrary::{Arbitrary, Unstructured};
 use lanparty_proto::corpus::wire::{self, Header, Ipv4, Ipv6};
 use lanparty_proto::{
-    AdmissionPolicy, Control, ControlDecoder, DatagramBudget, DatagramHeader, Frame, LanMtu, LoopProbe, MacAddr, Source, admit,
+    AdmissionPolicy, Control, ControlDecoder, DatagramBudget, DatagramHeader, Frame, LanMtu, LoopProbe, MacAddr, SEQUENCE_FLOWS,
+    SEQUENCE_LEN, Sequence, Source, admit, is_end_of_way, is_padding,
 };
 use receiver::{Overlap, Receiver};
 
@@ -117,6 +118,37 @@ pub fn datagram_header(data: &[u8]) {
     if let Ok((header, frame)) = DatagramHeader::decode(data) {
         assert_eq!([&header.encode()[..], frame].concat(), data);
         assert_ne!(header.source.0, 0);
+    }
+}
+
+/// A place in the order is what it encodes to, is no frame itself, and is looked for once: what is behind it is a datagram.
+pub fn sequence(data: &[u8]) {
+    let Some(sequence) = Sequence::decode(data) else { return };
+    assert_eq!(sequence.encode()[..], data[..SEQUENCE_LEN]);
+    assert!(sequence.flow < SEQUENCE_FLOWS && sequence.back < SEQUENCE_FLOWS);
+    assert!(DatagramHeader::decode(data).is_err() && !is_padding(data) && !is_end_of_way(data));
+    datagram_header(&data[SEQUENCE_LEN..]);
+}
+
+/// What is said of paths survives being said again, and a message in a message is no deeper than its bytes.
+pub fn bond(data: &[u8]) {
+    control(data);
+    // Most bytes are no JSON; these are the messages of a bond around whatever they are.
+    let text = String::from_utf8_lossy(data);
+    let quoted = format!("{:?}", text.chars().filter(|c| c.is_ascii_graphic()).collect::<String>());
+    let number = data.iter().fold(0u64, |sum, byte| sum.wrapping_mul(257).wrapping_add(u64::from(*byte)));
+    for json in [
+        format!(
+            r#"{{"type":"Attach","version":1,"room":{quoted},"run":{number},"bond":{{"path":{}}},"budget":1400,"heard":{}}}"#,
+            number % 300,
+            number % (1 << 33)
+        ),
+        format!(r#"{{"type":"Numbered","n":{},"message":{text}}}"#, number % (1 << 33)),
+        format!(r#"{{"type":"PathRole","path":{},"role":{quoted},"rate":{number}}}"#, number % 300),
+        format!(r#"{{"type":"PathDown","path":{}}}"#, number % 300),
+    ] {
+        let length = u32::try_from(json.len()).unwrap_or(u32::MAX).to_be_bytes();
+        control(&[&length[..], json.as_bytes()].concat());
     }
 }
 

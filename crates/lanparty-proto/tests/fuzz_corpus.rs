@@ -61,3 +61,13 @@ fn the_ladder_keeps_its_promises_on_seeded_recipes() {
 fn the_control_corpus_replays() {
     replay("control", bodies::control);
 }
+
+#[test]
+fn the_sequence_corpus_replays() {
+    replay("sequence", bodies::sequence);
+}
+
+#[test]
+fn the_bond_corpus_replays() {
+    replay("bond", bodies::bond);
+}
