@@ -15,8 +15,8 @@ fn line(mbit: f64, delay_ms: u64, buffer_ms: u64) -> Impairment {
     Impairment { rate, delay: Duration::from_millis(delay_ms), queue: rate / 8 * buffer_ms / 1000, ..Impairment::default() }
 }
 
-fn lossy(line: Impairment) -> Impairment {
-    Impairment { loss: 0.01, ..line }
+fn lossy(line: &Impairment) -> Impairment {
+    Impairment { loss: 0.01, ..line.clone() }
 }
 
 fn figures(lines: &[Impairment], flows: usize, span: Duration) -> BondFigures {
@@ -31,13 +31,13 @@ fn rows() -> Vec<(&'static str, Vec<Impairment>)> {
         ("20@10", vec![lte.clone()]),
         ("20@60", vec![far.clone()]),
         ("50@10", vec![line(50.0, 10, 50)]),
-        ("30@10, 1 % lost", vec![lossy(dsl.clone())]),
+        ("30@10, 1 % lost", vec![lossy(&dsl)]),
         ("30@10, 200 ms of buffer", vec![line(30.0, 10, 200)]),
         ("30@10, 5 ms of buffer", vec![line(30.0, 10, 5)]),
         ("30@10 + 20@10", vec![dsl.clone(), lte.clone()]),
         ("30@10 + 20@60", vec![dsl.clone(), far]),
         ("50@10 + 5@50", vec![line(50.0, 10, 50), line(5.0, 50, 50)]),
-        ("30@10, 1 % lost + 20@10", vec![lossy(dsl), lte]),
+        ("30@10, 1 % lost + 20@10", vec![lossy(&dsl), lte]),
         ("30@10 + 20@10, 200 ms of buffer", vec![line(30.0, 10, 200), line(20.0, 10, 200)]),
     ]
 }
@@ -78,7 +78,7 @@ fn a_silent_cut_costs_a_flow_less_than_half_a_second() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    let lines = [lossy(line(30.0, 10, 50)), line(20.0, 10, 50)];
+    let lines = [lossy(&line(30.0, 10, 50)), line(20.0, 10, 50)];
     let [one, other] = [(), ()].map(|()| figures(&lines, 2, Duration::from_secs(1)));
     assert_eq!(format!("{one:?}"), format!("{other:?}"));
 }

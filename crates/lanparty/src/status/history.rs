@@ -193,7 +193,7 @@ mod tests {
     fn a_member_without_a_bond_has_one_path() {
         let program = json!({
             "program": "lanparty-gateway", "interface": "eth0", "room": "R", "relay": "x", "relay_reachable": true, "bond": null,
-            "way": { "carrier": "stream" }, "rtt_ms": 3.14, "packets_sent": 0, "packets_lost": 0,
+            "way": { "carrier": "stream" }, "rtt_ms": 3.2, "packets_sent": 0, "packets_lost": 0,
             "frames": { "outbound": { "bytes_forwarded": 7 }, "inbound": { "bytes_in": 9 } },
         });
         let mut history = History::default();
