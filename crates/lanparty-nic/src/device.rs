@@ -1,7 +1,10 @@
 //! What every Ethernet device can do, and how it says that it cannot.
 
 use std::io;
-use std::os::fd::AsFd;
+#[cfg(unix)]
+pub use std::os::fd::AsFd as Waitable;
+#[cfg(windows)]
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use lanparty_proto::{DropReason, FrameBatch};
@@ -12,11 +15,25 @@ pub(crate) const BATCH_BYTES_MAX: usize = 64 * 1024;
 /// Frames after which [`Device::recv_batch`] stops asking for more.
 pub(crate) const BATCH_FRAMES_MAX: usize = 64;
 
+/// How a device is waited for where it has no descriptor to wait on.
+#[cfg(windows)]
+pub trait Waitable {
+    /// Whether [`Device::recv_batch`] has something to say, frames or a fault; wakes the last asker when it will.
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()>;
+}
+
+#[cfg(windows)]
+impl<D: Waitable + ?Sized> Waitable for Box<D> {
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        (**self).poll_readable(context)
+    }
+}
+
 /// An Ethernet device: takes and gives many frames per call.
 ///
-/// Never blocks; readiness is that of the file descriptor, for reading and for writing. Both calls are complete when
+/// Never blocks; readiness is that of the file descriptor, for reading and for writing, or what [`Waitable`] says. Both calls are complete when
 /// they return, so whoever awaits readiness and then calls them may be cancelled at the await without losing a frame.
-pub trait Device: AsFd + Send {
+pub trait Device: Waitable + Send {
     /// Reads what is there, up to about 64 KiB or 64 frames, and appends it to `batch`: at least one frame on success.
     ///
     /// A super-frame of the kernel arrives as the frames it stands for, each with complete checksums. The last read
@@ -50,7 +67,7 @@ pub trait Device: AsFd + Send {
 
 impl<D: Device + ?Sized> Device for Box<D>
 where
-    Self: AsFd,
+    Self: Waitable,
 {
     fn recv_batch(&mut self, batch: &mut FrameBatch) -> io::Result<usize> {
         (**self).recv_batch(batch)
@@ -125,6 +142,7 @@ impl From<DeviceFault> for io::Error {
 }
 
 /// What became of one attempt to write.
+#[cfg(unix)]
 pub(crate) enum Refusal {
     /// No room now: try again when writable.
     Full,

@@ -1,21 +1,31 @@
 //! What the system knows about an interface, and whether it can be the LAN side of a gateway.
 //!
-//! Facts come from sysfs (Documentation/ABI/testing/sysfs-class-net); the rule over them is a pure function that the
-//! gateway asks before it contacts anybody.
+//! Facts come from the system; the rule over them is a pure function that the gateway asks before it contacts anybody.
 
 mod fitness;
+#[cfg(unix)]
+mod sysfs;
+#[cfg(windows)]
+mod windows;
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lanparty_proto::MacAddr;
 
-use crate::sys::interface::{self, Interfaces};
-
 pub use fitness::{UnfitInterface, check_lan_interface, lan_candidates};
+#[cfg(unix)]
+pub use sysfs::{interface_facts, interface_facts_in, interface_name, list_interfaces, list_interfaces_in, set_interface_mtu};
+#[cfg(windows)]
+pub use windows::{interface_facts, interface_name, list_interfaces, set_interface_mtu};
 
-const SYSFS_ROOT: &str = "/sys/class/net";
+/// Kinds of link as ARP numbers them (linux/if_arp.h).
+const ARPHRD_ETHER: u16 = 1;
+const ARPHRD_TUNNEL: u16 = 768;
+const ARPHRD_TUNNEL6: u16 = 769;
+const ARPHRD_LOOPBACK: u16 = 772;
+const ARPHRD_SIT: u16 = 776;
+const ARPHRD_IPGRE: u16 = 778;
 
 /// What is known about one interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,10 +80,10 @@ impl InterfaceFacts {
     #[must_use]
     pub fn tunnel_kind(&self) -> Option<&str> {
         match self.arphrd {
-            libc::ARPHRD_TUNNEL => Some("ipip"),
-            libc::ARPHRD_TUNNEL6 => Some("ip6tnl"),
-            libc::ARPHRD_SIT => Some("sit"),
-            libc::ARPHRD_IPGRE => Some("gre"),
+            ARPHRD_TUNNEL => Some("ipip"),
+            ARPHRD_TUNNEL6 => Some("ip6tnl"),
+            ARPHRD_SIT => Some("sit"),
+            ARPHRD_IPGRE => Some("gre"),
             _ => self.kind.as_deref().filter(|kind| ["wireguard", "gretap", "vxlan", "geneve", "l2tp", "xfrm"].contains(kind)),
         }
     }
@@ -83,6 +93,13 @@ impl InterfaceFacts {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FactsError {
+    /// Windows did not list its adapters.
+    #[cfg(windows)]
+    #[error("cannot list the network adapters: {source}")]
+    Adapters {
+        /// What Windows said.
+        source: io::Error,
+    },
     /// sysfs is not mounted, or not readable.
     #[error("cannot read {}: {source}; is sysfs mounted?", path.display())]
     Sysfs {
@@ -99,99 +116,6 @@ pub enum FactsError {
     },
 }
 
-/// What is known about `name` in the network namespace of the calling thread.
-///
-/// # Errors
-/// [`FactsError`], never for a missing interface: that is a fact.
-pub fn interface_facts(name: &str) -> Result<InterfaceFacts, FactsError> {
-    let facts = interface_facts_in(Path::new(SYSFS_ROOT), name)?;
-    let index = Interfaces::open().and_then(|i| i.index(name)).unwrap_or(0);
-    if index == facts.index { Ok(facts) } else { Err(FactsError::OtherNamespace { name: name.to_owned() }) }
-}
-
-/// The name of the interface with this index, in the network namespace of the calling thread.
-#[must_use]
-pub fn interface_name(index: u32) -> Option<String> {
-    Interfaces::open().and_then(|i| i.name(index)).ok()
-}
-
-/// Sets the IP MTU of an interface, in bytes.
-///
-/// # Errors
-/// When there is none of this name, or the system refuses the size or the permission.
-pub fn set_interface_mtu(name: &str, mtu: u16) -> io::Result<()> {
-    Interfaces::open()?.set_mtu(name, mtu)
-}
-
-/// What is known about every interface, by name.
-///
-/// # Errors
-/// [`FactsError`] when sysfs cannot be read.
-pub fn list_interfaces() -> Result<Vec<InterfaceFacts>, FactsError> {
-    list_interfaces_in(Path::new(SYSFS_ROOT))
-}
-
-/// Like [`interface_facts`], from any directory laid out like `/sys/class/net`.
-///
-/// # Errors
-/// [`FactsError`] when `sysfs_root` cannot be read.
-pub fn interface_facts_in(sysfs_root: &Path, name: &str) -> Result<InterfaceFacts, FactsError> {
-    fs::metadata(sysfs_root).map_err(|source| FactsError::Sysfs { path: sysfs_root.to_owned(), source })?;
-    let facts = interface::is_valid_name(name).then(|| read(&sysfs_root.join(name), name)).flatten();
-    Ok(facts.unwrap_or_else(|| InterfaceFacts { name: name.to_owned(), ..InterfaceFacts::default() }))
-}
-
-/// Like [`list_interfaces`], from any directory laid out like `/sys/class/net`.
-///
-/// # Errors
-/// [`FactsError`] when `sysfs_root` cannot be read.
-pub fn list_interfaces_in(sysfs_root: &Path) -> Result<Vec<InterfaceFacts>, FactsError> {
-    let unreadable = |source| FactsError::Sysfs { path: sysfs_root.to_owned(), source };
-    let names = fs::read_dir(sysfs_root).map_err(unreadable)?.filter_map(|e| e.ok()?.file_name().into_string().ok());
-    let mut all: Vec<_> = names.filter_map(|name| read(&sysfs_root.join(&name), &name)).collect();
-    all.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(all)
-}
-
-/// Nothing when the directory is no interface's: `bonding_masters` lies there too, and interfaces vanish.
-fn read(dir: &Path, name: &str) -> Option<InterfaceFacts> {
-    let text = |file: &str| fs::read_to_string(dir.join(file)).map(|t| t.trim().to_owned()).ok();
-    let has = |file: &str| dir.join(file).exists();
-    let target = |link: &str| fs::read_link(dir.join(link)).ok()?.file_name()?.to_str().map(str::to_owned);
-    let index = text("ifindex")?.parse().ok()?;
-    let flags = text("flags").and_then(|t| i32::from_str_radix(t.trim_start_matches("0x"), 16).ok()).unwrap_or(0);
-    let arphrd = text("type").and_then(|t| t.parse().ok()).unwrap_or(0);
-    let names = |of: &Path| -> Vec<String> {
-        let mut all: Vec<_> = fs::read_dir(of).into_iter().flatten().filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
-        all.sort();
-        all
-    };
-    let kind = text("uevent").and_then(|t| t.lines().find_map(|line| line.strip_prefix("DEVTYPE=").map(str::to_owned)));
-    let bridge_master = if has("brport") { target("brport/bridge").or_else(|| target("master")) } else { None };
-    Some(InterfaceFacts {
-        name: name.to_owned(),
-        exists: true,
-        index,
-        mac: text("address").and_then(|t| t.parse().ok()),
-        mtu: text("mtu").and_then(|t| t.parse().ok()).unwrap_or(0),
-        arphrd,
-        is_up: flags & libc::IFF_UP != 0,
-        carrier: text("carrier").map(|t| t == "1"),
-        operstate: text("operstate").unwrap_or_default(),
-        is_loopback: flags & libc::IFF_LOOPBACK != 0 || arphrd == libc::ARPHRD_LOOPBACK,
-        is_wireless: has("wireless") || has("phy80211"),
-        is_tun_tap: has("tun_flags"),
-        is_bridge: has("bridge"),
-        is_bond: has("bonding"),
-        is_vlan: kind.as_deref() == Some("vlan"),
-        lower: names(dir).iter().filter_map(|entry| entry.strip_prefix("lower_").map(str::to_owned)).collect(),
-        ports: names(&dir.join("brif")),
-        driver: target("device/driver"),
-        kind,
-        other_master: if bridge_master.is_none() { target("master") } else { None },
-        bridge_master,
-    })
-}
-
 #[cfg(test)]
+#[cfg(unix)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+#[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,6 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use lanparty_proto::{DropReason, FrameBatch};
 
+#[cfg(windows)]
+use crate::device::Waitable;
 use crate::device::{Device, DeviceStats};
 
 /// Size a capture may reach, in bytes: a forgotten one must not fill a disk.
@@ -71,6 +74,14 @@ impl<D: Device> PcapTee<D> {
     }
 }
 
+#[cfg(windows)]
+impl<D: Waitable> Waitable for PcapTee<D> {
+    fn poll_readable(&self, context: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        self.device.poll_readable(context)
+    }
+}
+
+#[cfg(unix)]
 impl<D: AsFd> AsFd for PcapTee<D> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.device.as_fd()
@@ -163,6 +174,7 @@ fn block(kind: u32, body: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use crate::memory_pair;

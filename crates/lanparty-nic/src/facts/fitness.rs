@@ -129,7 +129,7 @@ fn unfit(facts: &InterfaceFacts, candidates: impl Fn() -> Vec<String>) -> Option
     if facts.is_wireless {
         return Some(U::Wireless { name, candidates: candidates() });
     }
-    if facts.arphrd != libc::ARPHRD_ETHER {
+    if facts.arphrd != super::ARPHRD_ETHER {
         return Some(U::NotEthernet { name, arphrd: facts.arphrd, candidates: candidates() });
     }
     if !facts.is_up {

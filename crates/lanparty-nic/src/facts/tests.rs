@@ -1,4 +1,6 @@
+use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use super::*;
 

@@ -1,0 +1,31 @@
+//! Windows: the TAP-Windows6 device, and the calls around it that std has no words for.
+//!
+//! All `unsafe` of the crate on Windows lives below, behind functions that are safe to call.
+
+mod adapters;
+mod handle;
+mod ip;
+mod restart;
+pub(crate) mod socket;
+mod tap;
+
+pub use adapters::{Adapter, AdapterAddress, AdapterKind, adapters};
+pub use ip::{
+    IpInterface, RouteHop, best_route, create_host_route, delete_host_route, guid_to_luid, ip_interface, set_ip_interface,
+    set_ip_interface_mtu,
+};
+pub use restart::restart_network_adapter;
+pub use socket::bind_to_interface;
+pub use tap::{Tap, TapControl, TapOpenError};
+
+use std::io;
+
+/// The result of a call that returns a Windows error code, 0 for success.
+fn checked(code: u32) -> io::Result<()> {
+    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code.cast_signed())) }
+}
+
+/// Text as Windows takes it.
+fn wide(text: &str) -> Vec<u16> {
+    text.encode_utf16().chain([0]).collect()
+}
