@@ -85,7 +85,7 @@ fn one_flow_uses_both_lines_each_way() {
     for way in Way::ALL {
         let captures: Vec<_> = dual.lines.iter().map(|line| line.capture().unwrap()).collect();
         let [from, to] = bonded.ends(way);
-        let report = Bulk { flows: 1, warm_up: ms(3000), window: ms(4000) }.run(&from, &to).unwrap();
+        let report = Bulk { flows: 1, warm_up: ms(3000), window: ms(4000), ..Bulk::default() }.run(&from, &to).unwrap();
         let end = Instant::now();
         let shares: Vec<f64> = captures.into_iter().map(|c| carried(&c.finish().unwrap(), way, end, ms(3000))).collect();
         eprintln!("{way:?}: {:.1} Mbit/s; on the lines {shares:.1?}; {}", report.mbit_s(), bonded.client_status().unwrap()["bond"]);

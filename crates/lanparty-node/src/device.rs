@@ -1,11 +1,13 @@
-//! A device in tokio: readiness from its file descriptor, batches through its own calls.
+//! A device in tokio: readiness from its file descriptor, or where it has none from itself; batches through its own calls.
 
 use std::io;
+#[cfg(unix)]
 use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
 use lanparty_nic::Device;
 use lanparty_proto::{DropReason, FrameBatch};
+#[cfg(unix)]
 use tokio::io::unix::AsyncFd;
 
 /// What became of frames offered to a device.
@@ -30,6 +32,7 @@ impl Written {
 /// A device that can be awaited.
 pub struct AsyncDevice<D> {
     /// A duplicate of the device's descriptor: same file, so the same readiness.
+    #[cfg(unix)]
     readiness: AsyncFd<OwnedFd>,
     device: D,
 }
@@ -39,6 +42,7 @@ impl<D: Device> AsyncDevice<D> {
     ///
     /// # Errors
     /// When its descriptor cannot be watched.
+    #[cfg(unix)]
     pub fn new(device: D) -> io::Result<Self> {
         let descriptor = device.as_fd().try_clone_to_owned()?;
         #[expect(deprecated, reason = "its successor is `unsafe` for types that may close early; an `OwnedFd` of our own cannot")]
@@ -46,15 +50,40 @@ impl<D: Device> AsyncDevice<D> {
         Ok(Self { readiness, device })
     }
 
+    /// Takes the device, which says itself when it is ready.
+    ///
+    /// # Errors
+    /// None here.
+    #[cfg(windows)]
+    pub const fn new(device: D) -> io::Result<Self> {
+        Ok(Self { device })
+    }
+
     /// Station 1, read: waits for frames and appends them to `batch`. Cancel-safe: frames are read only when the future resolves.
     ///
     /// # Errors
     /// When the device is down or gone.
+    #[cfg(unix)]
     pub async fn recv(&mut self, batch: &mut FrameBatch) -> io::Result<usize> {
         loop {
             let mut ready = self.readiness.readable().await?;
             match self.device.recv_batch(batch) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Station 1, read: waits for frames and appends them to `batch`. Cancel-safe: frames are read only when the future resolves.
+    ///
+    /// # Errors
+    /// When the device is down or gone.
+    #[cfg(windows)]
+    pub async fn recv(&mut self, batch: &mut FrameBatch) -> io::Result<usize> {
+        loop {
+            std::future::poll_fn(|context| self.device.poll_readable(context)).await;
+            match self.device.recv_batch(batch) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 outcome => return outcome,
             }
         }
@@ -91,6 +120,7 @@ impl<D: Device> AsyncDevice<D> {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::fd::{AsFd, BorrowedFd};
 

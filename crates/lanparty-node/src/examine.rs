@@ -3,6 +3,8 @@
 mod approach;
 mod host;
 mod relay;
+#[cfg_attr(windows, path = "examine/system_windows.rs")]
+mod system;
 mod underlay;
 mod witness;
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{IsTerminal, Write};
 
+#[cfg(unix)]
 use lanparty_nic::TapError;
 
 /// Exit codes of every lanparty program.
@@ -45,6 +46,7 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+#[cfg(unix)]
 impl From<TapError> for Fault {
     fn from(error: TapError) -> Self {
         let code = match &error {

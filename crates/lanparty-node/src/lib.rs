@@ -14,6 +14,8 @@ mod fault;
 mod flags;
 mod identity;
 mod link;
+#[cfg_attr(windows, path = "local_windows.rs")]
+mod local;
 mod logging;
 mod membership;
 mod name;
@@ -23,6 +25,7 @@ mod pin;
 mod port_mapping;
 mod probe;
 mod relay_keys;
+#[cfg_attr(windows, path = "examine/routes_windows.rs")]
 mod routes;
 mod scripts;
 mod session;
@@ -34,6 +37,8 @@ mod stream;
 mod tls;
 mod trust;
 mod uplink;
+#[cfg(windows)]
+mod uplink_windows;
 
 pub use bond::{AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, PathReport, TrialSeat, UplinkPlan, UplinkReport, UseBook};
 pub use cable::{CableDriver, CableEndpoint, CableEvent, CablePlan, CableReport, CableSession};
@@ -56,7 +61,7 @@ pub use probe::{ProbePorts, ProbeService};
 pub use relay_keys::{RELAY_DEV_NAME, RelayKeys};
 pub use scripts::run_script;
 pub use session::{Session, SessionEvent, WayReport};
-pub use shutdown::shutdown_requested;
+pub use shutdown::{request_shutdown, shutdown_requested};
 pub use sizing::{DeviceLimit, PmtuDiscovery, Sizing, parse_lan_mtu};
 pub use state::{StateDir, StateError, StateFile, runtime_dir};
 pub use status::{Answers, Ask, BondTestAsk, Conversation, PingAsk, StatusRequest, StatusSocket, member_sockets, program_at, query_all};

@@ -9,6 +9,7 @@ mod measure;
 #[cfg(test)]
 mod model;
 mod nat;
+mod refusal;
 mod service;
 mod sizes;
 mod survey;

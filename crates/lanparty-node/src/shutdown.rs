@@ -1,6 +1,29 @@
-//! Ctrl-C and SIGTERM: both end a program in good order.
+//! Ctrl-C, SIGTERM and what Windows has for them: each ends a program in good order.
+
+use std::sync::LazyLock;
 
 use tokio::signal;
+use tokio::sync::watch;
+
+/// What this program itself was told elsewhere, as a service of Windows is.
+static REQUESTED: LazyLock<watch::Sender<Option<&'static str>>> = LazyLock::new(|| watch::channel(None).0);
+
+/// Ends the program as a signal would.
+pub fn request_shutdown(reason: &'static str) {
+    REQUESTED.send_replace(Some(reason));
+}
+
+async fn requested() -> &'static str {
+    let mut heard = REQUESTED.subscribe();
+    loop {
+        if let Some(reason) = *heard.borrow_and_update() {
+            return reason;
+        }
+        if heard.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
 
 /// Resolves when the program is asked to end.
 ///
@@ -16,9 +39,24 @@ pub async fn shutdown_requested() -> std::io::Result<&'static str> {
             _ = term.recv() => Ok("SIGTERM"),
             _ = hangup.recv() => Ok("the terminal is gone"),
             r = signal::ctrl_c() => r.map(|()| "Ctrl-C"),
+            reason = requested() => Ok(reason),
         }
     }
-    #[cfg(not(unix))]
+    #[cfg(windows)]
+    {
+        use signal::windows;
+        let (mut interrupt, mut close) = (windows::ctrl_break()?, windows::ctrl_close()?);
+        let (mut logoff, mut shutdown) = (windows::ctrl_logoff()?, windows::ctrl_shutdown()?);
+        tokio::select! {
+            r = signal::ctrl_c() => r.map(|()| "Ctrl-C"),
+            _ = interrupt.recv() => Ok("Ctrl-Break"),
+            _ = close.recv() => Ok("the console is closed"),
+            _ = logoff.recv() => Ok("the user logs off"),
+            _ = shutdown.recv() => Ok("Windows shuts down"),
+            reason = requested() => Ok(reason),
+        }
+    }
+    #[cfg(not(any(unix, windows)))]
     {
         signal::ctrl_c().await.map(|()| "Ctrl-C")
     }

@@ -52,7 +52,7 @@ pub struct StateDir(PathBuf);
 
 impl StateDir {
     /// `given`, or `LANPARTY_STATE_DIR`, or the platform's place: `/var/lib/lanparty` for root, else
-    /// `$XDG_STATE_HOME/lanparty` (`~/.local/state/lanparty`).
+    /// `$XDG_STATE_HOME/lanparty` (`~/.local/state/lanparty`); on Windows `%LOCALAPPDATA%\lanparty`.
     #[must_use]
     pub fn locate(given: Option<PathBuf>) -> Self {
         let from_env = || std::env::var_os("LANPARTY_STATE_DIR").map(PathBuf::from);
@@ -72,6 +72,13 @@ impl StateDir {
     }
 }
 
+/// The user's own, which other users cannot read.
+#[cfg(windows)]
+fn platform_state_dir() -> PathBuf {
+    std::env::var_os("LOCALAPPDATA").map_or_else(std::env::temp_dir, PathBuf::from).join("lanparty")
+}
+
+#[cfg(not(windows))]
 fn platform_state_dir() -> PathBuf {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     if is_root() {
@@ -82,11 +89,14 @@ fn platform_state_dir() -> PathBuf {
 }
 
 /// Where sockets of running programs live: `LANPARTY_RUNTIME_DIR`, `/run/lanparty` for root, else
-/// `$XDG_RUNTIME_DIR/lanparty`.
+/// `$XDG_RUNTIME_DIR/lanparty`; on Windows `%LOCALAPPDATA%\lanparty\run`.
 #[must_use]
 pub fn runtime_dir() -> PathBuf {
     if let Some(dir) = std::env::var_os("LANPARTY_RUNTIME_DIR") {
         return dir.into();
+    }
+    if cfg!(windows) {
+        return platform_state_dir().join("run");
     }
     if is_root() {
         return "/run/lanparty".into();
@@ -181,9 +191,20 @@ fn write_atomically(path: &Path, content: &[u8]) -> Result<(), StateError> {
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
-        fs::File::open(dir)?.sync_all()
+        sync_dir(dir)
     })();
     written.inspect_err(|_| drop(fs::remove_file(&temporary))).map_err(failed)
+}
+
+#[cfg(unix)]
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    fs::File::open(dir)?.sync_all()
+}
+
+/// NTFS keeps its directories in a journal, and gives none to flush.
+#[cfg(not(unix))]
+const fn sync_dir(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 fn create_private(path: &Path) -> io::Result<fs::File> {

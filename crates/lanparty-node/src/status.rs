@@ -12,10 +12,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::warn;
 
+use crate::local::{ANSWERS_SILENCE, LocalListener, LocalStream, is_owner, restrict};
 use crate::runtime_dir;
 
 /// Time for a program to answer.
@@ -172,11 +172,12 @@ impl StatusSocket {
 fn listen(role: &str) -> io::Result<(PathBuf, mpsc::Receiver<StatusRequest>)> {
     let dir = runtime_dir();
     std::fs::create_dir_all(&dir)?;
+    // Status names rooms and addresses: only the owner may ask.
     restrict(&dir)?;
     let path = dir.join(format!("{role}-{}.sock", std::process::id()));
     // A file of this name can only be from a dead process with our number.
     let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path)?;
+    let listener = LocalListener::bind(&path)?;
     let (sender, requests) = mpsc::channel(ASKERS_MAX);
     tokio::spawn(serve(listener, sender));
     Ok((path, requests))
@@ -190,13 +191,7 @@ impl Drop for StatusSocket {
     }
 }
 
-/// Status names rooms and addresses: only the owner may ask.
-fn restrict(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
-}
-
-async fn serve(listener: UnixListener, requests: mpsc::Sender<StatusRequest>) {
+async fn serve(listener: LocalListener, requests: mpsc::Sender<StatusRequest>) {
     let seats = Arc::new(Semaphore::new(ASKERS_MAX));
     while let Ok(seat) = Arc::clone(&seats).acquire_owned().await {
         let Ok((stream, _)) = listener.accept().await else { return };
@@ -210,15 +205,18 @@ async fn serve(listener: UnixListener, requests: mpsc::Sender<StatusRequest>) {
 }
 
 /// One asker, from its line to the last answer.
-async fn converse(stream: UnixStream, requests: mpsc::Sender<StatusRequest>) -> io::Result<()> {
+async fn converse(stream: LocalStream, requests: mpsc::Sender<StatusRequest>) -> io::Result<()> {
     if !is_owner(&stream) {
         return Ok(());
     }
-    let (reading, mut writing) = stream.into_split();
+    let (reading, mut writing) = tokio::io::split(stream);
     let mut line = String::new();
     let mut reading = BufReader::new(reading.take(LINE_LEN_MAX));
     // No line in time means that the status is wanted.
     let _ = tokio::time::timeout(LINE_TIMEOUT, reading.read_line(&mut line)).await;
+    if line.is_empty() && !ANSWERS_SILENCE {
+        return Ok(());
+    }
     let (sender, mut answers) = mpsc::channel(ANSWERS_MAX);
     let answer_to = Answers(sender);
     match parse_ask(&line) {
@@ -239,11 +237,6 @@ fn parse_ask(line: &str) -> Result<Ask, String> {
         return Ok(Ask::Status);
     }
     serde_json::from_str(line).map_err(|e| format!("the request is not understood: {e}"))
-}
-
-fn is_owner(stream: &UnixStream) -> bool {
-    let owner = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|asker| asker.uid() == owner || asker.uid() == 0)
 }
 
 /// Asks every program that runs on this machine. Sockets that nobody answers on are removed.
@@ -278,7 +271,8 @@ fn sockets() -> io::Result<Vec<PathBuf>> {
 
 async fn query(path: &Path) -> io::Result<Value> {
     let mut text = String::new();
-    let mut stream = UnixStream::connect(path).await?;
+    let mut stream = LocalStream::connect(path).await?;
+    stream.write_all(b"\n").await?;
     stream.shutdown().await?;
     stream.read_to_string(&mut text).await?;
     parse(&text)
@@ -290,7 +284,7 @@ fn parse(text: &str) -> io::Result<Value> {
 
 /// A conversation with one running program, which may have stopped: no wait is without end.
 pub struct Conversation {
-    lines: tokio::io::Lines<BufReader<UnixStream>>,
+    lines: tokio::io::Lines<BufReader<LocalStream>>,
     patience: Duration,
     later_patience: Duration,
 }
@@ -303,7 +297,7 @@ impl Conversation {
     pub async fn open(path: &Path, ask: &Ask) -> io::Result<Self> {
         let line = serde_json::to_string(ask).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         let asking = async {
-            let mut stream = UnixStream::connect(path).await?;
+            let mut stream = LocalStream::connect(path).await?;
             stream.write_all(format!("{line}\n").as_bytes()).await?;
             stream.shutdown().await?;
             Ok(stream)
@@ -320,7 +314,7 @@ impl Conversation {
     pub async fn next(&mut self) -> io::Result<Option<Value>> {
         let line = in_time(self.patience, self.lines.next_line()).await?;
         self.patience = self.later_patience;
-        line.map(|line| parse(&line)).transpose()
+        line.as_deref().map(parse).transpose()
     }
 }
 
@@ -356,7 +350,7 @@ mod tests {
 
     /// A program at `path` that says which question it heard, twice.
     fn program(path: &Path) {
-        let listener = UnixListener::bind(path).unwrap();
+        let listener = LocalListener::bind(path).unwrap();
         let (sender, mut requests) = mpsc::channel(ASKERS_MAX);
         tokio::spawn(serve(listener, sender));
         tokio::spawn(async move {
@@ -382,7 +376,7 @@ mod tests {
         assert_eq!(query(&path).await.unwrap(), json!({ "ask": "status" }));
         // Who keeps its writing side open waits a moment longer.
         let mut text = String::new();
-        UnixStream::connect(&path).await.unwrap().read_to_string(&mut text).await.unwrap();
+        LocalStream::connect(&path).await.unwrap().read_to_string(&mut text).await.unwrap();
         assert_eq!(text, "{\"ask\":\"status\"}\n");
         let mut talk = Conversation::open(&path, &ping()).await.unwrap();
         assert_eq!(talk.next().await.unwrap(), Some(json!(ping())));
@@ -396,7 +390,7 @@ mod tests {
         let path = dir.path().join("client-1.sock");
         program(&path);
         for line in [b"{\"ask\":\"sing\"}\n".to_vec(), b"nonsense\n".to_vec(), vec![b'['; 3 * LINE_LEN_MAX as usize]] {
-            let mut stream = UnixStream::connect(&path).await.unwrap();
+            let mut stream = LocalStream::connect(&path).await.unwrap();
             stream.write_all(&line).await.unwrap();
             // What was not read of the line ends the connection with an error, behind the answer.
             let mut answer = vec![];
@@ -411,7 +405,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("client-1.sock");
         program(&path);
-        let silent: Vec<_> = (0..3 * ASKERS_MAX).map(|_| UnixStream::connect(&path)).collect();
+        let silent: Vec<_> = (0..3 * ASKERS_MAX).map(|_| LocalStream::connect(&path)).collect();
         let _held = futures_in_order(silent).await;
         assert_eq!(query(&path).await.unwrap(), json!({ "ask": "status" }));
     }
@@ -420,7 +414,7 @@ mod tests {
     async fn a_program_that_has_stopped_is_waited_for_no_longer_than_its_answer_takes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("client-1.sock");
-        let _stopped = UnixListener::bind(&path).unwrap();
+        let _stopped = LocalListener::bind(&path).unwrap();
         for (ask, patience) in [(Ask::Status, 2), (Ask::Room, 4), (ping(), 2)] {
             let asked = tokio::time::Instant::now();
             let mut talk = Conversation::open(&path, &ask).await.unwrap();

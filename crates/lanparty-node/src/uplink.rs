@@ -69,7 +69,7 @@ fn owner_of(address: IpAddr) -> Option<String> {
     interfaces.into_iter().find(|i| i.ip() == address && !i.is_loopback()).map(|i| i.name)
 }
 
-/// Keeps `socket` on `interface` (SO_BINDTODEVICE). Without the permission the routing table decides, as for any program.
+/// Keeps `socket` on `interface` (SO_BINDTODEVICE; on Windows IP_UNICAST_IF). Without the permission the routing table decides, as for any program.
 pub(crate) fn bind<'s, S>(socket: &'s S, interface: &str)
 where
     SockRef<'s>: From<&'s S>,
@@ -78,7 +78,11 @@ where
     if let Err(e) = SockRef::from(socket).bind_device(Some(interface.as_bytes())) {
         debug!(%interface, "the socket stays unbound: {e}");
     }
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(windows)]
+    if let Err(e) = crate::uplink_windows::bind(&SockRef::from(socket), interface) {
+        debug!(%interface, "the socket stays unbound: {e}");
+    }
+    #[cfg(not(any(target_os = "linux", windows)))]
     let _ = (SockRef::from(socket), interface);
 }
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use lanparty_doctor::{DefaultRoute, HostFacts, Interface, TunDevice, Unfit};
 use lanparty_nic::{InterfaceFacts, UnfitInterface, check_lan_interface, lan_candidates};
-use rustix::thread::CapabilitySet;
 
+use super::system;
 use crate::routes;
 
 /// What a hypervisor's virtual cards are driven by; `vif` is Xen's.
@@ -20,16 +20,16 @@ pub async fn examine_host() -> HostFacts {
     let interfaces = lanparty_nic::list_interfaces().ok().map(|all| interfaces(&all, default_routes.as_deref().unwrap_or_default()));
     HostFacts {
         os: Some(std::env::consts::OS.to_owned()),
-        kernel: rustix::system::uname().release().to_str().ok().map(str::to_owned),
+        kernel: system::release(),
         is_wsl2: is_wsl2(),
         rp_filter: default_routes.as_deref().and_then(rp_filter),
         interfaces,
         default_routes,
         ipv6: text("/proc/sys/net/ipv6/conf/all/disable_ipv6").map(|off| off == "0"),
         resolvers: fs::read_to_string("/etc/resolv.conf").ok().map(|text| resolvers(&text)),
-        tun_device: Some(tun_device()),
-        can_net_admin: has(CapabilitySet::NET_ADMIN),
-        can_net_raw: has(CapabilitySet::NET_RAW),
+        tun_device: tun_device(),
+        can_net_admin: system::can_net_admin(),
+        can_net_raw: system::can_net_raw(),
         udp_listeners: udp_listeners(),
         ..HostFacts::default()
     }
@@ -51,16 +51,16 @@ fn text(path: &str) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
-fn has(capability: CapabilitySet) -> Option<bool> {
-    rustix::thread::capabilities(None).ok().map(|all| all.effective.contains(capability))
-}
-
-fn tun_device() -> TunDevice {
-    match fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun") {
+/// Of Linux; a TAP of Windows is an adapter, and listed as one.
+fn tun_device() -> Option<TunDevice> {
+    if cfg!(windows) {
+        return None;
+    }
+    Some(match fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun") {
         Ok(_) => TunDevice::Usable,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => TunDevice::Missing,
         Err(e) => TunDevice::Unusable(e.to_string()),
-    }
+    })
 }
 
 /// Ports of the sockets that are connected to nobody (proc_net_udp(5)), without repetition.

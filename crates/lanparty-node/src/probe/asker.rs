@@ -5,9 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use lanparty_proto::{PROBE_LEN_MAX, PROBE_LEN_MIN, ProbeAnswer, ProbeCookie, ProbeQuestion};
-use rustix::io::Errno;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::refusal::{is_nobody_there, is_too_large};
 use super::wire::Wire;
 
 /// What one asker sends or asks for when nothing else is said: two of them in each direction are 2.4 Mbit/s.
@@ -152,7 +152,7 @@ impl<W: Wire> Asker<W> {
         let Err(first) = self.wire.send(&bytes) else { return true };
         // An error that ICMP left behind is told to whoever sends next, and is gone with that: only what stays is about this.
         match self.wire.send(&bytes) {
-            Err(e) if Errno::from_io_error(&e) == Some(Errno::MSGSIZE) => return false,
+            Err(e) if is_too_large(&e) => return false,
             // A full queue of this host loses the packet, as any other queue would.
             _ => self.note(&first),
         }
@@ -182,12 +182,9 @@ impl<W: Wire> Asker<W> {
 
     /// What ICMP says of earlier packets reaches a connected socket as errors (udp(7)).
     fn note(&mut self, e: &io::Error) {
-        match Errno::from_io_error(e) {
-            Some(Errno::MSGSIZE) => self.heard_too_big = true,
-            Some(Errno::CONNREFUSED) => self.heard_refused = true,
-            // No route for now, or a firewall of this host: the questions count as lost.
-            _ => {}
-        }
+        // Anything else, as no route for now or a firewall of this host: the questions count as lost.
+        self.heard_too_big |= is_too_large(e);
+        self.heard_refused |= is_nobody_there(e);
     }
 }
 

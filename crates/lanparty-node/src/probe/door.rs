@@ -3,7 +3,10 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
+#[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(windows)]
+use std::os::windows::io::{AsSocket, BorrowedSocket};
 
 use noq::udp::{RecvMeta, Transmit, UdpSocketState};
 use tokio::io::Interest;
@@ -72,6 +75,14 @@ impl Door {
     }
 }
 
+#[cfg(windows)]
+impl AsSocket for Door {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        self.socket.as_socket()
+    }
+}
+
+#[cfg(unix)]
 impl AsFd for Door {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

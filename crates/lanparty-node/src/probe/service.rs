@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tracing::{debug, warn};
 
 use super::door::{Asked, Door};
+use super::refusal::is_too_large;
 use crate::endpoint::canonical;
 
 /// What all askers together get, in bytes of answers: far above one examination (some 500 kB), far below what hurts a room.
@@ -126,7 +127,7 @@ impl ProbeService {
         drop(desk);
         // What cannot be sent at once is dropped, as on any full wire: the asker counts it as lost.
         let sent = set_fragmentation(door, fragmentation).and_then(|()| door.reply(&answer.encode(len), asked));
-        if sent.is_err_and(|e| e.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error())) {
+        if sent.is_err_and(|e| is_too_large(&e)) {
             answer.too_long_here = true;
             let _ = door.reply(&answer.encode(PROBE_LEN_MIN), asked);
         }

@@ -199,7 +199,7 @@ mod tests {
         let mut history = History::default();
         history.look(&[program], Instant::now());
         let paths = &history.programs[0].paths;
-        let expected = PathNow { name: "TLS (TCP)".into(), words: ", RTT 3.1 ms".into(), is_alive: true, bytes: Some((7, 9)) };
+        let expected = PathNow { name: "TLS (TCP)".into(), words: ", RTT 3.2 ms".into(), is_alive: true, bytes: Some((7, 9)) };
         assert_eq!(paths, &[expected]);
     }
 }
