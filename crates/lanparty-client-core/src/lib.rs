@@ -1,13 +1,19 @@
 //! A player's membership: an identity that stays, a TAP that appears in the room's LAN, and words about how it goes.
 //!
-//! The parts that differ by platform are few and small: the device, the DHCP client, the help for game discovery.
+//! What differs by platform is few and small, and stands behind [`Host`]: the device, addresses, the help for game discovery.
 
+#[cfg(target_os = "linux")]
 mod args;
 mod client;
-mod dhcp;
-mod discovery;
-mod prepare;
-mod scripts;
+mod host;
+mod identity;
+#[cfg(target_os = "linux")]
+mod linux;
 
+#[cfg(target_os = "linux")]
 pub use args::ClientArgs;
-pub use client::run;
+pub use client::Client;
+pub use host::{Host, HostFacts, Joining};
+pub use identity::identity;
+#[cfg(target_os = "linux")]
+pub use linux::run;

@@ -18,6 +18,8 @@ pub struct ClientFacts {
     pub lan_up: bool,
     /// The TAP's IPv4 addresses.
     pub addresses: Vec<Ipv4Addr>,
+    /// Whether a route keeps the way to the relay out of the tunnel; nothing where that takes no route.
+    pub route_pinned: Option<bool>,
     /// Smoothed round-trip time to the relay.
     pub rtt: Option<Duration>,
     /// Broadcast and multicast frames sent toward the LAN.
@@ -41,8 +43,9 @@ impl ClientFacts {
         let yes_no = |b: bool| if b { "yes" } else { "no" };
         let ip = self.address().map_or_else(|| "unknown".to_owned(), |a| a.to_string());
         let rtt = self.rtt.map_or_else(|| "unknown".to_owned(), |rtt| format!("{} ms", rtt_ms(rtt)));
+        let pinned = self.route_pinned.map_or_else(String::new, |pinned| format!(" route pinned {}", yes_no(pinned)));
         format!(
-            "client diagnostics: relay reachable {} gateway connected {} LAN up {} IP {ip} RTT {rtt} broadcasts sent {} received {}",
+            "client diagnostics: relay reachable {} gateway connected {}{pinned} LAN up {} IP {ip} RTT {rtt} broadcasts sent {} received {}",
             yes_no(self.relay_reachable),
             yes_no(self.gateway_connected),
             yes_no(self.gateway_connected && self.lan_up),
@@ -125,6 +128,14 @@ mod tests {
         let facts = ClientFacts { broadcasts_received: 1, addresses: vec![Ipv4Addr::new(10, 73, 42, 9)], ..facts };
         let last = d.observe(&facts, now);
         assert_eq!(last[1..3], ["DHCP received: 10.73.42.9", "Broadcast traffic flowing"]);
+    }
+
+    #[test]
+    fn a_pinned_route_is_said_where_there_are_such() {
+        let facts = ClientFacts { gateway_connected: true, ..joined() };
+        assert!(facts.summary().starts_with("client diagnostics: relay reachable yes gateway connected yes LAN up no"));
+        let facts = ClientFacts { route_pinned: Some(true), ..facts };
+        assert!(facts.summary().starts_with("client diagnostics: relay reachable yes gateway connected yes route pinned yes LAN up no"));
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn wait_for_paths(bonded: &Bonded<'_>, wanted: &[&str]) -> Duration {
 /// A flow in one direction for two seconds.
 fn bulk(bonded: &Bonded<'_>, way: Way) -> f64 {
     let [from, to] = bonded.ends(way);
-    Bulk { flows: 1, warm_up: ms(500), window: ms(1500) }.run(&from, &to).unwrap().mbit_s()
+    Bulk { flows: 1, warm_up: ms(500), window: ms(1500), ..Bulk::default() }.run(&from, &to).unwrap().mbit_s()
 }
 
 fn month_bytes(bonded: &Bonded<'_>, name: &str) -> u64 {
@@ -303,7 +303,7 @@ fn a_line_without_udp_is_a_path_by_tls_and_its_silence_is_noticed() {
     assert_eq!(path()["carrier"], "stream");
     let [from, to] = bonded.ends(Way::Up);
     let mut noticed = Duration::ZERO;
-    let bulk = Bulk { flows: 2, warm_up: ms(1000), window: ms(5000) };
+    let bulk = Bulk { flows: 2, warm_up: ms(1000), window: ms(5000), ..Bulk::default() };
     let (report, ()) = bulk
         .run_while(&from, &to, || {
             thread::sleep(ms(2500));
@@ -333,7 +333,7 @@ fn a_relay_that_restarts_finds_one_member_with_both_paths_again() {
     wait_for_paths(&bonded, &["dsl0", "lte0"]);
     let peer = bonded.client_status().unwrap()["peer"].clone();
     let [from, to] = bonded.ends(Way::Up);
-    let bulk = Bulk { flows: 1, warm_up: ms(1000), window: ms(9000) };
+    let bulk = Bulk { flows: 1, warm_up: ms(1000), window: ms(9000), ..Bulk::default() };
     let (report, ()) = bulk
         .run_while(&from, &to, || {
             thread::sleep(ms(2000));

@@ -414,7 +414,7 @@ mod tests {
     fn what_arrives_is_counted_with_its_longest_gap() {
         let start = Instant::now();
         let mut running = Running::new(1, start, start + TRIAL_MAX);
-        [0, 5, 90, 95].map(|ms| running.load_arrives(100, start + Duration::from_millis(ms)));
+        [0, 5, 90, 95].iter().for_each(|ms| running.load_arrives(100, start + Duration::from_millis(*ms)));
         assert_eq!((running.received, running.longest_gap), (400, Duration::from_millis(85)));
     }
 

@@ -1,0 +1,134 @@
+//! A client on Linux: its TAP, a DHCP client when asked for, help for game discovery, the user's own scripts.
+
+mod dhcp;
+mod discovery;
+mod scripts;
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use lanparty_nic::{Tap, TapConfig};
+use lanparty_node::{ExitCode, Fault, ipv4_addresses, start_logging};
+use lanparty_proto::{LanMtu, MacAddr};
+use tracing::{info, warn};
+
+use crate::host::{Host, HostFacts, Joining};
+use crate::{Client, ClientArgs, identity};
+use dhcp::DhcpClient;
+use scripts::{ScriptFacts, run_script};
+
+/// Runs a client until it is asked to end.
+///
+/// # Errors
+/// A [`Fault`] in words for the player.
+pub async fn run(args: ClientArgs) -> Result<(), Fault> {
+    start_logging(args.member.log_format);
+    let (identity, identity_file) = identity(args.identity.clone(), args.member.state_dir.clone(), args.new_identity)?;
+    let _underlay = args.member.ready_underlay().await?;
+    let dialer = args.member.dialer()?.avoiding(args.tap_name.clone());
+    let mac = identity.mac();
+    let tap = prepare_tap(&args, mac)?;
+    let member = args.member.clone();
+    let host = LinuxHost { args, mac, dhcp: None, lan_mtu: None };
+    Client::new(member, identity, identity_file, dialer, host, tap)?.run().await
+}
+
+/// Creates the TAP with its cable unplugged: nothing on this host may use it before there is a LAN behind it.
+fn prepare_tap(args: &ClientArgs, mac: MacAddr) -> Result<Tap, Fault> {
+    let config = TapConfig { name: args.tap_name.clone(), mac: Some(mac), mtu: None };
+    let tap = Tap::create(&config)?;
+    tap.set_carrier(false).map_err(|e| Fault::new(ExitCode::Unexpected, format!("cannot unplug {}: {e}", args.tap_name), ""))?;
+    info!(interface = %args.tap_name, %mac, "prepared TAP adapter {}: MAC {mac} configured and media disconnected before relay connect", args.tap_name);
+    Ok(tap)
+}
+
+struct LinuxHost {
+    args: ClientArgs,
+    mac: MacAddr,
+    dhcp: Option<DhcpClient>,
+    lan_mtu: Option<LanMtu>,
+}
+
+impl LinuxHost {
+    fn script_facts(&self) -> ScriptFacts {
+        let lan_mtu = self.lan_mtu.unwrap_or(LanMtu::MAX);
+        ScriptFacts { interface: self.args.tap_name.clone(), mac: self.mac, lan_mtu, room: self.args.member.room.clone() }
+    }
+}
+
+impl Host for LinuxHost {
+    type Device = Tap;
+
+    fn software(&self) -> &'static str {
+        "lanparty-client"
+    }
+
+    fn program(&self) -> &'static str {
+        "lanparty client"
+    }
+
+    fn interface(&self) -> &str {
+        &self.args.tap_name
+    }
+
+    fn set_mtu(&mut self, tap: &mut Tap, mtu: LanMtu) -> io::Result<()> {
+        tap.set_mtu(mtu)?;
+        self.lan_mtu = Some(mtu);
+        Ok(())
+    }
+
+    async fn plug_in(&mut self, tap: &mut Tap, _: &Joining) -> Result<(), Fault> {
+        let name = self.args.tap_name.clone();
+        let failed =
+            |e: io::Error| Fault::new(ExitCode::Permission, format!("cannot bring {name} up: {e}"), "run as root, or grant CAP_NET_ADMIN");
+        tap.set_up(true).map_err(&failed)?;
+        tap.set_carrier(true).map_err(&failed)?;
+        let index = tap.index().map_err(&failed)?;
+        info!(interface = %name, mac = %self.mac, mtu = self.lan_mtu.map(LanMtu::bytes), "TAP is up");
+        if !self.args.no_game_discovery {
+            match discovery::route_discovery(index).await {
+                Ok(()) => info!("game discovery: limited broadcast and multicast leave by {name}"),
+                Err(e) => warn!("game discovery needs two routes that could not be set ({e}); a server may have to be joined by address"),
+            }
+        }
+        if let Some(script) = &self.args.up {
+            run_script(script, &self.script_facts()).await;
+        }
+        if self.args.dhcp {
+            self.dhcp = Some(DhcpClient::start(&name)?);
+        }
+        Ok(())
+    }
+
+    /// The socket stays on its uplink by itself (docs/decisions/0004).
+    fn joined_again(&mut self, _: &Joining) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn look(&mut self) -> Result<HostFacts, Fault> {
+        let addresses: Vec<Ipv4Addr> = ipv4_addresses(&self.args.tap_name);
+        Ok(HostFacts { addresses, route_pinned: None })
+    }
+
+    async fn work(&mut self) -> Result<(), Fault> {
+        let Some(client) = &mut self.dhcp else { return std::future::pending().await };
+        let words = client.ended().await;
+        warn!("{words}; starting it again");
+        // The old one's files have the new one's names.
+        self.dhcp = None;
+        self.dhcp = Some(DhcpClient::start(&self.args.tap_name)?);
+        Ok(())
+    }
+
+    async fn reopen(&mut self, error: io::Error, _: &Joining) -> Result<Tap, Fault> {
+        let cause = format!("the TAP {} failed: {error}", self.args.tap_name);
+        Err(Fault::new(ExitCode::Unexpected, cause, "start the client again"))
+    }
+
+    async fn leave(&mut self) {
+        self.dhcp = None;
+        if let (Some(script), Some(_)) = (&self.args.down, self.lan_mtu) {
+            run_script(script, &self.script_facts()).await;
+        }
+    }
+}
