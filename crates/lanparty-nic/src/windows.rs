@@ -3,6 +3,7 @@
 //! All `unsafe` of the crate on Windows lives below, behind functions that are safe to call.
 
 mod adapters;
+mod elevation;
 mod handle;
 mod ip;
 mod restart;
@@ -10,9 +11,10 @@ pub(crate) mod socket;
 mod tap;
 
 pub use adapters::{Adapter, AdapterAddress, AdapterKind, adapters};
+pub use elevation::is_elevated;
 pub use ip::{
-    IpInterface, RouteHop, best_route, create_host_route, delete_host_route, guid_to_luid, ip_interface, set_ip_interface,
-    set_ip_interface_mtu,
+    IpInterface, RouteHop, RouteRow, best_route, create_host_route, delete_host_route, guid_to_luid, ip_interface, routes,
+    set_ip_interface, set_ip_interface_mtu,
 };
 pub use restart::restart_network_adapter;
 pub use socket::bind_to_interface;

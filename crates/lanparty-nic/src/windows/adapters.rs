@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use lanparty_proto::MacAddr;
 use windows_sys::Win32::Foundation::ERROR_BUFFER_OVERFLOW;
 use windows_sys::Win32::NetworkManagement::IpHelper::{
-    GAA_FLAG_SKIP_ANYCAST, GAA_FLAG_SKIP_DNS_SERVER, GAA_FLAG_SKIP_MULTICAST, GetAdaptersAddresses, IP_ADAPTER_ADDRESSES_LH,
+    GAA_FLAG_SKIP_ANYCAST, GAA_FLAG_SKIP_DNS_SERVER, GetAdaptersAddresses, IP_ADAPTER_ADDRESSES_LH, IP_ADAPTER_MULTICAST_ADDRESS_XP,
     IP_ADAPTER_UNICAST_ADDRESS_LH,
 };
 use windows_sys::Win32::NetworkManagement::Ndis::IfOperStatusUp;
@@ -70,6 +70,10 @@ pub struct Adapter {
     pub mtu: u32,
     /// Its addresses, of both families.
     pub addresses: Vec<AdapterAddress>,
+    /// Multicast groups that are joined on it.
+    pub groups: Vec<IpAddr>,
+    /// What is added to the metrics of its IPv4 and IPv6 routes.
+    pub metrics: [u32; 2],
 }
 
 /// Every adapter.
@@ -77,7 +81,7 @@ pub struct Adapter {
 /// # Errors
 /// What Windows said.
 pub fn adapters() -> io::Result<Vec<Adapter>> {
-    let flags = GAA_FLAG_SKIP_ANYCAST | GAA_FLAG_SKIP_MULTICAST | GAA_FLAG_SKIP_DNS_SERVER;
+    let flags = GAA_FLAG_SKIP_ANYCAST | GAA_FLAG_SKIP_DNS_SERVER;
     let mut len: u32 = 32 * 1024;
     for _ in 0..TRIES_MAX {
         // Of eight bytes each, so that the structures inside are aligned.
@@ -121,6 +125,8 @@ fn one(adapter: &IP_ADAPTER_ADDRESSES_LH) -> Adapter {
         mac,
         mtu: adapter.Mtu,
         addresses: addresses(adapter.FirstUnicastAddress),
+        groups: groups(adapter.FirstMulticastAddress),
+        metrics: [adapter.Ipv4Metric, adapter.Ipv6Metric],
     }
 }
 
@@ -144,6 +150,18 @@ fn addresses(first: *mut IP_ADAPTER_UNICAST_ADDRESS_LH) -> Vec<AdapterAddress> {
         let ip = socket_address(entry.Address.lpSockaddr);
         let is_preferred = entry.DadState == IpDadStatePreferred;
         found.extend(ip.map(|ip| AdapterAddress { ip, prefix: entry.OnLinkPrefixLength, is_preferred }));
+        next = entry.Next;
+    }
+    found
+}
+
+fn groups(first: *mut IP_ADAPTER_MULTICAST_ADDRESS_XP) -> Vec<IpAddr> {
+    let mut found = vec![];
+    let mut next: *const IP_ADAPTER_MULTICAST_ADDRESS_XP = first;
+    while !next.is_null() && found.len() < ADAPTERS_MAX {
+        // SAFETY: as for adapters: each entry of the list is within the buffer and points to the next, or to none.
+        let entry = unsafe { &*next };
+        found.extend(socket_address(entry.Address.lpSockaddr));
         next = entry.Next;
     }
     found

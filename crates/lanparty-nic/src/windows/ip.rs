@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use windows_sys::Win32::Foundation::{ERROR_INVALID_PARAMETER, ERROR_NOT_FOUND, ERROR_OBJECT_ALREADY_EXISTS};
 use windows_sys::Win32::NetworkManagement::IpHelper::{
-    ConvertInterfaceGuidToLuid, CreateIpForwardEntry2, DeleteIpForwardEntry2, GetBestRoute2, GetIpInterfaceEntry, InitializeIpForwardEntry,
-    InitializeIpInterfaceEntry, MIB_IPFORWARD_ROW2, MIB_IPINTERFACE_ROW, SetIpInterfaceEntry,
+    ConvertInterfaceGuidToLuid, CreateIpForwardEntry2, DeleteIpForwardEntry2, FreeMibTable, GetBestRoute2, GetIpForwardTable2,
+    GetIpInterfaceEntry, InitializeIpForwardEntry, InitializeIpInterfaceEntry, MIB_IPFORWARD_ROW2, MIB_IPFORWARD_TABLE2,
+    MIB_IPINTERFACE_ROW, SetIpInterfaceEntry,
 };
 use windows_sys::Win32::NetworkManagement::Ndis::NET_LUID_LH;
 use windows_sys::Win32::Networking::WinSock::{AF_INET, AF_INET6, MIB_IPPROTO_NETMGMT, SOCKADDR_INET};
@@ -135,6 +136,43 @@ pub fn best_route(remote: IpAddr) -> io::Result<RouteHop> {
     // SAFETY: every variant of the union is plain numbers.
     let luid = unsafe { route.InterfaceLuid.Value };
     Ok(RouteHop { luid, index: route.InterfaceIndex, next_hop: ip(&route.NextHop) })
+}
+
+/// A route of the stack's table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouteRow {
+    /// The first address of what it leads to.
+    pub destination: IpAddr,
+    /// Bits of that which count.
+    pub prefix: u8,
+    /// The way.
+    pub hop: RouteHop,
+    /// Its own metric, without its interface's.
+    pub metric: u32,
+}
+
+/// The routes of an address family.
+///
+/// # Errors
+/// What Windows said.
+pub fn routes(is_ipv6: bool) -> io::Result<Vec<RouteRow>> {
+    let mut table: *mut MIB_IPFORWARD_TABLE2 = std::ptr::null_mut();
+    // SAFETY: the call gives a table of its own, which is freed below.
+    checked(unsafe { GetIpForwardTable2(family(is_ipv6), &raw mut table) })?;
+    // SAFETY: the call succeeded, so the table has so many rows behind its head; it is ours until it is freed.
+    let rows =
+        unsafe { std::slice::from_raw_parts((&raw const (*table).Table).cast::<MIB_IPFORWARD_ROW2>(), (*table).NumEntries as usize) };
+    let found = rows.iter().map(route_row).collect();
+    // SAFETY: the table is the call's, and no reference to it is left.
+    unsafe { FreeMibTable(table.cast()) };
+    Ok(found)
+}
+
+fn route_row(row: &MIB_IPFORWARD_ROW2) -> RouteRow {
+    // SAFETY: every variant of the union is plain numbers.
+    let luid = unsafe { row.InterfaceLuid.Value };
+    let hop = RouteHop { luid, index: row.InterfaceIndex, next_hop: ip(&row.NextHop) };
+    RouteRow { destination: ip(&row.DestinationPrefix.Prefix), prefix: row.DestinationPrefix.PrefixLength, hop, metric: row.Metric }
 }
 
 /// Lets packets for `remote` alone take this way. Whether the route is new: one that was there is nobody's to remove.

@@ -1,0 +1,133 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use lanparty_node::MemberFlags;
+
+/// Options that do something else than joining a room, and need none.
+const WITHOUT_ROOM: [&str; 4] = ["list_tap_adapters", "selftest", "undo", "service"];
+
+/// A machine with Windows joins the LAN of a room through a TAP-Windows6 adapter.
+///
+/// Runs in an Administrator terminal: it opens the adapter and changes routes. What it changes on this machine is taken back when it
+/// ends, and after a crash by the next start.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "lanparty-client-win", version, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub member: Option<MemberFlags>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub machine: MachineFlags,
+
+    /// Show the TAP-Windows6 adapters of this machine
+    #[arg(long)]
+    pub list_tap_adapters: bool,
+
+    /// Try every call to Windows that the client makes, read it back, undo it, and say how it went
+    #[arg(long)]
+    pub selftest: bool,
+
+    /// With --selftest or --list-tap-adapters: print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Take back what a run that crashed has left on this machine
+    #[arg(long)]
+    pub undo: bool,
+
+    /// Install, remove or run the client as a service of Windows; `install` keeps the other options for its runs
+    #[arg(long, value_name = "WHAT")]
+    pub service: Option<ServiceTask>,
+}
+
+/// What to do with the service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ServiceTask {
+    /// Create it, to start with Windows
+    Install,
+    /// Stop and remove it
+    Uninstall,
+    /// Be it: Windows calls this
+    Run,
+}
+
+/// What concerns this machine.
+#[derive(Args, Clone, Debug)]
+pub struct MachineFlags {
+    /// The TAP-Windows6 adapter to use, when there are several: its {GUID} as --list-tap-adapters shows it
+    #[arg(long, value_name = "ID")]
+    pub tap_instance_id: Option<String>,
+
+    /// Leave metric, firewall and network profile of the TAP to Windows: game browsers may then miss the LAN
+    #[arg(long)]
+    pub no_game_mode: bool,
+
+    /// File that keeps this machine's identity and virtual MAC address
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+
+    /// Become another machine: new identity, new MAC address; the old file is kept as *.bad
+    #[arg(long)]
+    pub new_identity: bool,
+
+    /// Write what would be changed in Windows' network settings into this file, and change nothing
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub dry_run_netcfg: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lanparty-client-win --list-tap-adapters
+  lanparty-client-win --relay relay.example.net:8443 --server-name lanparty-relay.local --relay-ca-cert .\\relay-cert.der --room ROOM1
+
+Exit codes: 0 ok, 1 unexpected, 2 configuration, 3 permission or missing driver, 4 refused by the peer.";
+
+impl Cli {
+    /// Reads a command line, and ends the program with words when it is none.
+    #[must_use]
+    pub fn read() -> Self {
+        let matches = command().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|e| e.exit())
+    }
+}
+
+/// The command: relay and room are left out where no room is joined.
+#[must_use]
+pub fn command() -> clap::Command {
+    let optional = |arg: clap::Arg| arg.required(false).required_unless_present_any(WITHOUT_ROOM);
+    Cli::command().mut_arg("relay", optional).mut_arg("room", optional)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &str) -> Result<Cli, clap::Error> {
+        let matches = command().try_get_matches_from(["lanparty-client-win"].into_iter().chain(words.split_whitespace()))?;
+        Cli::from_arg_matches(&matches)
+    }
+
+    #[test]
+    fn the_command_line_of_the_guide_is_understood() {
+        let words = "--relay relay.example.net:8443 --server-name lanparty-relay.local --relay-ca-cert .\\relay-cert.der --room ROOM1 \
+                     --tap-instance-id {00000001-0000-0000-0000-4E6574446576}";
+        let cli = parse(words).unwrap();
+        assert_eq!(cli.member.unwrap().room.to_string(), "ROOM1");
+        assert!(cli.machine.tap_instance_id.is_some() && !cli.machine.no_game_mode);
+    }
+
+    #[test]
+    fn a_room_is_needed_to_join_one_and_for_nothing_else() {
+        for words in ["--list-tap-adapters", "--selftest --json", "--undo", "--service uninstall"] {
+            assert!(parse(words).unwrap().member.is_none(), "{words}");
+        }
+        for words in ["", "--relay relay.example.net", "--room ROOM1", "--no-game-mode"] {
+            assert!(parse(words).is_err(), "{words}");
+        }
+        command().debug_assert();
+    }
+}

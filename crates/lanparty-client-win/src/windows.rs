@@ -1,0 +1,9 @@
+//! Below the seams: this machine as it is.
+
+mod host;
+mod net;
+mod service;
+mod shell;
+mod tap;
+
+pub use host::main;
