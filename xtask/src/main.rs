@@ -8,6 +8,7 @@ mod programs;
 mod report;
 mod sizes;
 mod test;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,8 @@ enum Task {
     },
     /// Send frames of every size over wires of every width, and write what became of them into docs/mtu-contract.md (root)
     Sizes(sizes::SizesArgs),
+    /// Make the client for Windows on Debian: set up, check, test under Wine, build the .exe (root, where packages are missing)
+    Windows(windows::WindowsArgs),
     /// Check the licence and the source of every dependency against deny.toml
     Licences,
     /// Check formatting, lints, documentation and licences: what every commit must pass
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Some(Task::Bench { args }) => programs::bench(&args),
         Some(Task::Bond { args }) => programs::bond(&args),
         Some(Task::Sizes(args)) => sizes::run(&args),
+        Some(Task::Windows(args)) => windows::run(&args),
         Some(Task::Licences) => licences::run(),
         Some(Task::Check) => check::run(),
     };
