@@ -7,6 +7,7 @@ pub mod adapter;
 pub mod cli;
 pub mod game;
 pub mod journal;
+pub mod log_file;
 pub mod net_cfg;
 pub mod policy;
 pub mod recording;

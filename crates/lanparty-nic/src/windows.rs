@@ -4,6 +4,7 @@
 
 mod adapters;
 mod elevation;
+mod event_log;
 mod handle;
 mod ip;
 mod restart;
@@ -12,6 +13,7 @@ mod tap;
 
 pub use adapters::{Adapter, AdapterAddress, AdapterKind, adapters};
 pub use elevation::is_elevated;
+pub use event_log::report_event;
 pub use ip::{
     IpInterface, RouteHop, RouteRow, best_route, create_host_route, delete_host_route, guid_to_luid, ip_interface, routes,
     set_ip_interface, set_ip_interface_mtu,

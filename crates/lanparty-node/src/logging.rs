@@ -32,15 +32,28 @@ const QUIET_LIBRARIES: &str = "noq=warn,noq_proto=warn,noq_udp=error,rustls=warn
 /// Starts logging for the whole process. `LANPARTY_LOG` chooses what: a level (default `info`; `trace` shows every frame),
 /// or directives in the syntax of `tracing_subscriber::EnvFilter`. A second call does nothing.
 pub fn start_logging(format: LogFormat) {
-    let wanted = std::env::var("LANPARTY_LOG").unwrap_or_else(|_| "info".to_owned());
-    let directives = if wanted.contains('=') { wanted } else { format!("{wanted},{QUIET_LIBRARIES}") };
-    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new(format!("info,{QUIET_LIBRARIES}")));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter()).with_target(false);
     // Ignored on purpose: a test may start several programs in one process, and the first logger serves them all.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(std::io::stdout().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
+}
+
+/// As [`start_logging`], into something else than standard output.
+pub fn start_logging_into(format: LogFormat, writer: impl std::io::Write + Send + 'static) {
+    let builder = tracing_subscriber::fmt().with_env_filter(filter()).with_target(false).with_writer(std::sync::Mutex::new(writer));
+    // As above.
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
+
+fn filter() -> EnvFilter {
+    let wanted = std::env::var("LANPARTY_LOG").unwrap_or_else(|_| "info".to_owned());
+    let directives = if wanted.contains('=') { wanted } else { format!("{wanted},{QUIET_LIBRARIES}") };
+    EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new(format!("info,{QUIET_LIBRARIES}")))
 }
 
 /// Whether the log is to show every frame: `LANPARTY_LOG` says `trace`.

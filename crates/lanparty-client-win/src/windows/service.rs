@@ -6,7 +6,8 @@ use std::process::ExitCode as ProcessExit;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use lanparty_node::{ExitCode, Fault, block_on, request_shutdown};
+use lanparty_nic::windows::report_event;
+use lanparty_node::{ExitCode, Fault, StateDir, block_on, request_shutdown, start_logging_into};
 use windows_service::service::{
     ServiceAccess, ServiceControl, ServiceControlAccept, ServiceErrorControl, ServiceExitCode, ServiceInfo, ServiceStartType, ServiceState,
     ServiceStatus, ServiceType,
@@ -14,12 +15,19 @@ use windows_service::service::{
 use windows_service::service_control_handler::{self, ServiceControlHandlerResult, ServiceStatusHandle};
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_service::{define_windows_service, service_dispatcher};
+use winreg::RegKey;
+use winreg::enums::HKEY_LOCAL_MACHINE;
 
 use super::host::join;
 use crate::cli::Cli;
+use crate::log_file::LogFile;
 
 const NAME: &str = "lanparty-client";
 const SHOWN_AS: &str = "lanparty client";
+/// Its log, beside the identity.
+const LOG_FILE: &str = "lanparty-client.log";
+/// Programs that write into the event log.
+const EVENT_SOURCES: &str = r"SYSTEM\CurrentControlSet\Services\EventLog\Application";
 const DESCRIPTION: &str = "Keeps this machine in the LAN of a lanparty room.";
 /// Time that Windows is told to grant for taking everything back.
 const STOP_HINT: Duration = Duration::from_secs(20);
@@ -66,7 +74,8 @@ pub(super) fn install(cli: &Cli) -> Result<(), Fault> {
         account_password: None,
     };
     let service = manager.create_service(&info, ServiceAccess::CHANGE_CONFIG).map_err(|e| refused("install", &e))?;
-    service.set_description(DESCRIPTION).map_err(|e| refused("describe", &e))
+    service.set_description(DESCRIPTION).map_err(|e| refused("describe", &e))?;
+    register_events().map_err(|e| Fault::new(ExitCode::Permission, format!("the event log does not know the service: {e}"), ""))
 }
 
 /// The same words, with `run` for `install`.
@@ -86,6 +95,8 @@ pub(super) fn uninstall() -> Result<(), Fault> {
     let service = manager.open_service(NAME, access).map_err(|e| refused("remove", &e))?;
     // One that does not run cannot be stopped.
     let _ = service.stop();
+    // It may never have been registered there.
+    let _ = RegKey::predef(HKEY_LOCAL_MACHINE).delete_subkey_all(format!(r"{EVENT_SOURCES}\{NAME}"));
     service.delete().map_err(|e| refused("remove", &e))
 }
 
@@ -112,7 +123,13 @@ fn serve(_: Vec<OsString>) {
     };
     let Ok(status) = service_control_handler::register(NAME, handler) else { return };
     tell(status, ServiceState::Running, ServiceExitCode::NO_ERROR);
+    log_into_file(&cli);
+    event(false, "the client has started");
     let outcome = run(cli);
+    match &outcome {
+        Ok(()) => event(false, "the client has ended as it was asked to"),
+        Err(fault) => event(true, &fault.to_string()),
+    }
     let code = outcome.map_or_else(|fault| ServiceExitCode::ServiceSpecific(fault.code as u32), |()| ServiceExitCode::NO_ERROR);
     tell(status, ServiceState::Stopped, code);
 }
@@ -128,6 +145,27 @@ fn run(cli: Cli) -> Result<(), Fault> {
     let outcome = runtime.block_on(join(cli));
     runtime.shutdown_background();
     outcome.inspect_err(|fault| tracing::error!(exit_code = fault.code as u8, "{fault}"))
+}
+
+/// Beside the identity. Without it, the event log still says the most important.
+fn log_into_file(cli: &Cli) {
+    let Some(member) = &cli.member else { return };
+    match LogFile::open(&StateDir::locate(member.state_dir.clone()).file(LOG_FILE)) {
+        Ok(log) => start_logging_into(member.log_format, log),
+        Err(e) => event(true, &format!("no log: {e}")),
+    }
+}
+
+/// Where even that does not work, nobody can be told.
+fn event(is_error: bool, text: &str) {
+    let _ = report_event(NAME, is_error, text);
+}
+
+/// Lets the event log show the texts of this program as they are.
+fn register_events() -> io::Result<()> {
+    let (key, _) = RegKey::predef(HKEY_LOCAL_MACHINE).create_subkey(format!(r"{EVENT_SOURCES}\{NAME}"))?;
+    key.set_value("EventMessageFile", &r"C:\Windows\System32\EventCreate.exe")?;
+    key.set_value("TypesSupported", &7_u32)
 }
 
 /// Windows forgets a service that does not say how it is; nothing can be done where it does not listen.

@@ -39,7 +39,15 @@ impl Tap {
     /// # Errors
     /// A [`TapOpenError`] names the cause.
     pub fn open(guid: &str, name: &str) -> Result<Self, TapOpenError> {
-        let control = TapControl::open(guid)?;
+        Self::open_at(&format!(r"\\.\Global\{guid}.tap"), name)
+    }
+
+    /// Opens a device of the same manner at another path: a test driver's other end.
+    ///
+    /// # Errors
+    /// A [`TapOpenError`] names the cause.
+    pub fn open_at(path: &str, name: &str) -> Result<Self, TapOpenError> {
+        let control = TapControl::open(path)?;
         let (queues, stop) = (Arc::new(Queues::default()), Arc::new(Event::new().map_err(TapOpenError::Os)?));
         let mut tap = Self { name: name.to_owned(), control, queues, stop, threads: vec![], taken: 0 };
         tap.start().map_err(TapOpenError::Os)?;

@@ -65,8 +65,8 @@ pub struct TapControl {
 }
 
 impl TapControl {
-    pub(super) fn open(guid: &str) -> Result<Self, TapOpenError> {
-        let path = wide(&format!(r"\\.\Global\{guid}.tap"));
+    pub(super) fn open(path: &str) -> Result<Self, TapOpenError> {
+        let path = wide(path);
         let (access, flags) = (GENERIC_READ | GENERIC_WRITE, FILE_ATTRIBUTE_SYSTEM | FILE_FLAG_OVERLAPPED);
         // SAFETY: `path` ends with a zero; the absent pointers are optional.
         let handle = unsafe { CreateFileW(path.as_ptr(), access, 0, std::ptr::null(), OPEN_EXISTING, flags, std::ptr::null_mut()) };
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn an_adapter_without_a_driver_is_not_there() {
-        let opened = TapControl::open("{00000000-0000-0000-0000-000000000001}");
+        let opened = TapControl::open(r"\\.\Global\{00000000-0000-0000-0000-000000000001}.tap");
         assert!(matches!(opened, Err(TapOpenError::NotThere)), "{opened:?}");
     }
 }
