@@ -2,6 +2,7 @@
 
 mod check;
 mod command;
+mod installer;
 mod licences;
 mod machine;
 mod programs;
@@ -48,6 +49,8 @@ enum Task {
     Sizes(sizes::SizesArgs),
     /// Make the client for Windows on Debian: set up, check, test under Wine, build the .exe (root, where packages are missing)
     Windows(windows::WindowsArgs),
+    /// Make the installer for Windows, a portable directory, and manifests for winget (root, where nsis is missing)
+    Installer(installer::InstallerArgs),
     /// Check the licence and the source of every dependency against deny.toml
     Licences,
     /// Check formatting, lints, documentation and licences: what every commit must pass
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Some(Task::Bond { args }) => programs::bond(&args),
         Some(Task::Sizes(args)) => sizes::run(&args),
         Some(Task::Windows(args)) => windows::run(&args),
+        Some(Task::Installer(args)) => installer::run(&args),
         Some(Task::Licences) => licences::run(),
         Some(Task::Check) => check::run(),
     };

@@ -79,6 +79,13 @@ pub(crate) fn run(args: &WindowsArgs) -> Result<()> {
 }
 
 /// What the CI asks of the Windows client, before the lab runs it in a room.
+/// Builds the .exe to hand out, and says where it is.
+pub(crate) fn release() -> Result<PathBuf> {
+    let target = Target::set_up()?;
+    target.build()?;
+    Ok(target.exe())
+}
+
 fn everything(target: &Target) -> Result<()> {
     target.check()?;
     target.test()?;
@@ -122,7 +129,7 @@ impl Target {
     }
 
     fn lab(&self) -> Result<()> {
-        step(&mut self.cargo(&["build", "-p", "lanparty-client-win", "--bins", "--examples"]))?;
+        step(&mut self.cargo(&["build", "-p", "lanparty-client-win", "-p", "lanparty-nic", "--bins", "--examples"]))?;
         self.driver()
     }
 
@@ -146,9 +153,13 @@ impl Target {
         step(&mut compiler)
     }
 
+    fn exe(&self) -> PathBuf {
+        self.out.join(TARGET).join("release/lanparty-client-win.exe")
+    }
+
     fn build(&self) -> Result<()> {
         step(&mut self.cargo(&["build", "--release", "-p", "lanparty-client-win"]))?;
-        let exe = self.out.join(TARGET).join("release/lanparty-client-win.exe");
+        let exe = self.exe();
         let len = exe.metadata().with_context(|| format!("read {}", exe.display()))?.len();
         let imports = imports(&exe)?;
         say(&format!("    {}: {:.1} MB, imports {}", exe.display(), len as f64 / 1e6, imports.join(" ")));
