@@ -61,7 +61,7 @@ pub use probe::{ProbePorts, ProbeService};
 pub use relay_keys::{RELAY_DEV_NAME, RelayKeys};
 pub use scripts::run_script;
 pub use session::{Session, SessionEvent, WayReport};
-pub use shutdown::{request_shutdown, shutdown_requested};
+pub use shutdown::{end_only_when_requested, request_shutdown, shutdown_requested};
 pub use sizing::{DeviceLimit, PmtuDiscovery, Sizing, parse_lan_mtu};
 pub use state::{StateDir, StateError, StateFile, runtime_dir};
 pub use status::{Answers, Ask, BondTestAsk, Conversation, PingAsk, StatusRequest, StatusSocket, member_sockets, program_at, query_all};

@@ -1,6 +1,7 @@
 //! Ctrl-C, SIGTERM and what Windows has for them: each ends a program in good order.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal;
 use tokio::sync::watch;
@@ -11,6 +12,14 @@ static REQUESTED: LazyLock<watch::Sender<Option<&'static str>>> = LazyLock::new(
 /// Ends the program as a signal would.
 pub fn request_shutdown(reason: &'static str) {
     REQUESTED.send_replace(Some(reason));
+}
+
+/// Whether nothing else ends this program.
+static ONLY_REQUESTED: AtomicBool = AtomicBool::new(false);
+
+/// Lets nothing but [`request_shutdown`] end this program: a service of Windows hears of every user who logs off.
+pub fn end_only_when_requested() {
+    ONLY_REQUESTED.store(true, Ordering::Relaxed);
 }
 
 async fn requested() -> &'static str {
@@ -30,6 +39,9 @@ async fn requested() -> &'static str {
 /// # Errors
 /// When the operating system does not let signals be watched.
 pub async fn shutdown_requested() -> std::io::Result<&'static str> {
+    if ONLY_REQUESTED.load(Ordering::Relaxed) {
+        return Ok(requested().await);
+    }
     #[cfg(unix)]
     {
         use signal::unix::{SignalKind, signal};

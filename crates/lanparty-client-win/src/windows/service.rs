@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use lanparty_nic::windows::report_event;
-use lanparty_node::{ExitCode, Fault, StateDir, block_on, request_shutdown, start_logging_into};
+use lanparty_node::{ExitCode, Fault, StateDir, block_on, end_only_when_requested, request_shutdown, start_logging_into};
 use windows_service::service::{
     ServiceAccess, ServiceControl, ServiceControlAccept, ServiceErrorControl, ServiceExitCode, ServiceInfo, ServiceStartType, ServiceState,
     ServiceStatus, ServiceType,
@@ -123,6 +123,7 @@ fn serve(_: Vec<OsString>) {
     };
     let Ok(status) = service_control_handler::register(NAME, handler) else { return };
     tell(status, ServiceState::Running, ServiceExitCode::NO_ERROR);
+    end_only_when_requested();
     log_into_file(&cli);
     event(false, "the client has started");
     let outcome = run(cli);
