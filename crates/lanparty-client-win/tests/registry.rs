@@ -13,7 +13,9 @@ const CLASS: &str = r"SYSTEM\CurrentControlSet\Control\Class\{4D36E972-E325-11CE
 const CONNECTIONS: &str = r"SYSTEM\CurrentControlSet\Control\Network\{4D36E972-E325-11CE-BFC1-08002BE10318}";
 
 fn client(words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lanparty-client-win")).args(words).output().unwrap()
+    // target/…/debug/deps/registry-….exe
+    let exe = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("lanparty-client-win.exe");
+    Command::new(exe).args(words).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
