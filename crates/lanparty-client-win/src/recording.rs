@@ -86,9 +86,12 @@ impl<N: NetCfg> NetCfg for Recording<N> {
     }
 
     fn add_host_route(&mut self, remote: IpAddr, hop: Hop) -> io::Result<bool> {
-        self.state().routes.push((remote, hop));
-        self.record(&json!({ "call": "add-host-route", "remote": remote, "via": hop.next_hop }))?;
-        Ok(true)
+        let is_new = !self.state().routes.contains(&(remote, hop));
+        if is_new {
+            self.state().routes.push((remote, hop));
+            self.record(&json!({ "call": "add-host-route", "remote": remote, "via": hop.next_hop }))?;
+        }
+        Ok(is_new)
     }
 
     fn remove_host_route(&mut self, remote: IpAddr, hop: Hop) -> io::Result<()> {

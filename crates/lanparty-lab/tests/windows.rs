@@ -13,9 +13,9 @@ use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_lab::{Namespace, Party, Proc, Program, dhclient, ping, ping_with};
@@ -229,6 +229,104 @@ fn the_guide_holds_for_a_player_with_windows() {
     it_leaves_nothing_behind(&windows, &client);
 }
 
+#[test]
+fn what_a_killed_client_has_left_is_taken_back_by_the_next() {
+    if !windows_ready() {
+        return;
+    }
+    let evening = Evening::new("winkill");
+    let (_relay, _gateway) = (evening.relay(), evening.gateway());
+    let windows = Windows::start(&evening);
+    a_driver_with_another_address_stops_it(&windows);
+    windows.be_the_drivers();
+    let client = windows.join();
+    client.wait_for("relay route verified after TAP activation", WINE_PATIENCE).unwrap();
+    let journal = evening.dir(&evening.party.home).join("state/lanparty-client-journal.json");
+    assert!(fs::read_to_string(&journal).unwrap().contains("\"route\""));
+    client.kill9();
+    client.exit_code(WINE_PATIENCE).unwrap();
+    let again = windows.join();
+    again.wait_for("the last run did not end by itself", WINE_PATIENCE).unwrap();
+    again.wait_for("relay route verified after TAP activation", WINE_PATIENCE).unwrap();
+    assert_eq!(windows.calls()[0]["call"], "remove-host-route", "before anything else");
+    again.sigint();
+    assert_eq!(again.exit_code(WINE_PATIENCE).unwrap(), 0, "{}", again.tail());
+    assert!(!journal.exists());
+}
+
+#[test]
+fn the_selftest_makes_each_call_and_changes_nothing() {
+    if !windows_ready() {
+        return;
+    }
+    let evening = Evening::new("winself");
+    let windows = Windows::start(&evening);
+    let selftest = windows.client(&["--selftest", "--dry-run-netcfg", "netcfg.json"]);
+    assert_eq!(selftest.exit_code(WINE_PATIENCE).unwrap(), 0, "{}", selftest.tail());
+    let lines = selftest.lines();
+    let is_good = |line: &String| line.starts_with("ok ") || line.starts_with("skipped ");
+    assert!(lines.len() > 25 && lines.iter().all(is_good), "{lines:#?}");
+    assert!(lines.contains(&format!("ok      MAC address of the driver: {DRIVER_MAC}")), "{lines:#?}");
+    let calls = windows.calls();
+    assert_eq!(named(&calls, "add-firewall-rule").len(), 1, "{calls:?}");
+}
+
+/// Frames that are sent, and how many may be on their way: fewer than the driver keeps for a reader.
+const FLOOD_FRAMES: u32 = 3_000;
+const FLOOD_WINDOW: u32 = 48;
+/// Frames that come while the client does not read: more than the driver keeps.
+const BURST_FRAMES: u32 = 500;
+
+#[test]
+fn no_frame_is_lost_between_the_driver_and_the_lan_and_a_full_driver_is_no_end() {
+    if !windows_ready() {
+        return;
+    }
+    let evening = Evening::new("winflood");
+    let (_relay, _gateway) = (evening.relay(), evening.gateway());
+    let windows = Windows::start(&evening);
+    a_driver_with_another_address_stops_it(&windows);
+    windows.be_the_drivers();
+    let client = windows.join();
+    client.wait_for("relay route verified after TAP activation", WINE_PATIENCE).unwrap();
+    let (home, pc) = (&evening.party.home, evening.party.pc(1));
+    dhclient(home, TAP, WINE_PATIENCE).unwrap();
+    let answers = || ping(home, Party::pc_address(1), 1).is_ok_and(|pings| pings.received == 1);
+    eventually("the LAN answers", answers);
+    let sender = home.enter(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+    sender.connect((Party::pc_address(1), 9)).unwrap();
+    flood(&sender, pc.enter(|| UdpSocket::bind("0.0.0.0:9").unwrap()).unwrap());
+    client.pause();
+    (0..BURST_FRAMES).for_each(|_| drop(sender.send(&[7; 100])));
+    client.resume();
+    eventually("the LAN answers again", answers);
+    client.sigint();
+    assert_eq!(client.exit_code(WINE_PATIENCE).unwrap(), 0, "{}", client.tail());
+}
+
+/// As fast as Wine carries them: what one loses waits for the others, and then it shows.
+fn flood(sender: &UdpSocket, receiver: UdpSocket) {
+    receiver.set_read_timeout(Some(SOON)).unwrap();
+    let arrived = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&arrived);
+    let counting = std::thread::spawn(move || {
+        while counted.load(Ordering::Relaxed) < FLOOD_FRAMES && receiver.recv(&mut [0; 200]).is_ok() {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let start = Instant::now();
+    for number in 0..FLOOD_FRAMES {
+        while number >= arrived.load(Ordering::Relaxed) + FLOOD_WINDOW && start.elapsed() < WINE_PATIENCE {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        sender.send(&[7; 100]).unwrap();
+    }
+    counting.join().unwrap();
+    let arrived = arrived.load(Ordering::Relaxed);
+    println!("{arrived} of {FLOOD_FRAMES} frames in {:?}", start.elapsed());
+    assert_eq!(arrived, FLOOD_FRAMES);
+}
+
 fn a_driver_with_another_address_stops_it(windows: &Windows<'_>) {
     let client = windows.join();
     assert_eq!(client.exit_code(WINE_PATIENCE).unwrap(), 1, "{}", client.tail());
@@ -273,6 +371,7 @@ fn in_order(line: &str, pattern: &str) -> bool {
 fn the_lan_has_a_new_machine(evening: &Evening, address: std::net::Ipv4Addr) {
     let party = &evening.party;
     assert_eq!(party.leases().unwrap()[0].mac, DRIVER_MAC);
+    eventually("the LAN answers", || ping(&party.home, Party::pc_address(1), 1).is_ok_and(|pings| pings.received == 1));
     let out = ping_with(&party.home, Party::pc_address(1), 5, &["-I", &address.to_string()]).unwrap();
     let back = ping(party.pc(2), address, 5).unwrap();
     assert_eq!((out.received, back.received), (5, 5));
