@@ -207,7 +207,8 @@ fn the_status_names_every_uplink_and_why_it_carries_nothing() {
     }
     let dual = dual("bond-status", dsl_and_lte());
     let uplinks = ["dsl0", "lte0,cap=50GB/month", "sat0", "eth9,role=never"];
-    let bonded = Bonded::join(&dual, &uplinks, &[]).unwrap();
+    let captures = tempfile::tempdir().unwrap();
+    let bonded = Bonded::join(&dual, &uplinks, &["--pcap", captures.path().to_str().unwrap()]).unwrap();
     wait_for_paths(&bonded, UPLINKS);
     wait_for_words(&bonded, &["bond of 2 paths", "dsl0: alive for", "lte0: alive for", "50.0 GB a month"]);
     wait_for_words(&bonded, &["sat0: not connected: there is no interface sat0", "eth9: not connected: its role is never"]);
@@ -218,6 +219,8 @@ fn the_status_names_every_uplink_and_why_it_carries_nothing() {
     let paths = |member: &Value| member["bond"]["paths"].as_array().map_or(0, Vec::len);
     assert!(members.iter().any(|member| member["role"] == "Client" && paths(member) >= 1), "{members:?}");
     assert!(members.iter().any(|member| member["role"] == "Gateway" && member["bond"].is_null()), "{members:?}");
+    let captured = |line: &str| std::fs::metadata(captures.path().join(format!("{line}.pcapng"))).map_or(0, |file| file.len());
+    assert!(captured("dsl0") > 200 && captured("lte0") > 200 && captured("sat0") == 0, "the join's pings go by both lines");
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub use facts::{interface_facts_in, list_interfaces_in};
 pub use memory::{MemoryDevice, memory_pair};
 #[cfg(unix)]
 pub use packet::{LinkState, PacketError, PacketSocket};
-pub use pcap::PcapTee;
+pub use pcap::{Capture, CaptureWay, LinkType, PcapTee};
 #[cfg(unix)]
 pub use tap::{Tap, TapConfig, TapError};
 pub use udp::{Fragmentation, route_mtu, set_fragmentation};

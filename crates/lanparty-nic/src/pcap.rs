@@ -1,4 +1,4 @@
-//! A device that also writes down what passes: a pcapng file (draft-ietf-opsawg-pcapng) that Wireshark opens.
+//! Captures: pcapng files (draft-ietf-opsawg-pcapng) that Wireshark opens, and a device that also writes down what passes.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -20,6 +20,24 @@ const FILE_LEN_MAX: u64 = 1 << 30;
 const INBOUND: u32 = 1;
 const OUTBOUND: u32 = 2;
 
+/// Which way a packet went, seen from this host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CaptureWay {
+    /// It came.
+    Inbound,
+    /// It was sent.
+    Outbound,
+}
+
+/// What the packets of a capture begin with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkType {
+    /// An Ethernet header.
+    Ethernet,
+    /// What its reader is told: `DLT_USER0`.
+    User0,
+}
+
 /// Wraps a device and writes both directions to a file: what was received from it, and what it took.
 ///
 /// The capture never disturbs the traffic: at its size limit or at the first error of the file it ends, says so once in
@@ -29,8 +47,9 @@ pub struct PcapTee<D> {
     capture: Option<Capture>,
 }
 
+/// A capture file that is being written.
 #[derive(Debug)]
-struct Capture {
+pub struct Capture {
     file: BufWriter<File>,
     len: u64,
     len_max: u64,
@@ -46,11 +65,7 @@ impl<D: Device> PcapTee<D> {
     }
 
     fn with_limit(device: D, path: &Path, len_max: u64) -> io::Result<Self> {
-        let mut file = BufWriter::new(File::create(path)?);
-        let header = file_header();
-        file.write_all(&header)?;
-        file.flush()?;
-        Ok(Self { device, capture: Some(Capture { file, len: header.len() as u64, len_max }) })
+        Ok(Self { device, capture: Some(Capture::create(path, LinkType::Ethernet, len_max)?) })
     }
 
     /// The device; the file is complete afterwards.
@@ -65,9 +80,9 @@ impl<D: Device> PcapTee<D> {
     }
 
     /// Writes frames of one direction; whatever goes wrong ends the capture.
-    fn note<'a>(&mut self, direction: u32, frames: impl Iterator<Item = &'a [u8]>) {
+    fn note<'a>(&mut self, way: CaptureWay, frames: impl Iterator<Item = &'a [u8]>) {
         let Some(capture) = &mut self.capture else { return };
-        if let Err(error) = capture.write(direction, frames) {
+        if let Err(error) = capture.write(way, frames) {
             tracing::warn!(interface = self.device.name(), %error, "capture ended");
             self.capture = None;
         }
@@ -100,13 +115,13 @@ impl<D: Device> Device for PcapTee<D> {
         for frame in plain() {
             batch.push(&[frame]);
         }
-        self.note(INBOUND, plain());
+        self.note(CaptureWay::Inbound, plain());
         Ok(count)
     }
 
     fn send_batch(&mut self, frames: &[Bytes]) -> io::Result<usize> {
         let taken = self.device.send_batch(frames)?;
-        self.note(OUTBOUND, frames[..taken].iter().map(AsRef::as_ref));
+        self.note(CaptureWay::Outbound, frames[..taken].iter().map(AsRef::as_ref));
         Ok(taken)
     }
 
@@ -124,8 +139,27 @@ impl<D: Device> Device for PcapTee<D> {
 }
 
 impl Capture {
+    /// A new file at `path`, replacing one that is there, of at most `len_max` bytes.
+    ///
+    /// # Errors
+    /// The file cannot be created or written.
+    pub fn create(path: &Path, link_type: LinkType, len_max: u64) -> io::Result<Self> {
+        let mut file = BufWriter::new(File::create(path)?);
+        let header = file_header(link_type);
+        file.write_all(&header)?;
+        file.flush()?;
+        Ok(Self { file, len: header.len() as u64, len_max })
+    }
+
     /// Writes whole packets up to the limit, and flushes: a capture is read while it runs, and after a crash.
-    fn write<'a>(&mut self, direction: u32, frames: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The file cannot be written, or has reached its limit.
+    pub fn write<'a>(&mut self, way: CaptureWay, frames: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+        let direction = match way {
+            CaptureWay::Inbound => INBOUND,
+            CaptureWay::Outbound => OUTBOUND,
+        };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let timestamp = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         for frame in frames {
@@ -141,13 +175,16 @@ impl Capture {
     }
 }
 
-/// Section header and one interface: Ethernet, frames of any length, timestamps in nanoseconds.
-fn file_header() -> Vec<u8> {
+/// Section header and one interface: packets of any length, timestamps in nanoseconds.
+fn file_header(link_type: LinkType) -> Vec<u8> {
     const BYTE_ORDER: u32 = 0x1a2b_3c4d;
-    const LINKTYPE_ETHERNET: u32 = 1;
+    let link_type = match link_type {
+        LinkType::Ethernet => 1,
+        LinkType::User0 => 147,
+    };
     let mut section = [BYTE_ORDER, 1, u32::MAX, u32::MAX].map(u32::to_le_bytes).concat();
     section = block(0x0a0d_0d0a, &section);
-    let mut interface = [LINKTYPE_ETHERNET, 0].map(u32::to_le_bytes).concat();
+    let mut interface = [link_type, 0_u32].map(u32::to_le_bytes).concat();
     // if_tsresol: 9 decimal digits; then the end of options.
     interface.extend([9, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
     section.extend(block(1, &interface));

@@ -5,6 +5,7 @@
 //! a while longer, so that all of them may be away for a moment.
 
 mod book;
+mod capture;
 mod control;
 mod path;
 mod recv;
@@ -25,6 +26,7 @@ use tokio::sync::{Notify, watch as watched};
 
 use crate::{ControlReader, ControlWriter, Link, LinkEnded};
 pub use book::UseBook;
+pub use capture::Captures;
 pub(crate) use control::BondControl;
 use control::ControlState;
 use path::Path;
@@ -73,6 +75,7 @@ pub(crate) struct Shared {
     control: Notify,
     ended: watched::Sender<Option<LinkEnded>>,
     wanted: WantedUplinks,
+    captures: Captures,
 }
 
 struct State {
@@ -115,7 +118,7 @@ impl BondPathUp {
     /// A bond with this first path, as the relay makes one, and its control messages. It takes part in tests when there is a seat for them.
     #[must_use]
     pub fn into_bond(self, tests: Option<&TrialSeat>) -> (Link, ControlReader, ControlWriter) {
-        let bond = BondLink::start(self, Redundancy::Auto, 0);
+        let bond = BondLink::start(self, Redundancy::Auto, 0, Captures::default());
         if let Some(seat) = tests {
             bond.shared().state().trial.serve(seat.clone());
         }
@@ -182,7 +185,7 @@ pub struct BondReport {
 
 impl BondLink {
     /// A bond whose first path is `first`.
-    pub(crate) fn start(first: BondPathUp, redundancy: Redundancy, heard: u32) -> Self {
+    pub(crate) fn start(first: BondPathUp, redundancy: Redundancy, heard: u32, captures: Captures) -> Self {
         let seed = random_seed();
         let state = State {
             sequencer: Sequencer::new(seed, redundancy),
@@ -208,6 +211,7 @@ impl BondLink {
             control: Notify::new(),
             ended: watched::Sender::new(None),
             wanted: WantedUplinks::default(),
+            captures,
         });
         // A bond that has just begun has not ended.
         let _ = shared.add(first);

@@ -10,8 +10,8 @@ use lanparty_proto::{BondRole, LanMtu, RoomCode};
 
 use crate::sizing::parse_lan_mtu;
 use crate::{
-    BOND_PATHS_MAX, BondPlan, Dialer, ExitCode, Fault, LogFormat, PmtuDiscovery, Proxy, RelayAddress, RelayTrust, Sizing, StateDir,
-    Transport, UnderlayFix, UplinkPlan, UseBook,
+    BOND_PATHS_MAX, BondPlan, Captures, Dialer, ExitCode, Fault, LogFormat, PmtuDiscovery, Proxy, RelayAddress, RelayTrust, Sizing,
+    StateDir, Transport, UnderlayFix, UplinkPlan, UseBook,
 };
 
 /// Where to join, and how.
@@ -66,6 +66,10 @@ pub struct MemberFlags {
     #[arg(long)]
     pub no_port_mapping: bool,
 
+    /// Write down what each path of the bond carries, as DIR/IFACE.pcapng of at most 256 MiB each (docs/bond.md says how to read it)
+    #[arg(long, value_name = "DIR")]
+    pub pcap: Option<PathBuf>,
+
     /// Where state is kept between runs
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -108,7 +112,10 @@ impl MemberFlags {
 
     fn bond_plan(&self) -> Result<Option<BondPlan>, Fault> {
         if self.uplink.is_empty() && !self.bond {
-            return Ok(None);
+            return match self.pcap {
+                None => Ok(None),
+                Some(_) => Err(Fault::new(ExitCode::Configuration, "--pcap captures the paths of a bond", "say --bond or --uplink, too")),
+            };
         }
         for (n, plan) in self.uplink.iter().enumerate() {
             if self.uplink.iter().take(n).any(|other| other.interface == plan.interface) {
@@ -132,7 +139,8 @@ impl MemberFlags {
             return Err(Fault::new(ExitCode::Configuration, cause, "leave out the slowest"));
         }
         let (uplinks, is_automatic) = (self.uplink.clone(), self.bond && self.uplink.is_empty());
-        Ok(Some(BondPlan { uplinks, is_automatic, redundancy: self.redundant, book: self.use_book()? }))
+        let (book, captures) = (self.use_book()?, self.captures()?);
+        Ok(Some(BondPlan { uplinks, is_automatic, redundancy: self.redundant, book, captures }))
     }
 
     /// What the uplinks have carried so far. A count that cannot be read matters to caps alone.
@@ -145,6 +153,14 @@ impl MemberFlags {
                 Ok(None)
             }
         }
+    }
+
+    fn captures(&self) -> Result<Captures, Fault> {
+        let Some(dir) = &self.pcap else { return Ok(Captures::default()) };
+        Captures::to(dir).map_err(|e| {
+            let cause = format!("captures cannot be written to {}: {e}", dir.display());
+            Fault::new(ExitCode::Configuration, cause, "choose another directory with --pcap")
+        })
     }
 
     fn stream_proxy(&self) -> Result<Option<Proxy>, Fault> {

@@ -40,7 +40,9 @@ mod uplink;
 #[cfg(windows)]
 mod uplink_windows;
 
-pub use bond::{AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, PathReport, TrialSeat, UplinkPlan, UplinkReport, UseBook};
+pub use bond::{
+    AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, Captures, PathReport, TrialSeat, UplinkPlan, UplinkReport, UseBook,
+};
 pub use cable::{CableDriver, CableEndpoint, CableEvent, CablePlan, CableReport, CableSession};
 pub use control::{ControlReader, ControlWriter};
 pub use device::{AsyncDevice, Written};

@@ -11,6 +11,7 @@ use lanparty_proto::{BondPath, Control, DropReason};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use super::capture::PathCapture;
 use super::trial::Mute;
 use super::{BondPathUp, PathReport, Shared};
 use crate::{Link, LinkEnded, PathWatch};
@@ -50,6 +51,7 @@ pub(super) struct Path {
     meter: Meter,
     record: PathRecord,
     pub(super) mute: Option<Mute>,
+    pub(super) capture: PathCapture,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -95,6 +97,7 @@ impl Path {
         let (sent, answers) = link.answerable();
         let shaper = bond.rate.map(|bits| Shaper { bytes_per_s: (bits / 8).max(1), tokens: 0, at: now });
         let watch = PathWatch::new(&link);
+        let capture = shared.captures.of(bond.path, &name);
         let meter = Meter { at: now, bytes: (0, 0), rate: (0, 0) };
         Self {
             bond,
@@ -117,6 +120,7 @@ impl Path {
             meter,
             record: PathRecord::default(),
             mute: None,
+            capture,
             tasks,
         }
     }
@@ -155,6 +159,7 @@ impl Path {
     pub(super) fn send(&mut self, datagrams: &[Bytes]) -> Drops {
         let bytes: usize = datagrams.iter().map(Bytes::len).sum();
         self.sent_bytes += bytes as u64;
+        self.capture.sent(datagrams);
         if let Some(shaper) = &mut self.shaper {
             shaper.tokens = shaper.tokens.saturating_sub(bytes as u64);
         }

@@ -58,7 +58,7 @@ pub(super) async fn receive(key: Key, link: Link, received: Arc<AtomicU64>, shar
     loop {
         match Box::pin(link.recv(&mut datagrams)).await {
             Ok(count) => {
-                let arrived = datagrams.iter_mut().take(count).map(std::mem::take);
+                let arrived = datagrams.get_mut(..count).unwrap_or_default();
                 let (is_new, is_full) = shared.state().take(key, arrived, &received, Instant::now());
                 if is_new {
                     shared.arrived.notify_one();
@@ -89,13 +89,16 @@ impl State {
 
     /// Takes in what a path brought. Whether there is something new for the owner to read, or its next time-out changed; and whether too
     /// much waits.
-    fn take(&mut self, key: Key, datagrams: impl Iterator<Item = Bytes>, received: &AtomicU64, now: Instant) -> (bool, bool) {
-        if self.path_mut(key).is_some_and(|path| path.mute.is_some()) {
-            return (false, false);
+    fn take(&mut self, key: Key, datagrams: &mut [Bytes], received: &AtomicU64, now: Instant) -> (bool, bool) {
+        if let Some(path) = self.path_mut(key) {
+            if path.mute.is_some() {
+                return (false, false);
+            }
+            path.capture.received(datagrams.iter());
         }
         let mut out = std::mem::take(&mut self.scratch);
         let before = self.restorer.next_timeout();
-        for datagram in datagrams {
+        for datagram in datagrams.iter_mut().map(std::mem::take) {
             received.fetch_add(datagram.len() as u64, Ordering::Relaxed);
             let Some(sequence) = Sequence::decode(&datagram) else {
                 self.discarded.add(DropReason::Malformed, 1);

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::{Dialer, JoinError, JoinRequest, Joined, Transport, settled_budget, words};
-use crate::bond::{Shared, UplinkPlan, Wanted, is_connected, news, obstacle, place_toward};
+use crate::bond::{Captures, Shared, UplinkPlan, Wanted, is_connected, news, obstacle, place_toward};
 use crate::endpoint::dial_endpoint;
 use crate::{
     BOND_PATHS_MAX, BondLink, BondPathUp, DeviceLimit, ExitCode, Fault, Identity, Link, LinkEnded, RelayAddress, RelayTrust, Sizing,
@@ -52,6 +52,8 @@ pub struct BondPlan {
     pub redundancy: Redundancy,
     /// What each has carried, when that is counted.
     pub book: Option<Arc<UseBook>>,
+    /// Where what its paths carry is written down.
+    pub captures: Captures,
 }
 
 /// Everything that a keeper needs.
@@ -115,7 +117,7 @@ impl Dialer {
             return Ok(Joined { link, control_in, control_out, welcome: asked.welcome, remote, told_budget, told_lan_up, trouble: None });
         }
         let up = BondPathUp { bond: path, name: first.interface.clone(), link, control: asked.control, heard: 0 };
-        let bond = BondLink::start(up, plan.redundancy, asked.heard);
+        let bond = BondLink::start(up, plan.redundancy, asked.heard, plan.captures.clone());
         let named = (0..).zip(&plan.uplinks).take(BOND_PATHS_MAX).map(|(n, plan)| (n, wanted(plan)));
         bond.shared_arc().want(named.chain(uplinks.iter().map(|uplink| (uplink.path.path, wanted(&uplink.plan)))).collect());
         let routes = plan.is_automatic.then(|| Routes { own: self.own_interface.clone() });
