@@ -7,7 +7,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use lanparty_proto::corpus::wire::{self, Header, Ipv4, Ipv6};
 use lanparty_proto::{
     AdmissionPolicy, Control, ControlDecoder, DatagramBudget, DatagramHeader, Frame, LanMtu, LoopProbe, MacAddr, SEQUENCE_FLOWS,
-    SEQUENCE_LEN, Sequence, Source, admit, is_end_of_way, is_padding,
+    SEQUENCE_LEN, Sequence, Source, TrialDatagram, admit, is_end_of_way, is_padding,
 };
 use receiver::{Overlap, Receiver};
 
@@ -118,6 +118,11 @@ pub fn datagram_header(data: &[u8]) {
     if let Ok((header, frame)) = DatagramHeader::decode(data) {
         assert_eq!([&header.encode()[..], frame].concat(), data);
         assert_ne!(header.source.0, 0);
+    }
+    if let Some(trial) = TrialDatagram::decode(data) {
+        assert!(TrialDatagram::is_one(data) && DatagramHeader::decode(data).is_err());
+        let Some(padding) = data.get(TrialDatagram::LEN_MIN..) else { panic!("{trial:?} of {} bytes", data.len()) };
+        assert_eq!([&trial.encode(0)[..], padding].concat(), data);
     }
 }
 
