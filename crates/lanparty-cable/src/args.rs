@@ -4,14 +4,14 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
-use lanparty_node::{CABLE_PORT, CableAddress, LogFormat, parse_lan_mtu};
+use lanparty_node::{BondFlags, CABLE_PORT, CableAddress, LogFormat, parse_lan_mtu};
 use lanparty_proto::{IdentityId, LanMtu};
 
 const AFTER_HELP: &str = "\
 On both:  `lanparty cable --new` prints a key, and the line for the other.
 On one:   `lanparty cable --peer KEY`.
 There:    `lanparty cable --peer KEY --remote HOST`.
-Needs root or CAP_NET_ADMIN. The guide is docs/cable.md.";
+Needs root or CAP_NET_ADMIN. The guide is docs/cable.md; --help has more.";
 
 /// Options of `lanparty cable` and `lanparty-cable`.
 #[derive(Args, Clone, Debug)]
@@ -36,6 +36,10 @@ pub struct CableArgs {
     /// Listen there [default: all addresses, port 8442]
     #[arg(long, value_name = "ADDR:PORT", value_parser = parse_listen)]
     pub listen: Option<SocketAddr>,
+
+    #[expect(missing_docs, reason = "its own options have docs")]
+    #[command(flatten)]
+    pub bonding: BondFlags,
 
     /// Interface to create
     #[arg(long, value_name = "NAME", default_value = "cable0")]

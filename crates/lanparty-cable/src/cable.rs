@@ -101,6 +101,7 @@ impl Cable {
             is_isolated: args.isolate,
             interface: args.tap_name.clone(),
             mac,
+            bond: args.bonding.plan(args.state_dir.clone())?,
         };
         let (own, peer) = (endpoint.own(), endpoint.peer());
         let session = CableSession::start(device, endpoint, plan);
@@ -258,7 +259,7 @@ impl Cable {
             "remote": driver.remote().map(|remote| remote.to_string()),
             "rtt_ms": rtt, "packets_sent": sent, "packets_lost": lost,
             "interface": self.args.tap_name, "mac": self.mac, "bridge": self.bridge, "isolated": self.args.isolate,
-            "lan_mtu": self.lan_mtu.filter(|_| is_plugged),
+            "lan_mtu": self.lan_mtu.filter(|_| is_plugged), "bond": driver.link().and_then(Link::bond).map(lanparty_node::BondLink::report),
             "frames": driver.report(), "device": format!("{:?}", driver.device().device_ref().stats()),
         })
     }

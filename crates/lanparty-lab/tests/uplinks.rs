@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lanparty_lab::{
-    Bonded, Bulk, Captured, Dual, DualOptions, End, Endpoint, LAN, LineOptions, NatKind, Offloads, Probe, Programs, Requirements, Tool,
-    Verdict, Way, veth,
+    Binaries, Bonded, Bulk, Captured, Dual, DualOptions, End, Endpoint, LAN, LineOptions, Namespace, NatKind, Offloads, Probe, Proc,
+    Program, Programs, Requirements, Tool, Verdict, Way, veth,
 };
 use lanparty_proto::{
     Attach, BondPath, Control, ControlDecoder, DatagramBudget, Hello, MacAddr, PROTOCOL_VERSION, Refusal, Role, RoomCode, encode_control,
@@ -452,4 +452,99 @@ fn a_forged_or_captured_attachment_is_refused_by_the_relay() {
         assert!(matches!(say(&member, &attached).await, Control::Attached { .. }), "its owner's own is taken");
     });
     assert!(relay.running(), "{}", relay.tail());
+}
+
+/// `lanparty cable` with these words on a host; each has a key and a status socket of its own.
+fn cable(host: &Namespace, words: &[&str]) -> Program {
+    let lanparty = Binaries::locate().unwrap().lanparty().unwrap();
+    let own = |what: &str| host.dir().join(format!("{}-{what}", host.host()));
+    let program = Program::new(lanparty).named("cable").arg("cable").args(words).arg("--state-dir").arg(own("cable"));
+    program.env("LANPARTY_RUNTIME_DIR", own("run"))
+}
+
+fn cable_key(host: &Namespace) -> String {
+    let printed = host.spawn(cable(host, &["--new", "--json"])).unwrap();
+    assert_eq!(printed.exit_code(SOON).unwrap(), 0);
+    let text = printed.lines().join("");
+    serde_json::from_str::<Value>(&text).unwrap()["key"].as_str().unwrap().to_owned()
+}
+
+/// The paths that carry, as the cable's end on this host says.
+fn cable_paths(host: &Namespace) -> Vec<String> {
+    let lanparty = Binaries::locate().unwrap().lanparty().unwrap().display().to_string();
+    let variable = format!("LANPARTY_RUNTIME_DIR={}", host.dir().join(format!("{}-run", host.host())).display());
+    let said = host.run(&["env", &variable, &lanparty, "status", "--json"]).unwrap().stdout;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let paths = said[0]["bond"]["paths"].as_array().cloned().unwrap_or_default();
+    let alive = paths.iter().filter(|path| path["is_alive"] == true);
+    let mut names: Vec<_> = alive.filter_map(|path| path["name"].as_str().map(str::to_owned)).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_cable_goes_by_both_lines_of_the_end_that_dials() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("uplinks-cable", dsl_and_lte());
+    let (home, far) = (&dual.home, &dual.gateway);
+    let keys = [home, far].map(cable_key);
+    let waiting = far.spawn(cable(far, &["--peer", &keys[0]])).unwrap();
+    waiting.wait_for("listening on", SOON).unwrap();
+    let remote = Dual::GATEWAY.to_string();
+    let dialling = ["--peer", &keys[1], "--remote", &remote, "--uplink", "dsl0", "--uplink", "lte0"];
+    let mut dialled = home.spawn(cable(home, &dialling)).unwrap();
+    let wait_for_two = |dialled: &Proc| {
+        let begin = Instant::now();
+        while cable_paths(home) != ["dsl0", "lte0"] || cable_paths(far).len() != 2 {
+            assert!(begin.elapsed() < SOON, "{:?} {:?}{}{}", cable_paths(home), cable_paths(far), dialled.tail(), waiting.tail());
+            thread::sleep(ms(50));
+        }
+    };
+    let plugged = |dialled: &Proc| {
+        for (host, end, own) in [(home, dialled, "10.66.0.2"), (far, &waiting, "10.66.0.1")] {
+            end.wait_for("the cable is plugged in", SOON).unwrap();
+            host.ip(&format!("addr replace {own}/24 dev cable0")).unwrap();
+        }
+        wait_for_two(dialled);
+    };
+    plugged(&dialled);
+    let [from, to] = [Endpoint::new(home, [10, 66, 0, 2].into()), Endpoint::new(far, [10, 66, 0, 1].into())];
+    for (way, [from, to]) in [(Way::Up, [&from, &to]), (Way::Down, [&to, &from])] {
+        let captures: Vec<_> = dual.lines.iter().map(|line| line.capture().unwrap()).collect();
+        let report = Bulk { flows: 2, warm_up: ms(2000), window: ms(3000), ..Bulk::default() }.run(from, to).unwrap();
+        let bytes: Vec<_> = captures.into_iter().map(|capture| ip_bytes(&capture.finish().unwrap())).collect();
+        eprintln!("{way:?}: {:.1} Mbit/s, {bytes:?} bytes by the lines", report.mbit_s());
+        assert!(bytes.iter().all(|bytes| *bytes > 2_000_000), "both lines carry: {bytes:?}");
+        if dual.verdict().unwrap() == Verdict::Conclusive {
+            assert!(report.mbit_s() > 30.0, "either line alone has less than 28: {}", report.mbit_s());
+        }
+    }
+    for line in &dual.lines {
+        let cut = || {
+            thread::sleep(ms(300));
+            line.cut().unwrap();
+            thread::sleep(ms(1200));
+            line.restore().unwrap();
+        };
+        let (report, ()) = Probe::small(ms(2000)).between(&from, &to, cut).unwrap();
+        eprintln!("{} cut: lost {}, twice {}", line.name(), report.lost(), report.duplicates());
+        assert_eq!((report.lost(), report.duplicates()), (0, 0), "{}", dialled.tail());
+        wait_for_two(&dialled);
+    }
+
+    // Somebody with another key gets no path, whatever else is known.
+    cable_key(&dual.relay);
+    let stranger = ["--peer", &keys[1], "--remote", &remote, "--uplink", "wan", "--tap-name", "cable9"];
+    let stranger = dual.relay.spawn(cable(&dual.relay, &stranger)).unwrap();
+    stranger.wait_for("refuses this host's key", SOON).unwrap();
+    assert_eq!(cable_paths(far).len(), 2);
+
+    // A new start of the end that dials is another run: the old link goes, the new one has both paths.
+    dialled.kill9();
+    dialled = home.spawn(cable(home, &dialling)).unwrap();
+    plugged(&dialled);
+    let (report, ()) = Probe::small(ms(1000)).between(&from, &to, || ()).unwrap();
+    assert!(report.received() > 90, "{} of {}{}", report.received(), report.sent, waiting.tail());
 }

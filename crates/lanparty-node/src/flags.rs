@@ -14,6 +14,76 @@ use crate::{
     StateDir, Transport, UnderlayFix, UplinkPlan, UseBook,
 };
 
+/// Several uplinks at once. Only the long help has them.
+#[derive(Args, Clone, Debug)]
+pub struct BondFlags {
+    /// Use this interface as one of several ways at once; may be said several times. Behind its name, separated by commas:
+    /// role=primary|secondary|backup|never, cap=GB/month (then it is a backup), rate=UP/DOWN in Mbit/s, cc=delay|cubic|bbr
+    #[arg(long, hide_short_help = true, value_name = "IFACE[,KEY=VALUE...]", value_parser = parse_uplink)]
+    pub uplink: Vec<UplinkPlan>,
+
+    /// Use every interface with a default route at once
+    #[arg(long, hide_short_help = true)]
+    pub bond: bool,
+
+    /// What goes by two uplinks at once: auto (what is felt when it is lost: ARP, DHCP, games, calls), off, or all
+    #[arg(long, hide_short_help = true, value_name = "WHAT", default_value = "auto", value_parser = parse_redundancy)]
+    pub redundant: Redundancy,
+}
+
+impl BondFlags {
+    /// What they ask for, when they ask for several uplinks. What these have carried is kept in `state_dir`.
+    ///
+    /// # Errors
+    /// When they contradict themselves, or the count that a cap needs is damaged.
+    pub fn plan(&self, state_dir: Option<PathBuf>) -> Result<Option<BondPlan>, Fault> {
+        if self.uplink.is_empty() && !self.bond {
+            return Ok(None);
+        }
+        for (n, plan) in self.uplink.iter().enumerate() {
+            if self.uplink.iter().take(n).any(|other| other.interface == plan.interface) {
+                let cause = format!("--uplink names {} twice", plan.interface);
+                return Err(Fault::new(
+                    ExitCode::Configuration,
+                    cause,
+                    "one line is one uplink; it does not carry more by being named again",
+                ));
+            }
+        }
+        if !self.uplink.is_empty() && self.uplink.iter().all(|plan| plan.role.is_none()) {
+            let cause = "every --uplink says role=never, so there is no way to the relay";
+            return Err(Fault::new(ExitCode::Configuration, cause, "leave out role=never of those that may be used"));
+        }
+        if !self.uplink.is_empty() && self.uplink.iter().all(|plan| plan.role.is_none_or(|role| role == BondRole::Backup)) {
+            tracing::info!("all uplinks are backups, so each is used as if it were none");
+        }
+        if self.uplink.len() > BOND_PATHS_MAX {
+            let cause = format!("{} uplinks are named; a bond has {BOND_PATHS_MAX} at most", self.uplink.len());
+            return Err(Fault::new(ExitCode::Configuration, cause, "leave out the slowest"));
+        }
+        let (uplinks, is_automatic) = (self.uplink.clone(), self.bond && self.uplink.is_empty());
+        Ok(Some(BondPlan {
+            uplinks,
+            is_automatic,
+            redundancy: self.redundant,
+            book: self.use_book(state_dir)?,
+            captures: Captures::default(),
+        }))
+    }
+
+    /// What the uplinks have carried so far. A count that cannot be read matters to caps alone.
+    fn use_book(&self, state_dir: Option<PathBuf>) -> Result<Option<Arc<UseBook>>, Fault> {
+        match UseBook::open(&StateDir::locate(state_dir)) {
+            Ok(book) => Ok(Some(Arc::new(book))),
+            Err(error) if self.uplink.iter().any(|uplink| uplink.cap.is_some()) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!("what the uplinks carry is not counted: {error}");
+                Ok(None)
+            }
+        }
+    }
+}
+
 /// Where to join, and how.
 #[derive(Args, Clone, Debug)]
 pub struct MemberFlags {
@@ -49,18 +119,9 @@ pub struct MemberFlags {
     #[arg(long)]
     pub no_direct: bool,
 
-    /// Use this interface as one of several ways to the relay at once; may be said several times. Behind its name, separated by commas:
-    /// role=primary|secondary|backup|never, cap=GB/month (then it is a backup), rate=UP/DOWN in Mbit/s, cc=delay|cubic|bbr
-    #[arg(long, value_name = "IFACE[,KEY=VALUE...]", value_parser = parse_uplink)]
-    pub uplink: Vec<UplinkPlan>,
-
-    /// Use every interface with a default route at once
-    #[arg(long)]
-    pub bond: bool,
-
-    /// What goes by two uplinks at once: auto (what is felt when it is lost: ARP, DHCP, games, calls), off, or all
-    #[arg(long, value_name = "WHAT", default_value = "auto", value_parser = parse_redundancy)]
-    pub redundant: Redundancy,
+    /// Several ways at once.
+    #[command(flatten)]
+    pub bonding: BondFlags,
 
     /// Ask this network's router for no open port (PCP, NAT-PMP) by which other members come in
     #[arg(long)]
@@ -111,48 +172,12 @@ impl MemberFlags {
     }
 
     fn bond_plan(&self) -> Result<Option<BondPlan>, Fault> {
-        if self.uplink.is_empty() && !self.bond {
-            return match self.pcap {
-                None => Ok(None),
-                Some(_) => Err(Fault::new(ExitCode::Configuration, "--pcap captures the paths of a bond", "say --bond or --uplink, too")),
-            };
+        let plan = self.bonding.plan(self.state_dir.clone())?;
+        if plan.is_none() && self.pcap.is_some() {
+            return Err(Fault::new(ExitCode::Configuration, "--pcap captures the paths of a bond", "say --bond or --uplink, too"));
         }
-        for (n, plan) in self.uplink.iter().enumerate() {
-            if self.uplink.iter().take(n).any(|other| other.interface == plan.interface) {
-                let cause = format!("--uplink names {} twice", plan.interface);
-                return Err(Fault::new(
-                    ExitCode::Configuration,
-                    cause,
-                    "one line is one uplink; it does not carry more by being named again",
-                ));
-            }
-        }
-        if !self.uplink.is_empty() && self.uplink.iter().all(|plan| plan.role.is_none()) {
-            let cause = "every --uplink says role=never, so there is no way to the relay";
-            return Err(Fault::new(ExitCode::Configuration, cause, "leave out role=never of those that may be used"));
-        }
-        if !self.uplink.is_empty() && self.uplink.iter().all(|plan| plan.role.is_none_or(|role| role == BondRole::Backup)) {
-            tracing::info!("all uplinks are backups, so each is used as if it were none");
-        }
-        if self.uplink.len() > BOND_PATHS_MAX {
-            let cause = format!("{} uplinks are named; a bond has {BOND_PATHS_MAX} at most", self.uplink.len());
-            return Err(Fault::new(ExitCode::Configuration, cause, "leave out the slowest"));
-        }
-        let (uplinks, is_automatic) = (self.uplink.clone(), self.bond && self.uplink.is_empty());
-        let (book, captures) = (self.use_book()?, self.captures()?);
-        Ok(Some(BondPlan { uplinks, is_automatic, redundancy: self.redundant, book, captures }))
-    }
-
-    /// What the uplinks have carried so far. A count that cannot be read matters to caps alone.
-    fn use_book(&self) -> Result<Option<Arc<UseBook>>, Fault> {
-        match UseBook::open(&StateDir::locate(self.state_dir.clone())) {
-            Ok(book) => Ok(Some(Arc::new(book))),
-            Err(error) if self.uplink.iter().any(|uplink| uplink.cap.is_some()) => Err(error.into()),
-            Err(error) => {
-                tracing::warn!("what the uplinks carry is not counted: {error}");
-                Ok(None)
-            }
-        }
+        let captures = self.captures()?;
+        Ok(plan.map(|plan| BondPlan { captures, ..plan }))
     }
 
     fn captures(&self) -> Result<Captures, Fault> {

@@ -1,6 +1,6 @@
 //! Joining a room: dial the relay, measure the path, say hello, be welcomed or refused with words.
 
-mod bond;
+pub(crate) mod bond;
 mod follow;
 mod quic;
 mod race;

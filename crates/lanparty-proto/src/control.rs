@@ -203,6 +203,23 @@ pub struct CableHello {
     /// Program and version, for the other end's log.
     #[serde(default)]
     pub software: String,
+    /// What the path is to a bond, when the end that dials brings further ones ([`CableAttach`]); in the answer the same, when the other
+    /// end takes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bond: Option<BondPath>,
+}
+
+/// The first message on a connection that becomes a further path of a cable.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CableAttach {
+    /// [`PROTOCOL_VERSION`] of the sender.
+    pub version: u16,
+    /// [`CableHello::run`] of the connection that plugged it in.
+    pub run: u64,
+    /// Which path this is.
+    pub bond: BondPath,
+    /// So many numbered messages came from the other end: it repeats those after them.
+    pub heard: u32,
 }
 
 /// Why a relay refuses a member. The code is stable; the message is for people.
@@ -268,7 +285,9 @@ pub enum Control {
     Move(Move),
     /// Member to relay: this connection carries me as well.
     Attach(Attach),
-    /// Relay to member: it does.
+    /// An end of a cable to the other: this connection carries the cable as well.
+    CableAttach(CableAttach),
+    /// Relay to member, or an end of a cable to the other: it does.
     Attached {
         /// So many numbered messages came from the member.
         heard: u32,

@@ -12,7 +12,7 @@ use noq_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 use tracing::info;
 
-use crate::endpoint::{transport, udp_socket};
+use crate::endpoint::{dial_endpoint, transport, udp_socket};
 use crate::pin::{Pin, SERVER_NAME};
 use crate::{CABLE_PORT, CongestionControl, ExitCode, Fault, Identity, Sizing};
 
@@ -74,6 +74,15 @@ impl CableEndpoint {
         let mut config = noq::ClientConfig::new(Arc::new(quic));
         config.transport_config(transport(Sizing::default(), CongestionControl::default()));
         Ok((self.endpoint.connect_with(config, remote, SERVER_NAME)?, pin))
+    }
+
+    /// Begins a handshake with `remote` by one uplink, from a socket of its own.
+    pub(super) fn dial_by(&self, remote: SocketAddr, uplink: &str, congestion: CongestionControl) -> Result<(Connecting, Arc<Pin>), Fault> {
+        let unusable = |e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("cannot dial {remote} by {uplink}: {e}"), "");
+        let pin = Pin::new(self.peer, ALPN);
+        let tls = pin.client(&self.identity).map_err(|e| unusable(&e))?;
+        let endpoint = dial_endpoint(remote, Some(uplink), tls, Sizing::default(), congestion)?;
+        Ok((endpoint.connect(remote, SERVER_NAME).map_err(|e| unusable(&e))?, pin))
     }
 
     /// The next attempt whose address is proven (RFC 9000 §8.1.2): nothing is kept for one that is not. Cancel-safe.

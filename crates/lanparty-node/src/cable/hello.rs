@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lanparty_proto::{CableHello, Control, DatagramBudget, LAN_MTU_MIN, LanMtu, PROTOCOL_VERSION, Refusal};
+use lanparty_proto::{BondPath, CableAttach, CableHello, Control, DatagramBudget, LAN_MTU_MIN, LanMtu, PROTOCOL_VERSION, Refusal};
 use noq::{Connecting, Connection, ConnectionError};
 
+use super::bond::{self, Attaching};
 use super::endpoint::CableEndpoint;
 use super::way;
 use super::words::{self, Keys};
 use crate::endpoint::canonical;
+use crate::membership::bond::numbered;
 use crate::membership::settled_budget;
 use crate::pin::Pin;
-use crate::{CableAddress, ControlReader, ControlWriter, ExitCode, Fault, Link, LinkEnded};
+use crate::{CableAddress, CongestionControl, ControlReader, ControlWriter, ExitCode, Fault, Link, LinkEnded};
 
 /// Time for one address of the other end to answer.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -36,8 +38,8 @@ pub(super) struct Intro {
 }
 
 impl Intro {
-    fn with(&self, budget: DatagramBudget, lan_mtu: Option<LanMtu>, since: Option<u64>) -> Control {
-        Control::CableHello(CableHello { budget, lan_mtu, since, ..self.hello.clone() })
+    fn with(&self, budget: DatagramBudget, lan_mtu: Option<LanMtu>, since: Option<u64>, bond: Option<BondPath>) -> Control {
+        Control::CableHello(CableHello { budget, lan_mtu, since, bond, ..self.hello.clone() })
     }
 }
 
@@ -66,12 +68,14 @@ pub(super) struct Contacted {
     pub(super) budget: DatagramBudget,
     pub(super) remote: SocketAddr,
     pub(super) has_dialled: bool,
+    /// What it is to a bond, and a name for it, when there shall be one.
+    pub(super) bond: Option<(BondPath, String)>,
 }
 
 impl Contacted {
     /// Answers the hello of the end that dialled.
     pub(super) async fn answer(&mut self, intro: &Intro, lan_mtu: LanMtu, since: u64) -> Result<(), LinkEnded> {
-        self.control_out.send(&intro.with(self.budget, Some(lan_mtu), Some(since))).await
+        self.control_out.send(&intro.with(self.budget, Some(lan_mtu), Some(since), self.bond.as_ref().map(|(bond, _)| *bond))).await
     }
 }
 
@@ -94,22 +98,65 @@ async fn dial_one(endpoint: &CableEndpoint, remote: SocketAddr, intro: &Intro, i
         .dial(remote)
         .map_err(|e| Fault::new(ExitCode::Configuration, format!("cannot dial {remote}: {e}"), "check --remote and --listen"))?;
     let connection = shake_hands(endpoint, connecting, &pin, remote, true).await?;
-    let link = Link::new(connection);
-    let broken = |ended: LinkEnded| explain(endpoint, &link, &pin, remote, true, &ended);
-    let budget = settled_budget(&link).await;
+    introduce_with(endpoint, Link::new(connection), &pin, remote, intro, None).await
+}
+
+/// A connection by one uplink, whose other end has shown the right key.
+pub(super) async fn shake_hands_by(
+    endpoint: &CableEndpoint,
+    remote: SocketAddr,
+    uplink: &str,
+    congestion: CongestionControl,
+) -> Result<Link, Fault> {
+    let (connecting, pin) = endpoint.dial_by(remote, uplink, congestion)?;
+    shake_hands(endpoint, connecting, &pin, remote, true).await.map(Link::new)
+}
+
+/// Says hello on a connection that is to be the first path of a bond.
+pub(super) async fn introduce(
+    endpoint: &CableEndpoint,
+    link: Link,
+    remote: SocketAddr,
+    intro: &Intro,
+    bond: Option<(BondPath, String)>,
+) -> Result<Contacted, NotContacted> {
+    // Its handshake has looked at the key already.
+    introduce_with(endpoint, link, &Pin::new(endpoint.peer(), b""), remote, intro, bond).await
+}
+
+async fn introduce_with(
+    endpoint: &CableEndpoint,
+    link: Link,
+    pin: &Pin,
+    remote: SocketAddr,
+    intro: &Intro,
+    bond: Option<(BondPath, String)>,
+) -> Result<Contacted, NotContacted> {
+    let broken = |ended: LinkEnded| explain(endpoint, &link, pin, remote, true, &ended);
+    let found = settled_budget(&link).await;
+    let budget = if bond.is_some() { numbered(found) } else { found };
     // Before the hello the other end cannot have taken this connection.
     if intro.is_plugged.load(Ordering::Relaxed) {
         link.close(NEEDLESS);
         return Err(NotContacted::Needless);
     }
     let (mut control_in, mut control_out) = link.open_control().await.map_err(&broken)?;
-    control_out.send(&intro.with(budget, None, None)).await.map_err(&broken)?;
+    let path = bond.as_ref().map(|(path, _)| *path);
+    control_out.send(&intro.with(budget, None, None, path)).await.map_err(&broken)?;
     let theirs = next_hello(&mut control_in).await.map_err(&broken)?.map_err(|words| refused(remote, &words))?;
-    Ok(Contacted { link, control_in, control_out, theirs, budget, remote, has_dialled: true })
+    Ok(Contacted { link, control_in, control_out, theirs, budget, remote, has_dialled: true, bond })
 }
 
-/// Hears out somebody who dialled. The hello is answered by who decides.
-pub(super) async fn hear_out(endpoint: CableEndpoint, incoming: noq::Incoming) -> Result<Contacted, NotContacted> {
+/// What somebody who dialled wants.
+pub(super) enum Heard {
+    /// To plug the cable in.
+    Hello(Contacted),
+    /// To be a further path of it.
+    Path(Attaching),
+}
+
+/// Hears out somebody who dialled. It is answered by who decides.
+pub(super) async fn hear_out(endpoint: CableEndpoint, incoming: noq::Incoming) -> Result<Heard, NotContacted> {
     let remote = canonical(incoming.remote_address());
     let broke_off = |e: &ConnectionError| words::not_plugged(keys(&endpoint), remote, None, e, false);
     let (connecting, pin) = endpoint.answer(incoming).map_err(|e| broke_off(&e))?;
@@ -118,13 +165,18 @@ pub(super) async fn hear_out(endpoint: CableEndpoint, incoming: noq::Incoming) -
     let broken = |ended: LinkEnded| explain(&endpoint, &link, &pin, remote, false, &ended);
     let (budget, control) = tokio::join!(settled_budget(&link), in_time(link.accept_control()));
     let (mut control_in, control_out) = control.map_err(&broken)?;
-    let theirs = next_hello(&mut control_in).await.map_err(&broken)?.map_err(|words| refused(remote, &words))?;
+    let theirs = match first_words(&mut control_in).await.map_err(&broken)?.map_err(|words| refused(remote, &words))? {
+        First::Hello(hello) => hello,
+        First::Attach(wanted) => return Ok(Heard::Path(Attaching { link, control: (control_in, control_out), wanted, remote })),
+    };
     if theirs.version != PROTOCOL_VERSION {
         let words = format!("version {} of the cable's protocol; this end speaks {PROTOCOL_VERSION}", theirs.version);
         refuse(control_out, &link, Refusal::Version, &words).await;
         return Err(refused(remote, &words).into());
     }
-    Ok(Contacted { link, control_in, control_out, theirs, budget, remote, has_dialled: false })
+    let bond = bond::first_path(theirs.bond, remote);
+    let budget = if bond.is_some() { numbered(budget) } else { budget };
+    Ok(Heard::Hello(Contacted { link, control_in, control_out, theirs, budget, remote, has_dialled: false, bond }))
 }
 
 async fn shake_hands(
@@ -150,11 +202,28 @@ fn explain(endpoint: &CableEndpoint, link: &Link, pin: &Pin, remote: SocketAddr,
     }
 }
 
+/// How a connection may begin.
+enum First {
+    Hello(CableHello),
+    Attach(CableAttach),
+}
+
 /// The other end's hello, or why it refuses.
 async fn next_hello(control_in: &mut ControlReader) -> Result<Result<CableHello, String>, LinkEnded> {
     loop {
+        match first_words(control_in).await? {
+            Ok(First::Hello(hello)) => return Ok(Ok(hello)),
+            Ok(First::Attach(_)) => {}
+            Err(words) => return Ok(Err(words)),
+        }
+    }
+}
+
+async fn first_words(control_in: &mut ControlReader) -> Result<Result<First, String>, LinkEnded> {
+    loop {
         match in_time(control_in.next()).await? {
-            Control::CableHello(hello) => return Ok(Ok(hello)),
+            Control::CableHello(hello) => return Ok(Ok(First::Hello(hello))),
+            Control::CableAttach(wanted) => return Ok(Ok(First::Attach(wanted))),
             Control::Refused { message, .. } => return Ok(Err(message)),
             Control::Bye { reason } => return Err(LinkEnded { reason, by_peer: true }),
             _ => {}

@@ -2,6 +2,7 @@
 //! connections keeps one.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,20 +11,26 @@ use lanparty_core::{Backoff, CableGuard, CableLoops, CableMtu, Contact};
 use lanparty_nic::Device;
 use lanparty_proto::{CableHello, DatagramBudget, LanMtu, MacAddr, PROTOCOL_VERSION, PortRank, Refusal};
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, info, warn};
 
+use super::bond::{self, CableDial};
 use super::driver::{CableDriver, DriverEvent};
 use super::endpoint::CableEndpoint;
-use super::hello::{self, Contacted, Intro, NEEDLESS, NotContacted};
+use super::hello::{self, Contacted, Heard, Intro, NEEDLESS, NotContacted};
 use super::way::Way;
 use super::words::Refrain;
-use crate::{AsyncDevice, CableAddress, Fault, software};
+use crate::bond::news;
+use crate::membership::bond::{Steward, Target};
+use crate::{AsyncDevice, BondLink, BondPlan, CableAddress, Fault, software};
 
 /// Handshakes at once. There is one other end; the rest are strangers, and each of them is gone within seconds.
 const ATTEMPTS_MAX: usize = 64;
 /// A connection that has lasted so long was a success. Two programs with one key would else take the cable from each other without a pause.
 const STEADY_AFTER: Duration = Duration::from_secs(5);
+
+/// Time for the uplinks' counts to be saved.
+const STEWARD_LINGER: Duration = Duration::from_secs(1);
 
 /// What a cable's owner wants of it.
 #[derive(Clone, Debug)]
@@ -38,6 +45,8 @@ pub struct CablePlan {
     pub interface: String,
     /// Its MAC address.
     pub mac: MacAddr,
+    /// Several uplinks to dial by.
+    pub bond: Option<BondPlan>,
 }
 
 /// What the owner of a cable hears.
@@ -62,7 +71,7 @@ enum Dial {
 
 struct Attempt {
     has_dialled: bool,
-    outcome: Result<Contacted, NotContacted>,
+    outcome: Result<Heard, NotContacted>,
 }
 
 /// One end of a cable, and its data plane.
@@ -79,6 +88,10 @@ pub struct CableSession<D> {
     contacted_at: Instant,
     /// While there is a connection that this end dialled: only such an end may move (RFC 9000 §9).
     way: Option<Way>,
+    /// While the cable is a bond: the run of the end that dialled, and its link.
+    bonded: Option<(u64, BondLink)>,
+    /// Sees to this end's uplinks, and saves what they have carried when the bond has ended.
+    steward: Option<JoinHandle<()>>,
     dial_words: Refrain,
     stranger_words: Refrain,
 }
@@ -97,6 +110,7 @@ impl<D: Device> CableSession<D> {
             lan_mtu: None,
             since: None,
             software: software("lanparty-cable"),
+            bond: None,
         };
         let intro = Intro { hello, is_plugged: Arc::default() };
         let dial = if plan.remote.is_some() { Dial::Due(Instant::now()) } else { Dial::Rests };
@@ -112,6 +126,8 @@ impl<D: Device> CableSession<D> {
             contact: None,
             contacted_at: Instant::now(),
             way: None,
+            bonded: None,
+            steward: None,
             dial_words: Refrain::default(),
             stranger_words: Refrain::default(),
         }
@@ -120,6 +136,10 @@ impl<D: Device> CableSession<D> {
     /// Pulls the cable out for good, with words for the other end.
     pub async fn end(&mut self, reason: &str) {
         self.driver.disconnect(reason).await;
+        self.bonded = None;
+        if let Some(steward) = self.steward.take() {
+            let _ = tokio::time::timeout(STEWARD_LINGER, steward).await;
+        }
         self.endpoint.close(reason).await;
     }
 
@@ -156,9 +176,17 @@ impl<D: Device> CableSession<D> {
         self.dial = Dial::Rests;
         if let Some(to) = self.plan.remote.clone() {
             self.dial = Dial::UnderWay;
-            let dialling = hello::dial(self.endpoint.clone(), to, self.intro.clone(), self.plan.interface.clone());
-            self.attempts.spawn(async { Attempt { has_dialled: true, outcome: dialling.await } });
+            let (intro, interface) = (self.intro.clone(), self.plan.interface.clone());
+            let dialling: Pin<Box<dyn Future<Output = _> + Send>> = match &self.plan.bond {
+                Some(plan) => Box::pin(bond::dial(self.cable_dial(to, plan), plan.clone(), intro, interface)),
+                None => Box::pin(hello::dial(self.endpoint.clone(), to, intro, interface)),
+            };
+            self.attempts.spawn(async { Attempt { has_dialled: true, outcome: dialling.await.map(Heard::Hello) } });
         }
+    }
+
+    fn cable_dial(&self, to: CableAddress, plan: &BondPlan) -> CableDial {
+        CableDial { endpoint: self.endpoint.clone(), to, run: self.intro.hello.run, book: plan.book.clone() }
     }
 
     fn driver_event(&mut self, event: DriverEvent) -> CableEvent {
@@ -166,7 +194,7 @@ impl<D: Device> CableSession<D> {
             DriverEvent::LanMtu(mtu) => CableEvent::LanMtu(mtu),
             DriverEvent::DeviceFailed(e) => CableEvent::DeviceFailed(e),
             DriverEvent::LinkEnded(ended) => {
-                (self.contact, self.way) = (None, None);
+                (self.contact, self.way, self.bonded) = (None, None, None);
                 self.intro.is_plugged.store(false, Ordering::Relaxed);
                 if self.contacted_at.elapsed() >= STEADY_AFTER {
                     self.backoff.reset();
@@ -189,7 +217,11 @@ impl<D: Device> CableSession<D> {
             self.dial = Dial::Rests;
         }
         let event = match outcome {
-            Ok(contacted) => self.contacted(contacted).await,
+            Ok(Heard::Hello(contacted)) => self.contacted(contacted).await,
+            Ok(Heard::Path(path)) => {
+                tokio::spawn(path.attach(self.bonded.clone()));
+                return None;
+            }
             Err(NotContacted::Needless) => None,
             Err(NotContacted::Failed(fault)) => {
                 self.say(has_dialled, &fault);
@@ -238,7 +270,8 @@ impl<D: Device> CableSession<D> {
         self.contact = Some(contact);
         self.intro.is_plugged.store(true, Ordering::Relaxed);
         self.contacted_at = Instant::now();
-        self.way = contacted.has_dialled.then(|| Way::to(contacted.remote));
+        let contacted = self.bond(contacted).await;
+        self.way = (contacted.has_dialled && self.bonded.is_none()).then(|| Way::to(contacted.remote));
         self.dial_words.end();
         // One that is under way finds out by itself that it is needless.
         if matches!(self.dial, Dial::Due(_)) {
@@ -247,6 +280,24 @@ impl<D: Device> CableSession<D> {
         let rank = PortRank { since, port: self.intro.hello.run ^ contacted.theirs.run };
         self.driver.connect(contacted, lan_mtu, mtu, rank);
         Some(CableEvent::Plugged(lan_mtu))
+    }
+}
+
+impl<D: Device> CableSession<D> {
+    /// Makes the connection a bond where both ends want one; the end that dialled brings the other paths.
+    async fn bond(&mut self, contacted: Contacted) -> Contacted {
+        let (run, has_dialled) = (contacted.theirs.run, contacted.has_dialled);
+        let redundancy = self.plan.bond.as_ref().map(|plan| plan.redundancy).unwrap_or_default();
+        let (contacted, bond) = contacted.bonded(redundancy);
+        self.bonded = None;
+        let Some(bond) = bond else { return contacted };
+        if let (true, Some(plan), Some(to)) = (has_dialled, self.plan.bond.clone(), self.plan.remote.clone()) {
+            let (uplinks, own) = (bond::uplinks(&plan, &self.plan.interface).await, &self.plan.interface);
+            let target = Target::Cable(self.cable_dial(to, &plan));
+            self.steward = Some(Steward::new(target, bond.shared_arc(), news(), bond::routes(&plan, own)).start(uplinks));
+        }
+        self.bonded = Some((run, bond));
+        contacted
     }
 }
 

@@ -12,19 +12,20 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lanparty_core::Redundancy;
-use lanparty_proto::{Attach, BondPath, Control, DatagramBudget, PROTOCOL_VERSION, Refusal, RoomCode, SEQUENCE_LEN};
+use lanparty_proto::{Attach, BondPath, CableAttach, Control, DatagramBudget, PROTOCOL_VERSION, Refusal, RoomCode, SEQUENCE_LEN};
 use noq::ConnectionError;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::{Dialer, JoinError, JoinRequest, Joined, Transport, settled_budget, words};
 use crate::bond::{Captures, Shared, UplinkPlan, Wanted, is_connected, news, obstacle, place_toward};
+use crate::cable::CableDial;
 use crate::endpoint::dial_endpoint;
 use crate::{
     BOND_PATHS_MAX, BondLink, BondPathUp, DeviceLimit, ExitCode, Fault, Identity, Link, LinkEnded, RelayAddress, RelayTrust, Sizing,
     StreamTarget, StreamWay, UseBook, dial_stream,
 };
-use steward::{Routes, Steward};
+pub(crate) use steward::{Routes, Steward};
 
 /// Time for one attempt, and between the beginnings of two: one that begins amid an outage speaks rarely later on.
 const ATTEMPT_MAX: Duration = Duration::from_secs(4);
@@ -56,9 +57,43 @@ pub struct BondPlan {
     pub captures: Captures,
 }
 
-/// Everything that a keeper needs.
+/// What keepers dial.
 #[derive(Clone)]
-struct Dial {
+pub(crate) enum Target {
+    /// A membership's relay.
+    Relay(Dial),
+    /// The other end of a cable.
+    Cable(CableDial),
+}
+
+impl Target {
+    async fn by(&self, uplink: &Uplink) -> Result<Link, JoinError> {
+        match self {
+            Self::Relay(dial) => dial.by(uplink).await.map(|(link, _)| link),
+            Self::Cable(dial) => dial.by(uplink).await.map(|(link, _)| link),
+        }
+    }
+
+    fn book(&self) -> Option<&Arc<UseBook>> {
+        match self {
+            Self::Relay(dial) => dial.book.as_ref(),
+            Self::Cable(dial) => dial.book.as_ref(),
+        }
+    }
+
+    /// The first message on a further connection.
+    fn attach(&self, bond: BondPath, budget: DatagramBudget, heard: u32) -> Control {
+        let version = PROTOCOL_VERSION;
+        match self {
+            Self::Relay(dial) => Control::Attach(Attach { version, room: dial.room.clone(), run: dial.run, bond, budget, heard }),
+            Self::Cable(dial) => Control::CableAttach(CableAttach { version, run: dial.run, bond, heard }),
+        }
+    }
+}
+
+/// Everything that a keeper needs to reach a relay.
+#[derive(Clone)]
+pub(crate) struct Dial {
     relay: RelayAddress,
     stream_relay: RelayAddress,
     server_name: String,
@@ -74,14 +109,14 @@ struct Dial {
 
 /// One uplink of a bond.
 #[derive(Clone)]
-struct Uplink {
-    path: BondPath,
-    interface: String,
-    plan: UplinkPlan,
+pub(crate) struct Uplink {
+    pub(crate) path: BondPath,
+    pub(crate) interface: String,
+    pub(crate) plan: UplinkPlan,
 }
 
 impl Uplink {
-    fn new(path: u8, plan: &UplinkPlan) -> Option<Self> {
+    pub(crate) fn new(path: u8, plan: &UplinkPlan) -> Option<Self> {
         let bond = BondPath { path, role: plan.role?, rate: plan.rate.map(|(_, down)| down) };
         Some(Self { path: bond, interface: plan.interface.clone(), plan: plan.clone() })
     }
@@ -121,7 +156,7 @@ impl Dialer {
         let named = (0..).zip(&plan.uplinks).take(BOND_PATHS_MAX).map(|(n, plan)| (n, wanted(plan)));
         bond.shared_arc().want(named.chain(uplinks.iter().map(|uplink| (uplink.path.path, wanted(&uplink.plan)))).collect());
         let routes = plan.is_automatic.then(|| Routes { own: self.own_interface.clone() });
-        self.steward = Some(Steward::new(dial, bond.shared_arc(), news(), routes).start(uplinks));
+        self.steward = Some(Steward::new(Target::Relay(dial), bond.shared_arc(), news(), routes).start(uplinks));
         let (control_in, control_out) = bond.control();
         let link = Link::bonded(bond);
         Ok(Joined { link, control_in, control_out, welcome: asked.welcome, remote, told_budget, told_lan_up, trouble: None })
@@ -319,7 +354,7 @@ fn wanted(plan: &UplinkPlan) -> Wanted {
 }
 
 /// What is left of a datagram behind its place in the order.
-const fn numbered(budget: DatagramBudget) -> DatagramBudget {
+pub(crate) const fn numbered(budget: DatagramBudget) -> DatagramBudget {
     DatagramBudget(budget.0.saturating_sub(SEQUENCE_LEN as u16))
 }
 
@@ -332,7 +367,7 @@ fn no_uplink(why: &str) -> JoinError {
 
 /// Keeps one uplink in the bond.
 struct Keeper {
-    dial: Dial,
+    dial: Target,
     uplink: Uplink,
     shared: Arc<Shared>,
     news: watch::Receiver<u64>,
@@ -425,7 +460,7 @@ impl Keeper {
     async fn bring(&self) -> Result<(), JoinError> {
         let shared = Arc::clone(&self.shared);
         let number = self.uplink.path.path;
-        let (link, _) = tokio::select! {
+        let link = tokio::select! {
             reached = self.dial.by(&self.uplink) => reached?,
             // It answers again by itself: that is sooner than a new connection.
             () = shared.path_revives(number) => return Ok(()),
@@ -441,19 +476,18 @@ impl Keeper {
     async fn attach(&self, link: &Link) -> Result<(), LinkEnded> {
         let budget = settled_budget(link).await;
         let (mut control_in, mut control_out) = link.open_control().await?;
-        let (room, run, bond, heard) =
-            (self.dial.room.clone(), self.dial.run, self.uplink.path_now(self.dial.book.as_deref()), self.shared.heard());
-        control_out.send(&Control::Attach(Attach { version: PROTOCOL_VERSION, room, run, bond, budget, heard })).await?;
+        let bond = self.uplink.path_now(self.dial.book().map(Arc::as_ref));
+        control_out.send(&self.dial.attach(bond, budget, self.shared.heard())).await?;
         let heard = match control_in.next().await? {
             Control::Attached { heard } => heard,
             Control::Refused { code, message } => {
-                let ended = LinkEnded { reason: format!("the relay knows this membership no more: {message}"), by_peer: true };
+                let ended = LinkEnded { reason: format!("the other side knows nothing to attach to any more: {message}"), by_peer: true };
                 if code == Refusal::NotMoved {
                     self.shared.end(ended.clone());
                 }
                 return Err(ended);
             }
-            _ => return Err(LinkEnded { reason: "the relay takes no further paths".into(), by_peer: true }),
+            _ => return Err(LinkEnded { reason: "the other side takes no further paths".into(), by_peer: true }),
         };
         let up = BondPathUp { bond, name: self.uplink.interface.clone(), link: link.clone(), control: (control_in, control_out), heard };
         self.shared.add(up)?;

@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
-use super::{Dial, Keeper, PAUSE_FIRST, Uplink};
+use super::{Keeper, PAUSE_FIRST, Target, Uplink};
 use crate::bond::{Shared, networks, obstacle, place_toward};
 use crate::examine::{default_interfaces, default_routes};
 use crate::{BOND_PATHS_MAX, UplinkPlan, UplinkReport, UseBook};
@@ -31,8 +31,8 @@ const LINES_INTERVAL: Duration = Duration::from_secs(2);
 /// Why the other end hears that a path ends.
 const NO_ROUTE: &str = "its uplink has no default route any more";
 
-pub(super) struct Steward {
-    dial: Dial,
+pub(crate) struct Steward {
+    dial: Target,
     shared: Arc<Shared>,
     news: watch::Receiver<u64>,
     kept: Vec<Kept>,
@@ -47,13 +47,13 @@ pub(super) struct Steward {
 
 /// Where the interfaces are that have a default route.
 #[derive(Clone, Debug)]
-pub(super) struct Routes {
+pub(crate) struct Routes {
     /// The tunnel's own interface: never one of them.
-    pub(super) own: Option<String>,
+    pub(crate) own: Option<String>,
 }
 
 impl Routes {
-    pub(super) async fn interfaces(&self) -> Result<Vec<String>, String> {
+    pub(crate) async fn interfaces(&self) -> Result<Vec<String>, String> {
         let found = default_interfaces().await?;
         Ok(found.into_iter().filter(|name| Some(name) != self.own.as_ref()).collect())
     }
@@ -80,20 +80,20 @@ impl Uplink {
     }
 
     /// What it is used for now.
-    pub(super) fn path_now(&self, book: Option<&UseBook>) -> BondPath {
+    pub(crate) fn path_now(&self, book: Option<&UseBook>) -> BondPath {
         let is_over = self.cap_use(book).is_some_and(|cap| cap.is_over());
         BondPath { role: if is_over { BondRole::Backup } else { self.path.role }, ..self.path }
     }
 }
 
 impl Steward {
-    pub(super) fn new(dial: Dial, shared: Arc<Shared>, news: watch::Receiver<u64>, routes: Option<Routes>) -> Self {
+    pub(crate) fn new(dial: Target, shared: Arc<Shared>, news: watch::Receiver<u64>, routes: Option<Routes>) -> Self {
         let (kept, keepers) = (vec![], JoinSet::new());
         Self { dial, shared, news, kept, keepers, saved_at: Instant::now(), lines_at: None, routes, is_full_said: false }
     }
 
     /// Works until the bond is over. What it counted is saved when the task has ended.
-    pub(super) fn start(mut self, uplinks: Vec<Uplink>) -> JoinHandle<()> {
+    pub(crate) fn start(mut self, uplinks: Vec<Uplink>) -> JoinHandle<()> {
         uplinks.into_iter().for_each(|uplink| self.keep(uplink));
         tokio::spawn(self.work())
     }
@@ -162,7 +162,7 @@ impl Steward {
 
     /// Counts what passed, and sees to it that both ends use each path for what it is for now.
     fn count(&mut self) {
-        let book = self.dial.book.as_deref();
+        let book = self.dial.book().map(Arc::as_ref);
         for kept in &mut self.kept {
             let (number, carried) = (kept.uplink.path.path, self.shared.carried(kept.uplink.path.path));
             if let Some(book) = book {
@@ -192,12 +192,12 @@ impl Steward {
     }
 
     fn report(&mut self) {
-        let (book, shared, remote) = (self.dial.book.as_deref(), &self.shared, self.shared.remote());
+        let (book, shared, remote) = (self.dial.book().map(Arc::as_ref), &self.shared, self.shared.remote());
         self.shared.set_uplinks(self.kept.iter_mut().map(|kept| kept.report(book, shared, remote)).collect());
     }
 
     async fn save_at_times(&mut self) {
-        let Some(book) = &self.dial.book else { return };
+        let Some(book) = self.dial.book() else { return };
         if book.owed() >= UNSAVED_MAX || self.saved_at.elapsed() >= SAVE_INTERVAL {
             self.save().await;
         }
@@ -205,7 +205,7 @@ impl Steward {
 
     /// The disk may take its time; frames do not wait for it.
     async fn save(&mut self) {
-        let Some(book) = self.dial.book.clone() else { return };
+        let Some(book) = self.dial.book().cloned() else { return };
         self.saved_at = Instant::now();
         // A task that only writes does not panic, and what it did not write is written next time.
         let _ = tokio::task::spawn_blocking(move || book.save()).await;
@@ -250,7 +250,7 @@ impl Kept {
         let since = *self.silent_since.get_or_insert_with(Instant::now);
         obstacle(name).or_else(|| {
             let has_way = remote.is_none_or(|remote| place_toward(remote, name).is_some());
-            let words = if has_way { "the relay does not answer by it" } else { "it has no address and route toward the relay" };
+            let words = if has_way { "the other side does not answer by it" } else { "it has no address and route toward the other side" };
             (since.elapsed() >= TROUBLE_AFTER).then(|| words.to_owned())
         })
     }
