@@ -19,6 +19,8 @@ const QUEUE_MAX: u64 = 96 * 1024;
 const URGENT_QUEUE_MAX: usize = 24 * 1024;
 /// A datagram that is lost costs its flow more than one that is late: a loss of 1 % counts as 10 ms.
 const LOSS_COST: Duration = Duration::from_secs(1);
+/// And for the copy, when another path is better: beyond it a path gets nothing more, also when everything is urgent.
+const COPY_QUEUE_MAX: usize = 96 * 1024;
 /// A path of less than this share of the fastest one's rate, in percent, adds less than its delay costs …
 const WEAK_PERCENT: u64 = 15;
 /// … when it is slower to answer by more than this.
@@ -116,10 +118,15 @@ pub fn choose(paths: &[PathView], len: usize, class: super::Class) -> Choice {
     }
 }
 
-/// The two that deliver first. One that is busy is asked for more than it takes of bulk.
+/// The two that deliver first. One that is busy is asked for more than it takes of bulk. Where one path is too busy for that, it still gets
+/// the copy: that the other one is silent is noticed only after a while.
 fn urgent(mut candidates: Vec<(usize, &PathView)>, len: usize) -> Choice {
-    candidates.retain(|(_, path)| path.room >= len || path.queued < URGENT_QUEUE_MAX);
-    candidates.sort_by_key(|(_, path)| path.delivery(len));
+    candidates.retain(|(_, path)| path.room >= len || path.queued < COPY_QUEUE_MAX);
+    let is_busy = |path: &PathView| path.room < len && path.queued >= URGENT_QUEUE_MAX;
+    if candidates.iter().all(|(_, path)| is_busy(path)) {
+        return Choice::Wait;
+    }
+    candidates.sort_by_key(|(_, path)| (is_busy(path), path.delivery(len)));
     match candidates.as_slice() {
         [] => Choice::Wait,
         [(only, _)] => Choice::By(*only, None),
@@ -183,6 +190,17 @@ mod tests {
         assert_eq!(choose(&paths, 100, Class::Urgent), Choice::By(1, Some(2)));
         paths[2].is_alive = false;
         assert_eq!(choose(&paths, 100, Class::Urgent), Choice::By(1, Some(0)));
+    }
+
+    #[test]
+    fn what_is_urgent_has_a_copy_by_a_path_that_is_too_busy_for_more_and_waits_when_all_are() {
+        let mut paths = [path(0, 100, 5), path(1, 10, 30)];
+        (paths[0].room, paths[0].queued) = (0, URGENT_QUEUE_MAX);
+        assert_eq!(choose(&paths, 100, Class::Urgent), Choice::By(1, Some(0)));
+        (paths[1].room, paths[1].queued) = (0, URGENT_QUEUE_MAX);
+        assert_eq!(choose(&paths, 100, Class::Urgent), Choice::Wait);
+        (paths[0].queued, paths[1].queued) = (COPY_QUEUE_MAX, 0);
+        assert_eq!(choose(&paths, 100, Class::Urgent), Choice::By(1, None), "a queue has an end");
     }
 
     #[test]
