@@ -518,7 +518,7 @@ fn a_cable_goes_by_both_lines_of_the_end_that_dials() {
         eprintln!("{way:?}: {:.1} Mbit/s, {bytes:?} bytes by the lines", report.mbit_s());
         assert!(bytes.iter().all(|bytes| *bytes > 2_000_000), "both lines carry: {bytes:?}");
         if dual.verdict().unwrap() == Verdict::Conclusive {
-            assert!(report.mbit_s() > 30.0, "either line alone has less than 28: {}", report.mbit_s());
+            assert!(report.mbit_s() > 28.0, "either line alone has less than 28: {}", report.mbit_s());
         }
     }
     for line in &dual.lines {

@@ -20,9 +20,9 @@ use crate::{BOND_PATHS_MAX, UplinkPlan, UplinkReport, UseBook};
 
 /// How often it looks at what the uplinks have carried.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// Counts are written down when so many bytes would be forgotten with a crash …
+/// Where there is a cap, counts are written down when so many bytes would be forgotten with a crash …
 const UNSAVED_MAX: u64 = 2_000_000;
-/// … and after so long.
+/// … and everywhere after so long: a disk has better things to do than to count for the curious.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 /// A path that has been silent for so long has trouble that is worth a word, unless there is a reason to be seen.
 const TROUBLE_AFTER: Duration = Duration::from_secs(3);
@@ -198,7 +198,8 @@ impl Steward {
 
     async fn save_at_times(&mut self) {
         let Some(book) = self.dial.book() else { return };
-        if book.owed() >= UNSAVED_MAX || self.saved_at.elapsed() >= SAVE_INTERVAL {
+        let is_capped = self.kept.iter().any(|kept| kept.uplink.plan.cap.is_some());
+        if (is_capped && book.owed() >= UNSAVED_MAX) || self.saved_at.elapsed() >= SAVE_INTERVAL {
             self.save().await;
         }
     }
