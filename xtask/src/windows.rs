@@ -162,6 +162,8 @@ impl Target {
     fn build(&self) -> Result<()> {
         step(&mut self.cargo(&["build", "--release", "-p", "lanparty-client-win"]))?;
         let exe = self.exe();
+        // This target keeps debug information inside, and a player has no use for it.
+        step(Command::new("x86_64-w64-mingw32-strip").arg(&exe))?;
         let len = exe.metadata().with_context(|| format!("read {}", exe.display()))?.len();
         let imports = imports(&exe)?;
         say(&format!("    {}: {:.1} MB, imports {}", exe.display(), len as f64 / 1e6, imports.join(" ")));
