@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use crate::record::{Cell, Figure, Summary};
-use crate::variant::{LANPARTY, LANPARTY_TLS, N2N, PLAIN_RELAYED, TINC, Variant};
+use crate::variant::{LANPARTY, LANPARTY_DIRECT, LANPARTY_TLS, N2N, PLAIN_RELAYED, TINC, Variant};
 
 /// One promise.
 struct Target {
@@ -44,7 +44,7 @@ impl Limit {
     }
 }
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 8] = [
     Target {
         words: "TCP through the relay / tinc direct",
         of: &LANPARTY,
@@ -75,6 +75,13 @@ const TARGETS: [Target; 7] = [
     },
     Target { words: "memory of the largest process, MiB", of: &LANPARTY, figure: Figure::PeakMib, beside: None, limit: Limit::Below(25.0) },
     Target { words: "first ping, s", of: &LANPARTY, figure: Figure::FirstReplyS, beside: None, limit: Limit::Below(1.0) },
+    Target {
+        words: "TCP direct / tinc direct",
+        of: &LANPARTY_DIRECT,
+        figure: Figure::TcpMbitS,
+        beside: Some(&TINC),
+        limit: Limit::AtLeast(2.0),
+    },
     Target {
         words: "TCP by TLS / by QUIC, both relayed",
         of: &LANPARTY_TLS,

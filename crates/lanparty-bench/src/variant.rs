@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use lanparty_lab::run_any;
 
-pub(crate) use crate::variant::lanparty::{LANPARTY, LANPARTY_TLS};
+pub(crate) use crate::variant::lanparty::{LANPARTY, LANPARTY_DIRECT, LANPARTY_TLS};
 pub(crate) use crate::variant::n2n::N2N;
 pub(crate) use crate::variant::plain::{PLAIN, PLAIN_RELAYED};
 pub(crate) use crate::variant::raw::RAW;
@@ -26,7 +26,7 @@ use crate::bed::{Bed, Route};
 use crate::tools::{Needed, Tools};
 
 /// Everything that can be measured, in the order of a round.
-pub(crate) const VARIANTS: [&Variant; 11] = [
+pub(crate) const VARIANTS: [&Variant; 12] = [
     &RAW,
     &PLAIN,
     &PLAIN_RELAYED,
@@ -38,9 +38,10 @@ pub(crate) const VARIANTS: [&Variant; 11] = [
     &vpncloud::VPNCLOUD,
     &LANPARTY,
     &LANPARTY_TLS,
+    &LANPARTY_DIRECT,
 ];
 /// What `--quick` measures: the yardsticks and peers that targets are set against.
-pub(crate) const QUICK: [&Variant; 7] = [&RAW, &PLAIN, &PLAIN_RELAYED, &TINC, &N2N, &LANPARTY, &LANPARTY_TLS];
+pub(crate) const QUICK: [&Variant; 8] = [&RAW, &PLAIN, &PLAIN_RELAYED, &TINC, &N2N, &LANPARTY, &LANPARTY_TLS, &LANPARTY_DIRECT];
 /// What the small wire is measured with: the yardstick, and those whose defaults people run.
 pub(crate) const ON_SMALL_WIRE: [&Variant; 6] = [&RAW, &TINC, &N2N, &openvpn::OPENVPN, &wireguard::WIREGUARD, &LANPARTY];
 

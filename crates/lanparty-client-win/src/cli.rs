@@ -90,8 +90,16 @@ impl Cli {
     /// Reads a command line, and ends the program with words when it is none.
     #[must_use]
     pub fn read() -> Self {
-        let matches = command().get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|e| e.exit())
+        Self::of(&command().get_matches()).unwrap_or_else(|e| e.exit())
+    }
+
+    /// Options in groups of their own are seen as absent together: where a relay is named there is a room to join.
+    fn of(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let mut cli = Self::from_arg_matches(matches)?;
+        if cli.member.is_none() && ["relay", "room"].iter().all(|id| matches.contains_id(id)) {
+            cli.member = Some(MemberFlags::from_arg_matches(matches)?);
+        }
+        Ok(cli)
     }
 }
 
@@ -108,7 +116,7 @@ mod tests {
 
     fn parse(words: &str) -> Result<Cli, clap::Error> {
         let matches = command().try_get_matches_from(["lanparty-client-win"].into_iter().chain(words.split_whitespace()))?;
-        Cli::from_arg_matches(&matches)
+        Cli::of(&matches)
     }
 
     #[test]

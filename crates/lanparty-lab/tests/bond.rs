@@ -177,19 +177,21 @@ fn a_lost_carrier_is_left_at_once() {
     let bonded = Bonded::join(&dual, UPLINKS, &["--redundant", "off"]).unwrap();
     wait_for_paths(&bonded, UPLINKS);
     for line in &dual.lines {
-        let probe = Probe::large(ms(2500));
-        let report = probe_while(&bonded, &probe, || {
-            thread::sleep(ms(500));
-            line.carrier(false).unwrap();
-            thread::sleep(ms(1000));
-            line.carrier(true).unwrap();
+        // A machine that is busy with something else may take its time: the shortest of some gaps is what the bond can do.
+        let gaps = (0..TRIES).map(|_| {
+            let probe = Probe::large(ms(2500));
+            let report = probe_while(&bonded, &probe, || {
+                thread::sleep(ms(500));
+                line.carrier(false).unwrap();
+                thread::sleep(ms(1000));
+                line.carrier(true).unwrap();
+            });
+            let (gap, back) = (report.longest_gap(&probe), wait_for_paths(&bonded, UPLINKS));
+            eprintln!("{}: lost {}, gap {gap:?}, back {back:?} later", line.name(), report.lost());
+            gap
         });
-        let back = wait_for_paths(&bonded, UPLINKS);
-        eprintln!("{}: lost {}, gap {:?}, back {back:?} later", line.name(), report.lost(), report.longest_gap(&probe));
-        if dual.verdict().unwrap() == Verdict::Conclusive {
-            // What is silent is noticed after 200 ms.
-            assert!(report.longest_gap(&probe) < ms(120), "{}", bonded.client.tail());
-        }
+        // What is only silent is noticed after 200 ms.
+        assert!(gaps.into_iter().any(|gap| gap < ms(100)), "{}", bonded.client.tail());
     }
 }
 

@@ -249,7 +249,7 @@ fn a_relay_that_comes_back_interrupts_nobody_whoever_comes_back_to_it_first() {
         promised_after(&street.gateway, back, "again=true");
         // Broadcast to one that the relay does not know.
         home.run(&["ip", "neigh", "flush", "dev", TAP]).unwrap();
-        let asked = ping(street.evening.party.pc(2), CLIENT, 2);
+        let asked = ping(street.evening.party.pc(2), CLIENT, 4);
         println!("a host of the LAN that asks for the client meanwhile: {asked:?}");
         assert!(asked.unwrap().received > 0);
         street.narrow.set_filter(&[]).unwrap();

@@ -37,7 +37,7 @@ pub use trial::TrialSeat;
 use trial::TrialState;
 pub(crate) use trial::course::{Course, refusal};
 pub use uplinks::{UplinkPlan, UplinkReport};
-pub(crate) use uplinks::{is_connected, networks, news, obstacle, place_toward};
+pub(crate) use uplinks::{has_lost_carrier, is_connected, networks, news, obstacle, place_toward};
 
 /// Without any path a bond waits so long for one to return; then it ends, and its member joins anew.
 const PATHLESS_MAX: Duration = Duration::from_secs(10);

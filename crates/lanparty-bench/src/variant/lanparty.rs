@@ -1,4 +1,4 @@
-//! lanparty: two members of one room, through a relay, by QUIC or by TLS.
+//! lanparty: two members of one room, through a relay, by QUIC or by TLS, or directly.
 
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ const ROOM: &str = "bench";
 const SERVER_NAME: &str = "lanparty-relay.local";
 const CERTIFICATE: &str = "relay.der";
 const LISTENING: &str = "listening on";
+const DIRECTLY: &str = "go directly";
 /// How long a relay may take to listen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -29,14 +30,18 @@ const BY_QUIC: Variant = Variant {
     settle: SETTLE,
     version,
     prepare,
-    start: |bed| start(bed, "quic"),
+    start: |bed| start(bed, &["--transport", "quic", "--no-direct"]),
 };
 
 /// The way that is preferred.
 pub(crate) static LANPARTY: Variant = BY_QUIC;
 
 /// The way through networks that pass no UDP.
-pub(crate) static LANPARTY_TLS: Variant = Variant { name: "lanparty-tls", start: |bed| start(bed, "stream"), ..BY_QUIC };
+pub(crate) static LANPARTY_TLS: Variant =
+    Variant { name: "lanparty-tls", start: |bed| start(bed, &["--transport", "stream", "--no-direct"]), ..BY_QUIC };
+
+/// Members that reach each other without the relay.
+pub(crate) static LANPARTY_DIRECT: Variant = Variant { name: "lanparty-direct", route: Route::Direct, start: start_direct, ..BY_QUIC };
 
 fn version(tools: &Tools) -> Result<String> {
     printed_version(tools, CLIENT, &["--version"])
@@ -50,14 +55,20 @@ fn prepare(bed: &Bed) -> Result<()> {
     relay.exit_code(PATIENCE).map(drop)
 }
 
-fn start(bed: &Bed, transport: &str) -> Result<()> {
+/// What is measured begins when frames go directly.
+fn start_direct(bed: &Bed) -> Result<()> {
+    start(bed, &["--no-port-mapping"])?;
+    bed.wait_for(DIRECTLY, PATIENCE)
+}
+
+fn start(bed: &Bed, way: &[&str]) -> Result<()> {
     bed.spawn(Host::Relay, relay(bed)?)?;
     bed.wait_for(LISTENING, PATIENCE)?;
     for host in [Host::B, Host::A] {
         let relay = Host::Relay.at(PORT).to_string();
         let program = Program::new(bed.tools.path(CLIENT)?)
             .args(["client", "--relay", &relay, "--server-name", SERVER_NAME, "--room", ROOM, "--tap-name", INTERFACE])
-            .args(["--transport", transport, "--no-direct"])
+            .args(way)
             .arg("--relay-ca-cert")
             .arg(bed.path(CERTIFICATE))
             .arg("--state-dir")

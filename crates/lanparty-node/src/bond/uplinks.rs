@@ -166,6 +166,12 @@ pub(crate) fn networks(name: &str) -> Vec<String> {
     of.filter_map(network).collect()
 }
 
+/// Whether an interface that had a carrier has none, or is gone. Where the system has no such file, only its news tell.
+pub(crate) fn has_lost_carrier(interface: &str) -> bool {
+    let class = std::path::Path::new("/sys/class/net");
+    class.exists() && std::fs::read_to_string(class.join(interface).join("carrier")).is_ok_and(|carrier| carrier.trim() == "0")
+}
+
 /// A number that changes whenever the system says that an interface, an address or a route has changed.
 pub(crate) fn news() -> watch::Receiver<u64> {
     let (sender, receiver) = watch::channel(0);

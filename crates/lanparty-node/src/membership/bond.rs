@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::{Dialer, JoinError, JoinRequest, Joined, Transport, settled_budget, words};
-use crate::bond::{Captures, Shared, UplinkPlan, Wanted, is_connected, news, obstacle, place_toward};
+use crate::bond::{Captures, Shared, UplinkPlan, Wanted, has_lost_carrier, is_connected, news, obstacle, place_toward};
 use crate::cable::CableDial;
 use crate::endpoint::dial_endpoint;
 use crate::{
@@ -39,6 +39,8 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(1);
 /// How often an uplink is looked at when the system says nothing.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often an uplink's carrier is looked at: one read of one small file.
+const CARRIER_LOOK_INTERVAL: Duration = Duration::from_millis(25);
 /// A path by a stream is replaced by QUIC when that works again: asked this often.
 const CLIMB_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -353,6 +355,13 @@ fn wanted(plan: &UplinkPlan) -> Wanted {
     Wanted { name: plan.interface.clone(), role: plan.role, cap: plan.cap, trouble: None }
 }
 
+/// Resolves when an interface has no carrier. The kernel's own news of it may be a second late (its link watch is rate-limited).
+async fn lost_carrier(interface: &str) {
+    while !has_lost_carrier(interface) {
+        tokio::time::sleep(CARRIER_LOOK_INTERVAL).await;
+    }
+}
+
 /// What is left of a datagram behind its place in the order.
 pub(crate) const fn numbered(budget: DatagramBudget) -> DatagramBudget {
     DatagramBudget(budget.0.saturating_sub(SEQUENCE_LEN as u16))
@@ -417,6 +426,7 @@ impl Keeper {
             tokio::select! {
                 () = shared.path_fails(number) => return,
                 Ok(()) = self.news.changed() => {}
+                () = lost_carrier(&self.uplink.interface) => {}
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
             }
             let now = self.place();
