@@ -76,10 +76,6 @@ drop_reasons! {
     QueueFull,
     /// Its flow kept the queue toward this member too long for too long: the loss tells its sender to slow down (RFC 8289).
     QueueDelay,
-    /// Another copy of this datagram came before, by another path of the bond.
-    Duplicate,
-    /// It came by a slower path of the bond, after others of its flow had waited for it long enough.
-    Late,
     /// There is no connection to the relay, or no LAN behind the gateway, at this moment.
     LinkDown,
     /// The sender of this datagram is no member of the room.

@@ -62,6 +62,8 @@ pub struct RestoreReport {
     pub given_up: u64,
     /// Of those, so many until nobody had any more patience: no path had passed them.
     pub out_of_patience: u64,
+    /// Datagrams without a place in the order: not of our making, and dropped.
+    pub unnumbered: u64,
     /// Datagrams that wait now.
     pub waiting: usize,
 }
@@ -168,6 +170,11 @@ impl Restorer {
         self.look_at_passed(now);
         self.expire(now, out);
         arrival
+    }
+
+    /// A datagram came that has no place in the order.
+    pub const fn count_unnumbered(&mut self) {
+        self.report.unnumbered += 1;
     }
 
     /// When [`Self::expire`] is due.

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use lanparty_core::Arrival;
-use lanparty_proto::{DropReason, SEQUENCE_LEN, Sequence, TrialDatagram};
+use lanparty_proto::{SEQUENCE_LEN, Sequence, TrialDatagram};
 
 use super::path::Path;
 use super::{BondLink, Shared, State};
@@ -101,12 +100,11 @@ impl State {
         for datagram in datagrams.iter_mut().map(std::mem::take) {
             received.fetch_add(datagram.len() as u64, Ordering::Relaxed);
             let Some(sequence) = Sequence::decode(&datagram) else {
-                self.discarded.add(DropReason::Malformed, 1);
+                // What is discarded is of the other direction: it was to be sent.
+                self.restorer.count_unnumbered();
                 continue;
             };
-            match self.restorer.take(key.path, sequence, datagram.slice(SEQUENCE_LEN..), now, &mut out) {
-                Arrival::Delivered | Arrival::Held | Arrival::Duplicate | Arrival::Late => {}
-            }
+            self.restorer.take(key.path, sequence, datagram.slice(SEQUENCE_LEN..), now, &mut out);
         }
         let is_new = !out.is_empty() || self.restorer.next_timeout() != before;
         self.ready.extend(out.drain(..));
