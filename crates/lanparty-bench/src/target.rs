@@ -145,10 +145,11 @@ mod tests {
             record("plain-relayed", 900.0, 0.1, 5.0, false),
             record("lanparty", 1_100.0, 0.15, 14.0, false),
             record("lanparty-tls", 660.0, 0.2, 20.0, false),
+            record("lanparty-direct", 990.0, 0.1, 9.0, false),
         ];
         let verdicts = judge(&summarise(&records));
         let met: Vec<_> = verdicts.iter().map(|verdict| verdict.met).collect();
-        assert_eq!(met, [Some(true), Some(false), Some(true), Some(true), Some(true), Some(true), Some(true)]);
+        assert_eq!(met, [true, false, true, true, true, true, false, true].map(Some));
         assert!((verdicts[0].value.unwrap() - 2.2).abs() < 1e-9);
         assert!(verdicts[1].noisy && !verdicts[0].noisy);
     }

@@ -49,12 +49,12 @@ fn wait(a: &dyn Device, b: &dyn Device) {
     unsafe { libc::poll(polls.as_mut_ptr(), 2, 20) };
 }
 
-/// Whether both ends are still there: a host takes its interface along when it ends.
+/// Whether both ends are still there: a host takes its interface along when it ends, and the kernel takes it down first.
 fn carry(from: &mut dyn Device, to: &mut dyn Device, batch: &mut FrameBatch, on_frame: &mut OnFrame) -> bool {
     match from.recv_batch(batch) {
         Ok(_) => {}
         Err(e) if e.kind() == ErrorKind::WouldBlock => return true,
-        Err(e) if DeviceFault::of(&e) == Some(DeviceFault::Gone) => return false,
+        Err(e) if DeviceFault::of(&e).is_some() => return false,
         Err(e) => panic!("{}: {e}", from.name()),
     }
     let frames: Vec<Bytes> = std::iter::from_fn(|| batch.pop()).map(|f| on_frame(f.freeze().slice(FrameBatch::HEADROOM..))).collect();
@@ -63,7 +63,7 @@ fn carry(from: &mut dyn Device, to: &mut dyn Device, batch: &mut FrameBatch, on_
         match to.send_batch(rest) {
             Ok(taken) => rest = &rest[taken..],
             Err(e) if e.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
-            Err(e) if DeviceFault::of(&e) == Some(DeviceFault::Gone) => return false,
+            Err(e) if DeviceFault::of(&e).is_some() => return false,
             Err(e) => panic!("{}: {e}", to.name()),
         }
     }
