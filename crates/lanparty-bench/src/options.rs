@@ -128,7 +128,10 @@ mod tests {
     #[test]
     fn variants_are_chosen_by_name_or_by_haste() {
         assert_eq!(names(&[]).unwrap().len(), VARIANTS.len());
-        assert_eq!(names(&["--quick"]).unwrap(), ["raw", "plain", "plain-relayed", "tinc", "n2n", "lanparty", "lanparty-tls", "lanparty-direct"]);
+        assert_eq!(
+            names(&["--quick"]).unwrap(),
+            ["raw", "plain", "plain-relayed", "tinc", "n2n", "lanparty", "lanparty-tls", "lanparty-direct"]
+        );
         assert_eq!(names(&["--quick", "--only", "lanparty,fastd"]).unwrap(), ["fastd", "lanparty"]);
         assert!(names(&["--only", "tink"]).unwrap_err().to_string().contains("tinc"));
     }

@@ -17,4 +17,4 @@ pub use cap::{CapUse, Month, MonthlyUse};
 pub use record::PathRecord;
 pub use restore::{Arrival, RestoreReport, Restorer, patience};
 pub use schedule::{Choice, PathView, choose};
-pub use sequence::{Class, Redundancy, Sequencer};
+pub use sequence::{Class, Judged, Redundancy, Sequencer};

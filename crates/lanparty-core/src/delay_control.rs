@@ -23,6 +23,8 @@ const RATE_ROUNDS: u64 = 8;
 const STARTUP_GAIN: f64 = 2.77;
 const STARTUP_ROUNDS: u32 = 3;
 const STARTUP_GROWTH: f64 = 1.25;
+/// Or until more than this share of a round was lost.
+const STARTUP_LOSS_MAX: f64 = 0.02;
 /// A little faster than the path, so that the window and not the pace decides.
 const PACE_GAIN: f64 = 1.15;
 /// A window goes out in no more time than this, however long the path is: what waits for its pace waits in front of a game.
@@ -253,24 +255,23 @@ impl DelayControl {
         }
         self.queue_limit = (self.queue_limit + Duration::from_micros(100)).min(QUEUE_MAX);
         (self.round_bytes, self.round_lost) = (0, 0);
-        if std::mem::replace(&mut self.is_asked, true) {
-            self.grow();
-        }
+        let is_asked = std::mem::replace(&mut self.is_asked, true);
+        self.look_at_startup(is_asked, lost);
     }
 
-    /// Whether the beginning is over: the path is full.
-    fn grow(&mut self) {
-        let (Some(rate), queue, wanted) = (self.rate(), self.queue(), self.min_rtt.map(|(least, _)| self.queue_wanted(least))) else {
-            return;
-        };
+    /// Whether the beginning is over: the path is full. A queue says so also when nobody asked for more than what makes it.
+    fn look_at_startup(&mut self, is_asked: bool, lost: f64) {
+        let (Some(rate), Some((least, _)), queue) = (self.rate(), self.min_rtt, self.queue()) else { return };
+        let wanted = self.queue_wanted(least);
         let Some(startup) = &mut self.startup else { return };
+        let is_queued = queue > wanted * 2;
         if rate >= startup.best * STARTUP_GROWTH {
             *startup = Startup { best: rate, rounds: 0 };
-        } else {
+        } else if is_asked || is_queued {
             startup.rounds += 1;
         }
-        let is_full = wanted.is_some_and(|wanted| queue > wanted * 2);
-        if startup.rounds >= STARTUP_ROUNDS || (is_full && startup.rounds > 0) {
+        let is_full = startup.rounds > 0 && (is_queued || lost > STARTUP_LOSS_MAX);
+        if startup.rounds >= STARTUP_ROUNDS || is_full {
             self.startup = None;
         }
     }
@@ -298,8 +299,9 @@ impl DelayControl {
             held * (1.0 - less) + rate * wanted.as_secs_f64() + self.acks_behind(rate)
         };
         let target = (target as u64).max(WINDOW_MIN * self.mtu);
-        // Who sends little hears late: that says nothing against the window.
-        self.window = if is_asked_for_all || self.drain_until.is_some() { target } else { target.max(self.window) };
+        // Who sends little hears late: that says nothing against the window, unless a queue stands.
+        let may_shrink = is_asked_for_all || self.drain_until.is_some() || (self.startup.is_none() && !excess.is_zero());
+        self.window = if may_shrink { target } else { target.max(self.window) };
         if self.startup.is_some() {
             self.window = self.window.max(WINDOW_FIRST * self.mtu);
         }

@@ -19,6 +19,7 @@ use pool::{Fifo, Pool, Waiting};
 mod codel;
 mod pool;
 
+use codel::Limits;
 pub use codel::{CODEL_INTERVAL, CODEL_TARGET};
 
 /// Most datagrams queued: 1,024 of 1,400 bytes are 1.4 MiB, inside the 2 MiB that one stalled member may cost.
@@ -98,6 +99,7 @@ pub struct FairQueue {
     bytes: usize,
     pushed: u64,
     popped: Option<Popped>,
+    limits: Limits,
 }
 
 impl FairQueue {
@@ -115,7 +117,14 @@ impl FairQueue {
             bytes: 0,
             pushed: 0,
             popped: None,
+            limits: Limits::default(),
         }
+    }
+
+    /// The way's longest round trip: what its senders take to notice, see [`CODEL_INTERVAL`]. A queue shorter than that would lose the
+    /// first window of every flow on a long path, and nothing is saved by dropping as late what is on its way for as long.
+    pub fn set_rtt(&mut self, rtt: Duration) {
+        self.limits = Limits::of(rtt);
     }
 
     /// Appends a datagram to its flow (RFC 8290 §4.1). What makes room for it comes back: from the flow that has most waiting.
@@ -293,9 +302,9 @@ impl FairQueue {
         while let Some(waiting) = self.remove_head(place) {
             let wait = now.saturating_duration_since(waiting.since);
             let flow = &mut self.flows[usize::from(place)];
-            let reason = if wait > EGRESS_AGE_MAX {
+            let reason = if wait > self.limits.age {
                 DropReason::QueueFull
-            } else if flow.codel.drops(wait, flow.fifo.bytes(), QUANTUM, now) {
+            } else if flow.codel.drops(wait, flow.fifo.bytes(), QUANTUM, &self.limits, now) {
                 DropReason::QueueDelay
             } else {
                 return Some(waiting);

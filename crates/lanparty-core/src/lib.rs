@@ -38,8 +38,8 @@ mod words;
 pub use announce::{ANNOUNCE_INTERVAL, AnnounceReason, Announcement, Announcer};
 pub use backoff::Backoff;
 pub use bond::{
-    Arrival, CapUse, Choice, Class, DEAD_AFTER_MIN, Liveness, Month, MonthlyUse, PathRecord, PathView, Redundancy, RestoreReport, Restorer,
-    Sequencer, choose, patience,
+    Arrival, CapUse, Choice, Class, DEAD_AFTER_MIN, Judged, Liveness, Month, MonthlyUse, PathRecord, PathView, Redundancy, RestoreReport,
+    Restorer, Sequencer, choose, patience,
 };
 pub use bridged::BridgedTap;
 pub use cable::{CableEnd, CableGuard, CableInbound, CableLoops, CableMtu, CableOutbound, Contact, LoopNews, LoopReport};

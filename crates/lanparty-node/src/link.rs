@@ -335,6 +335,14 @@ impl Link {
         }
     }
 
+    /// After [`Self::ready`]: as [`Self::send_now`], at least one datagram.
+    pub(crate) fn send_ready(&self, datagrams: &[Bytes]) -> Result<SendOutcome, LinkEnded> {
+        match &self.way {
+            Way::Quic(quic) => quic.send_ready(datagrams),
+            Way::Stream(_) | Way::Bond(_) => self.send_now(datagrams),
+        }
+    }
+
     /// Datagrams that the way has taken and given up since the last call: the path shrank under them, or fell behind.
     #[must_use]
     pub fn take_discarded(&self) -> Drops {

@@ -14,6 +14,8 @@ const KIND_PADDING: u8 = 0x20;
 const KIND_END: u8 = 0x30;
 /// High nibble of the first byte: a sequence number of a bonded link follows, and then another datagram.
 const KIND_SEQUENCE: u8 = 0x40;
+/// And it may have passed some of a smaller number on this path.
+const KIND_SEQUENCE_PASSING: u8 = KIND_SEQUENCE | 0x1;
 const KIND_MASK: u8 = 0xf0;
 // Flags, the low nibble, are reserved and 0 today: 0x1 sealed payload, 0x2 sequence number (docs/wire-format.md §2).
 
@@ -59,6 +61,8 @@ pub struct Sequence {
     pub flow: u16,
     /// So many numbers ago, less than [`SEQUENCE_FLOWS`], the one of its flow was sent that is waited for; 0 for none.
     pub back: u16,
+    /// Whether it may have passed some of a smaller number on its path: its arrival does not say that those are lost.
+    pub passes: bool,
 }
 
 impl Sequence {
@@ -67,16 +71,17 @@ impl Sequence {
     pub const fn encode(self) -> [u8; SEQUENCE_LEN] {
         let [a, b, c, d] = self.number.to_be_bytes();
         let [_, e, f, g] = (((self.flow as u32) << 12) | self.back as u32 & 0xfff).to_be_bytes();
-        [KIND_SEQUENCE, a, b, c, d, e, f, g]
+        let kind = if self.passes { KIND_SEQUENCE_PASSING } else { KIND_SEQUENCE };
+        [kind, a, b, c, d, e, f, g]
     }
 
     /// The place in front of a datagram; `None` when it has none, or flags that this version does not know.
     #[must_use]
     pub const fn decode(datagram: &[u8]) -> Option<Self> {
         match datagram {
-            [KIND_SEQUENCE, a, b, c, d, e, f, g, ..] => {
+            [kind @ (KIND_SEQUENCE | KIND_SEQUENCE_PASSING), a, b, c, d, e, f, g, ..] => {
                 let (flow, back) = (u16::from_be_bytes([*e, *f]) >> 4, u16::from_be_bytes([*f, *g]) & 0xfff);
-                Some(Self { number: u32::from_be_bytes([*a, *b, *c, *d]), flow, back })
+                Some(Self { number: u32::from_be_bytes([*a, *b, *c, *d]), flow, back, passes: *kind == KIND_SEQUENCE_PASSING })
             }
             _ => None,
         }
@@ -133,13 +138,16 @@ mod tests {
 
     #[test]
     fn a_sequence_survives_the_wire_and_is_no_frame() {
-        let sequence = Sequence { number: 0x0102_0304, flow: 0xabc, back: 0xdef };
+        let sequence = Sequence { number: 0x0102_0304, flow: 0xabc, back: 0xdef, passes: false };
         let datagram = [&sequence.encode()[..], &DatagramHeader { source: MemberId(1) }.encode(), b"frame"].concat();
         assert_eq!(datagram[..SEQUENCE_LEN], [0x40, 1, 2, 3, 4, 0xab, 0xcd, 0xef]);
         assert_eq!(Sequence::decode(&datagram), Some(sequence));
         assert_eq!(DatagramHeader::decode(&datagram), Err(DropReason::Malformed));
         assert!(DatagramHeader::decode(&datagram[SEQUENCE_LEN..]).is_ok());
-        for bad in [&datagram[..SEQUENCE_LEN - 1], &[0x41, 0, 0, 0, 1, 0, 0, 0], &datagram[SEQUENCE_LEN..], &[]] {
+        let passing = Sequence { passes: true, ..sequence };
+        assert_eq!(passing.encode()[..2], [0x41, 1]);
+        assert_eq!(Sequence::decode(&passing.encode()), Some(passing));
+        for bad in [&datagram[..SEQUENCE_LEN - 1], &[0x42, 0, 0, 0, 1, 0, 0, 0], &datagram[SEQUENCE_LEN..], &[]] {
             assert_eq!(Sequence::decode(bad), None, "{bad:?}");
         }
         assert!(!is_padding(&datagram) && !is_end_of_way(&datagram));

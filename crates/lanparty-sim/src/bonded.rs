@@ -121,12 +121,13 @@ impl World {
         let line = |(n, impairment): (u64, &Impairment)| Line {
             wire: Wire::new(impairment.clone(), plan.seed.wrapping_mul(31).wrapping_add(n)),
             delay: impairment.delay,
-            connection: Connection::new(epoch),
+            connection: Connection::new(epoch, impairment.delay * 2),
             carried: 0,
         };
         let lines: Vec<Line> = (0..).zip(&plan.lines).map(line).collect();
         (0..).zip(&lines).for_each(|(n, _)| restorer.add_path(n));
-        let flows = (0..plan.flows).map(|n| Flow::new(u16::try_from(n).unwrap_or(0))).collect();
+        let first_rtt = plan.lines.iter().map(|line| line.delay * 2).min().unwrap_or_default();
+        let flows = (0..plan.flows).map(|n| Flow::new(u16::try_from(n).unwrap_or(0), first_rtt)).collect();
         let (sequencer, queue) = (Sequencer::new(plan.seed, Redundancy::Auto), FairQueue::new(plan.seed));
         Self { now: Duration::ZERO, epoch, lines, sequencer, restorer, queue, flows, pings: Pings::default(), looked: Duration::ZERO }
     }
@@ -184,8 +185,8 @@ impl World {
 
     /// Acknowledgements are small and go by the best line that lives.
     fn way_back(&self) -> Duration {
-        let alive = self.lines.iter().filter(|line| line.connection.is_alive());
-        alive.map(|line| line.delay).min().unwrap_or(Duration::from_millis(100))
+        let best = self.lines.iter().min_by_key(|line| (!line.connection.is_alive(), line.delay));
+        best.map_or(Duration::ZERO, |line| line.delay)
     }
 
     fn acknowledge(&mut self) {
@@ -210,6 +211,8 @@ impl World {
         }
         let rtts = self.lines.iter().filter(|line| line.connection.is_alive()).map(|line| line.connection.rtt());
         self.restorer.set_patience(patience(rtts));
+        let rtts = self.lines.iter().filter(|line| line.connection.is_alive()).map(|line| line.connection.rtt());
+        self.queue.set_rtt(rtts.max().unwrap_or_default());
     }
 
     fn produce(&mut self) {
@@ -236,13 +239,14 @@ impl World {
                 self.queue.unpop(datagram, at);
                 break;
             };
-            let mut numbered = BytesMut::with_capacity(len);
-            numbered.put_slice(&self.sequencer.number(judged, len, at).encode());
-            numbered.put_slice(&datagram);
-            let numbered = numbered.freeze();
+            let sequence = self.sequencer.number(judged, len, at);
             for place in [Some(first), second].into_iter().flatten() {
-                views[place].take(len);
-                self.lines[place].connection.queue(numbered.clone());
+                let sequence = Sequence { passes: views[place].is_passed_by(judged.class), ..sequence };
+                let mut numbered = BytesMut::with_capacity(len);
+                numbered.put_slice(&sequence.encode());
+                numbered.put_slice(&datagram);
+                views[place].take(len, judged.class);
+                self.lines[place].connection.queue(numbered.freeze(), judged.class);
             }
         }
         for line in &mut self.lines {

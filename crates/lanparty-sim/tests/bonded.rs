@@ -26,7 +26,11 @@ fn figures(lines: &[Impairment], flows: usize, span: Duration) -> BondFigures {
 /// Lines as the rows name them: alone first, then in pairs.
 fn rows() -> Vec<(&'static str, Vec<Impairment>)> {
     let (dsl, lte, far) = (line(30.0, 10, 50), line(20.0, 10, 50), line(20.0, 60, 50));
+    let (satellite, slow) = (line(100.0, 300, 100), line(10.0, 15, 50));
     vec![
+        ("100@300, 100 ms of buffer", vec![satellite.clone()]),
+        ("10@15", vec![slow.clone()]),
+        ("100@300, 100 ms of buffer + 10@15", vec![satellite, slow]),
         ("30@10", vec![dsl.clone()]),
         ("20@10", vec![lte.clone()]),
         ("20@60", vec![far.clone()]),
@@ -47,7 +51,9 @@ fn the_table_is_as_it_was() {
     let mut table = "lines (Mbit/s @ ms one way)        flows  Mbit/s  ping ms p50/p95  shares %  late  given up\n".to_owned();
     for (name, lines) in rows() {
         for flows in [1, 4] {
-            let f = figures(&lines, flows, Duration::from_secs(4));
+            // A flow needs many round trips to fill a long line.
+            let longest = lines.iter().map(|line| line.delay * 2).max().unwrap_or_default();
+            let f = figures(&lines, flows, Duration::from_secs(4) + longest * 25);
             let all = f.shares.iter().sum::<u64>().max(1);
             let shares: Vec<String> = f.shares.iter().map(|share| (share * 100 / all).to_string()).collect();
             let (p50, p95) = f.ping_ms;

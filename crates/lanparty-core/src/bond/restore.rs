@@ -151,8 +151,10 @@ impl Restorer {
     /// A datagram came by a path, its number taken off. What may be delivered is appended to `out`, in order.
     pub fn take(&mut self, path: u8, sequence: Sequence, datagram: Bytes, now: Instant, out: &mut Vec<Bytes>) -> Arrival {
         let Some(number) = self.place(sequence.number) else { return self.late(now) };
-        let highest = self.paths.entry(path).or_insert(number);
-        *highest = number.max(*highest);
+        if !sequence.passes {
+            let highest = self.paths.entry(path).or_insert(number);
+            *highest = number.max(*highest);
+        }
         let arrival = match self.fate(number) {
             Fate::Held | Fate::Delivered => {
                 self.report.duplicates += 1;

@@ -19,12 +19,15 @@ const QUEUE_MAX: u64 = 96 * 1024;
 const URGENT_QUEUE_MAX: usize = 24 * 1024;
 /// A datagram that is lost costs its flow more than one that is late: a loss of 1 % counts as 10 ms.
 const LOSS_COST: Duration = Duration::from_secs(1);
+/// But it waits for a path that loses less only for this, likewise.
+const LOSS_WAIT: Duration = Duration::from_millis(100);
 /// And for the copy, when another path is better: beyond it a path gets nothing more, also when everything is urgent.
 const COPY_QUEUE_MAX: usize = 96 * 1024;
-/// A path of less than this share of the fastest one's rate, in percent, adds less than its delay costs …
-const WEAK_PERCENT: u64 = 15;
-/// … when it is slower to answer by more than this.
-const WEAK_DELAY: Duration = Duration::from_millis(20);
+/// A slower path is used so much of the difference earlier than it is as good: a flow grows into it sooner, and what overtakes is held a
+/// moment at the far end.
+const IMPATIENCE: f64 = 0.25;
+/// Most that a path is committed to, in bytes.
+const COMMITTED_MAX: usize = 1024 * 1024;
 
 /// A path as the choice sees it.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -39,8 +42,10 @@ pub struct PathView {
     pub budget: usize,
     /// Bytes that it takes without more than a short queue.
     pub room: usize,
-    /// Bytes that wait in front of it.
+    /// Bytes that wait at it and that nothing passes.
     pub queued: usize,
+    /// Bytes of bulk that wait for it, and that what is urgent passes.
+    pub committed: usize,
     /// Its rate, in bytes per second.
     pub rate: u64,
     /// Its shortest round-trip time.
@@ -65,31 +70,44 @@ pub enum Choice {
 }
 
 impl PathView {
-    /// A path that its owner uses so, that does what `flight` says and has shown what `record` says; `budget` is its largest datagram.
+    /// A path that its owner uses so, that does what `flight` says, has `committed` bytes waiting for it and has shown what `record` says;
+    /// `budget` is its largest datagram.
     #[must_use]
-    pub fn of(path: BondPath, is_alive: bool, budget: usize, flight: &Flight, record: &PathRecord) -> Self {
+    pub fn of(path: BondPath, is_alive: bool, budget: usize, flight: &Flight, committed: usize, record: &PathRecord) -> Self {
         let rate = flight.rate();
         // What the window lets out at once, and a short queue.
         let open = flight.window.saturating_sub(flight.in_flight);
         let queue = u64::try_from(u128::from(rate) * QUEUE_TIME.as_micros() / 1_000_000).unwrap_or(u64::MAX);
         let limit = (open + queue.clamp(QUEUE_MIN, QUEUE_MAX)).min(QUEUE_MAX);
-        let room = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(flight.queued);
+        let room = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(flight.queued + committed);
         // What is in flight beyond what the path itself holds waits at its bottleneck.
         let queued = flight.queued + usize::try_from(flight.standing(rate)).unwrap_or(0);
         let (rtt, capacity, loss) = (flight.least_rtt(), record.capacity(), record.loss());
-        Self { id: path.path, role: path.role, is_alive, budget, room, queued, rate, rtt, capacity, loss }
+        Self { id: path.path, role: path.role, is_alive, budget, room, queued, committed, rate, rtt, capacity, loss }
     }
 
-    /// When a datagram of `len` bytes is there, if it is handed over now.
+    /// When a datagram of `len` bytes is there, if it is handed over now and passes what is committed. A path that has not shown what it
+    /// carries and lets a datagram out at once is taken for a fast one: so that is found out.
     fn delivery(&self, len: usize) -> Duration {
-        let micros = (self.queued + len) as u64 * 1_000_000 / self.rate.max(1);
+        let is_unknown = self.capacity.is_none() && self.room >= len;
+        let micros = if is_unknown { 0 } else { (self.queued + len) as u64 * 1_000_000 / self.rate.max(1) };
         self.rtt / 2 + Duration::from_micros(micros)
     }
 
+    /// Whether a datagram of this class passes others that wait for the path.
+    #[must_use]
+    pub const fn is_passed_by(&self, class: super::Class) -> bool {
+        self.committed > 0 && !matches!(class, super::Class::Bulk)
+    }
+
     /// Counts a datagram of `len` bytes that was handed over.
-    pub const fn take(&mut self, len: usize) {
+    pub const fn take(&mut self, len: usize, class: super::Class) {
+        if matches!(class, super::Class::Bulk) && self.room < len {
+            self.committed += len;
+        } else {
+            self.queued += len;
+        }
         self.room = self.room.saturating_sub(len);
-        self.queued += len;
     }
 }
 
@@ -113,8 +131,8 @@ pub fn choose(paths: &[PathView], len: usize, class: super::Class) -> Choice {
     }
     match class {
         super::Class::Urgent => urgent(candidates, len),
-        super::Class::Light => bulk(&candidates, len),
-        super::Class::Bulk => bulk(&without_weak(&candidates), len),
+        super::Class::Light => light(&candidates, len),
+        super::Class::Bulk => bulk(&candidates, len),
     }
 }
 
@@ -134,22 +152,28 @@ fn urgent(mut candidates: Vec<(usize, &PathView)>, len: usize) -> Choice {
     }
 }
 
-/// Secondary ones take what the primary ones have no room for.
-fn bulk(candidates: &[(usize, &PathView)], len: usize) -> Choice {
-    let with_room = candidates.iter().filter(|(_, path)| path.room >= len);
-    with_room
-        .min_by_key(|(_, path)| (path.role, path.delivery(len) + LOSS_COST.mul_f64(path.loss)))
-        .map_or(Choice::Wait, |(at, _)| Choice::By(*at, None))
+/// Where it is delivered first, past what is committed.
+fn light(candidates: &[(usize, &PathView)], len: usize) -> Choice {
+    let with_room = candidates.iter().filter(|(_, path)| path.room >= len || path.committed > 0 && path.queued < URGENT_QUEUE_MAX);
+    let best = with_room.min_by_key(|(_, path)| (path.role, path.delivery(len)));
+    best.map_or(Choice::Wait, |(at, _)| Choice::By(*at, None))
 }
 
-/// Paths that would cost a flow more by their delay than they add, as far as they have shown what they carry.
-fn without_weak<'p>(candidates: &[(usize, &'p PathView)]) -> Vec<(usize, &'p PathView)> {
-    let known = |path: &PathView| path.capacity.unwrap_or(path.rate);
-    let Some((_, best)) = candidates.iter().max_by_key(|(_, path)| known(path)) else { return vec![] };
-    let is_weak = |path: &PathView| {
-        path.rtt > best.rtt + WEAK_DELAY && path.capacity.is_some_and(|capacity| capacity * 100 < known(best) * WEAK_PERCENT)
-    };
-    candidates.iter().filter(|(_, path)| !is_weak(path)).copied().collect()
+/// Where it is delivered first; secondary paths take what the primary ones have no room for. While a slower path has room, a faster one
+/// is committed to as much as it still delivers earlier: so what goes by different paths arrives in its order, and a flow that needs no more
+/// than the faster path is spared the delay of the others.
+fn bulk(candidates: &[(usize, &PathView)], len: usize) -> Choice {
+    let delivery = |path: &PathView| path.delivery(len + path.committed);
+    let cost = |path: &PathView| delivery(path) + LOSS_COST.mul_f64(path.loss);
+    let with_room = candidates.iter().filter(|(_, path)| path.room >= len);
+    let Some((at, best)) = with_room.min_by_key(|(_, path)| (path.role, cost(path))) else { return Choice::Wait };
+    let shortest = candidates.iter().map(|(_, path)| path.rtt).min().unwrap_or_default();
+    let impatience = (best.rtt.saturating_sub(shortest) / 2).mul_f64(IMPATIENCE);
+    let limit = (delivery(best) + LOSS_WAIT.mul_f64(best.loss)).saturating_sub(impatience);
+    let may_commit = |path: &PathView| path.room < len && path.role <= best.role && path.committed < COMMITTED_MAX;
+    let rivals = candidates.iter().filter(|(_, path)| may_commit(path));
+    let sooner = rivals.map(|(at, path)| (delivery(path), *at)).filter(|(delivery, _)| *delivery < limit).min();
+    Choice::By(sooner.map_or(*at, |(_, at)| at), None)
 }
 
 #[cfg(test)]
@@ -165,6 +189,7 @@ mod tests {
             budget: 1434,
             room: 10_000,
             queued: 0,
+            committed: 0,
             rate: mbit * 125_000,
             rtt: Duration::from_millis(rtt_ms),
             capacity: Some(mbit * 125_000),
@@ -173,13 +198,48 @@ mod tests {
     }
 
     #[test]
-    fn bulk_goes_where_it_is_delivered_first_until_that_has_no_room() {
-        let mut paths = [path(0, 20, 120), path(1, 30, 20)];
+    fn bulk_goes_where_it_is_delivered_first_as_long_as_any_path_has_room() {
+        let mut paths = [path(0, 20, 40), path(1, 30, 20)];
         assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(1, None));
-        paths[1].room = 0;
+        (paths[1].room, paths[1].committed) = (0, 5_000);
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(1, None), "it waits there, and is earlier all the same");
+        paths[1].committed = 50_000;
         assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(0, None));
         paths[0].room = 0;
-        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::Wait);
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::Wait, "the fair queue knows best what goes next");
+    }
+
+    /// Two paths of 30 and 20 Mbit/s, 50 ms apart, are given as much as they take for a second.
+    #[test]
+    fn what_goes_by_different_paths_arrives_nearly_in_its_order() {
+        const LEN: usize = 1400;
+        let queue = 0.002;
+        let (mut busy_until, mut arrivals, mut counts) = ([0.0_f64; 2], vec![], [0; 2]);
+        for tick in 0..10_000 {
+            let now = f64::from(tick) * 1e-4;
+            loop {
+                let mut paths = [path(0, 20, 120), path(1, 30, 20)];
+                for (path, until) in paths.iter_mut().zip(busy_until) {
+                    let bytes = |seconds: f64| (seconds.max(0.0) * path.rate as f64) as usize;
+                    let wait = until - now;
+                    (path.queued, path.committed) = (bytes(wait.min(queue)), bytes(wait - queue));
+                    path.room = bytes(queue - wait);
+                }
+                let Choice::By(at, None) = choose(&paths, LEN, Class::Bulk) else { break };
+                let sent = busy_until[at].max(now) + LEN as f64 / paths[at].rate as f64;
+                busy_until[at] = sent;
+                arrivals.push(sent + paths[at].rtt.as_secs_f64() / 2.0);
+                counts[at] += 1;
+            }
+        }
+        let mut next = f64::MAX;
+        let overtaken_by = arrivals.iter().rev().map(|arrival| {
+            next = next.min(*arrival);
+            arrival - next
+        });
+        let most = overtaken_by.fold(0.0, f64::max);
+        assert!(most < 0.016, "one is overtaken by {most} s of 0.05");
+        assert!(counts[0] > 1700 && counts[1] > 2600, "both are full: {counts:?}");
     }
 
     #[test]
@@ -228,15 +288,23 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_and_late_path_is_left_out_of_bulk_and_a_slow_but_early_one_is_not() {
-        let mut paths = [path(0, 50, 20), path(1, 5, 100)];
-        paths[0].room = 0;
-        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::Wait);
-        paths[1].capacity = None;
-        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(1, None), "what it carries is found out");
-        let mut paths = [path(0, 100, 600), path(1, 10, 30)];
-        paths[0].room = 0;
+    fn what_is_not_bulk_passes_what_is_committed() {
+        let mut paths = [path(0, 20, 120), path(1, 30, 20)];
+        (paths[1].room, paths[1].committed) = (0, 100_000);
+        assert_eq!(choose(&paths, 100, Class::Light), Choice::By(1, None));
+        assert_eq!(choose(&paths, 100, Class::Urgent), Choice::By(1, Some(0)));
+        assert!(paths[1].is_passed_by(Class::Light) && !paths[1].is_passed_by(Class::Bulk) && !paths[0].is_passed_by(Class::Urgent));
+    }
+
+    #[test]
+    fn a_path_that_has_not_shown_what_it_carries_is_tried() {
+        let mut paths = [path(0, 50, 20), path(1, 1, 60)];
+        (paths[0].room, paths[0].committed) = (0, 300_000);
         assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(1, None));
+        (paths[1].capacity, paths[1].rate) = (None, 1_000);
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(1, None));
+        paths[1].capacity = Some(1_000);
+        assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(0, None), "it has shown that it is slow");
     }
 
     #[test]
@@ -244,7 +312,7 @@ mod tests {
         let mut paths = [path(0, 30, 20), path(1, 20, 20)];
         paths[0].loss = 0.01;
         assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(1, None));
-        paths[1].room = 0;
+        (paths[1].room, paths[1].committed) = (0, 5_000);
         assert_eq!(choose(&paths, 1400, Class::Bulk), Choice::By(0, None));
     }
 

@@ -100,12 +100,14 @@ impl Sequencer {
     pub fn number(&mut self, judged: Judged, len: usize, now: Instant) -> Sequence {
         let number = self.next;
         self.next = number.wrapping_add(1);
-        let Some(flow) = self.flows.get_mut(usize::from(judged.slot)) else { return Sequence { number, flow: judged.slot, back: 0 } };
+        let Some(flow) = self.flows.get_mut(usize::from(judged.slot)) else {
+            return Sequence { number, flow: judged.slot, back: 0, passes: false };
+        };
         let before = flow.last.replace((number, now)).filter(|(_, at)| now.saturating_duration_since(*at) < ORDER_KEPT);
         flow.level = flow.level.saturating_add(len as u64);
         // Further back than the field can say is further back than is worth a wait.
         let back = before.and_then(|(before, _)| u16::try_from(number.wrapping_sub(before)).ok());
-        Sequence { number, flow: judged.slot, back: back.filter(|back| *back < SEQUENCE_FLOWS).unwrap_or(0) }
+        Sequence { number, flow: judged.slot, back: back.filter(|back| *back < SEQUENCE_FLOWS).unwrap_or(0), passes: false }
     }
 
     fn slot(&self, flow: &Flow) -> u16 {

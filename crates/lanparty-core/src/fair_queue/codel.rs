@@ -10,6 +10,34 @@ pub const CODEL_INTERVAL: Duration = Duration::from_millis(100);
 /// Whoever must drop again within so many intervals goes on nearly as often as it did before (RFC 8289 §5.6).
 const MEMORY_INTERVALS: u32 = 16;
 
+/// The longest round trip that is reckoned with.
+const RTT_MAX: Duration = Duration::from_secs(1);
+/// The target is this share of the interval (RFC 8289 §4.3), in percent.
+const TARGET_PERCENT: u32 = 5;
+
+/// What is acceptable on a path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    target: Duration,
+    interval: Duration,
+    /// The longest wait of what is still delivered.
+    pub(super) age: Duration,
+}
+
+impl Limits {
+    pub(super) fn of(rtt: Duration) -> Self {
+        let interval = rtt.clamp(CODEL_INTERVAL, RTT_MAX);
+        let target = (interval * TARGET_PERCENT / 100).max(CODEL_TARGET);
+        Self { target, interval, age: interval }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::of(CODEL_INTERVAL)
+    }
+}
+
 /// What CoDel remembers of a flow.
 #[derive(Debug, Default)]
 pub(super) struct CoDel {
@@ -27,19 +55,19 @@ pub(super) struct CoDel {
 impl CoDel {
     /// Whether to drop the datagram that was just taken off a flow's head after `wait`, with `left` bytes behind it; `small` bytes are
     /// always left alone: one full datagram. To be asked again with the next one when the answer was yes.
-    pub(super) fn drops(&mut self, wait: Duration, left: usize, small: usize, now: Instant) -> bool {
-        let is_above = self.is_above(wait, left, small, now);
+    pub(super) fn drops(&mut self, wait: Duration, left: usize, small: usize, limits: &Limits, now: Instant) -> bool {
+        let is_above = self.is_above(wait, left, small, limits, now);
         if !is_above {
             self.dropping = false;
             return false;
         }
         if !self.dropping {
-            self.begin(now);
+            self.begin(limits, now);
             return true;
         }
         let Some(at) = self.drop_next.filter(|at| now >= *at) else { return false };
         self.count = self.count.saturating_add(1);
-        self.drop_next = Some(control_law(at, self.count));
+        self.drop_next = Some(control_law(limits, at, self.count));
         true
     }
 
@@ -50,34 +78,34 @@ impl CoDel {
     }
 
     /// RFC 8289 §5.5: above the target for a whole interval.
-    fn is_above(&mut self, wait: Duration, left: usize, small: usize, now: Instant) -> bool {
-        if wait < CODEL_TARGET || left <= small {
+    fn is_above(&mut self, wait: Duration, left: usize, small: usize, limits: &Limits, now: Instant) -> bool {
+        if wait < limits.target || left <= small {
             self.first_above = None;
             return false;
         }
         match self.first_above {
             Some(at) => now >= at,
             None => {
-                self.first_above = Some(now + CODEL_INTERVAL);
+                self.first_above = Some(now + limits.interval);
                 false
             }
         }
     }
 
     /// RFC 8289 §5.6: the first drop, and when the next one is due.
-    fn begin(&mut self, now: Instant) {
+    fn begin(&mut self, limits: &Limits, now: Instant) {
         let delta = self.count.saturating_sub(self.last_count);
-        let recently = self.drop_next.is_some_and(|at| now.saturating_duration_since(at) < CODEL_INTERVAL * MEMORY_INTERVALS);
+        let recently = self.drop_next.is_some_and(|at| now.saturating_duration_since(at) < limits.interval * MEMORY_INTERVALS);
         self.count = if delta > 1 && recently { delta } else { 1 };
         self.last_count = self.count;
-        self.drop_next = Some(control_law(now, self.count));
+        self.drop_next = Some(control_law(limits, now, self.count));
         self.dropping = true;
     }
 }
 
 /// RFC 8289 §5.4: drops come closer to each other with the square root of their number, which makes TCP's rate fall linearly.
-fn control_law(at: Instant, count: u32) -> Instant {
-    at + CODEL_INTERVAL.div_f64(f64::from(count.max(1)).sqrt())
+fn control_law(limits: &Limits, at: Instant, count: u32) -> Instant {
+    at + limits.interval.div_f64(f64::from(count.max(1)).sqrt())
 }
 
 #[cfg(test)]
@@ -92,8 +120,8 @@ mod tests {
         let times = (from_ms * 10..until_ms * 10).map(|tick| Duration::from_micros(tick * 100));
         let dropped = times.filter(|at| {
             let now = start + *at;
-            let first = codel.drops(LONG, 100_000, SMALL, now);
-            first && !codel.drops(LONG, 100_000, SMALL, now)
+            let first = codel.drops(LONG, 100_000, SMALL, &Limits::default(), now);
+            first && !codel.drops(LONG, 100_000, SMALL, &Limits::default(), now)
         });
         dropped.map(|at| u64::try_from(at.as_millis()).unwrap()).collect()
     }
@@ -110,7 +138,9 @@ mod tests {
         let (mut codel, start) = (CoDel::default(), Instant::now());
         drops_until(&mut codel, start, 0, 1000);
         let before = codel.count;
-        assert!(!codel.drops(Duration::from_millis(1), 100_000, SMALL, start + Duration::from_secs(1)) && !codel.dropping);
+        assert!(
+            !codel.drops(Duration::from_millis(1), 100_000, SMALL, &Limits::default(), start + Duration::from_secs(1)) && !codel.dropping
+        );
         let again = drops_until(&mut codel, start, 1000, 1101);
         assert_eq!((again.len(), codel.count), (1, before - 1));
         codel.emptied();
@@ -123,10 +153,10 @@ mod tests {
         let (mut codel, start) = (CoDel::default(), Instant::now());
         for ms in 0..2000 {
             let now = start + Duration::from_millis(ms);
-            assert!(!codel.drops(CODEL_TARGET / 2, 100_000, SMALL, now));
+            assert!(!codel.drops(CODEL_TARGET / 2, 100_000, SMALL, &Limits::default(), now));
         }
         for ms in 2000..4000 {
-            assert!(!codel.drops(LONG, SMALL, SMALL, start + Duration::from_millis(ms)));
+            assert!(!codel.drops(LONG, SMALL, SMALL, &Limits::default(), start + Duration::from_millis(ms)));
         }
     }
 }

@@ -55,8 +55,8 @@ fn create(file: &Path) -> PathCapture {
 }
 
 impl PathCapture {
-    pub(super) fn sent(&self, datagrams: &[Bytes]) {
-        self.note(CaptureWay::Outbound, datagrams.iter());
+    pub(super) fn sent<'a>(&self, datagrams: impl Iterator<Item = &'a Bytes>) {
+        self.note(CaptureWay::Outbound, datagrams);
     }
 
     pub(super) fn received<'a>(&self, datagrams: impl Iterator<Item = &'a Bytes>) {
@@ -86,7 +86,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let captures = Captures::to(&dir.path().join("new")).unwrap();
         let len = || std::fs::metadata(dir.path().join("new/dsl0.pcapng")).unwrap().len();
-        captures.of(0, "dsl0").sent(&[Bytes::from_static(b"before")]);
+        captures.of(0, "dsl0").sent([Bytes::from_static(b"before")].iter());
         let before = len();
         captures.clone().of(0, "dsl0").received([Bytes::from_static(b"after")].iter());
         assert!(len() > before);
@@ -95,9 +95,9 @@ mod tests {
 
     #[test]
     fn nothing_is_written_where_nothing_can_be_or_shall() {
-        Captures::default().of(0, "dsl0").sent(&[Bytes::from_static(b"x")]);
+        Captures::default().of(0, "dsl0").sent([Bytes::from_static(b"x")].iter());
         let dir = tempfile::tempdir().unwrap();
-        Captures::to(dir.path()).unwrap().of(0, "no/such/place").sent(&[Bytes::from_static(b"x")]);
+        Captures::to(dir.path()).unwrap().of(0, "no/such/place").sent([Bytes::from_static(b"x")].iter());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Drops, Flight, Liveness, PathRecord, PathView};
+use lanparty_core::{Class, Drops, Flight, Liveness, PathRecord, PathView};
 use lanparty_proto::{BondPath, Control, DropReason};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -21,8 +21,8 @@ const SAVED_TIME: Duration = Duration::from_millis(5);
 const SAVED_MIN: u64 = 1500;
 /// Control messages that wait for one path. One that takes so few is closed.
 const CONTROL_MAX: usize = 320;
-/// Datagrams that the path's task moves at once. Out of the queue they cannot be taken back, so they are few.
-const MOVED_AT_ONCE: usize = 16;
+/// How often a path of a named rate looks whether it may send more.
+const TOKEN_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// Rates are of this long a time, at least.
 const RATE_TIME: Duration = Duration::from_secs(1);
 
@@ -41,10 +41,9 @@ pub(super) struct Path {
     /// Counted by the task that receives.
     pub(super) received: Arc<AtomicU64>,
     control: mpsc::Sender<Control>,
-    outgoing: VecDeque<Bytes>,
-    outgoing_len: usize,
-    /// Bytes that its task is moving.
-    moving: Arc<AtomicU64>,
+    /// What passes all bulk.
+    first: Waiting,
+    bulk: Waiting,
     wake: Arc<Notify>,
     sent_bytes: u64,
     shaper: Option<Shaper>,
@@ -59,6 +58,29 @@ impl Drop for Path {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Datagrams for one path, in the order in which they go.
+#[derive(Default)]
+pub(super) struct Lot {
+    first: Vec<Bytes>,
+    bulk: Vec<Bytes>,
+}
+
+/// Datagrams that a path did not take at once, or that it is committed to.
+#[derive(Default)]
+struct Waiting {
+    queue: VecDeque<Bytes>,
+    len: usize,
+}
+
+/// What is left after a path was given what it takes.
+enum Left {
+    Nothing,
+    /// It takes more as soon as it is ready.
+    Some,
+    /// Its owner has named a rate, and that is used up for a moment.
+    TooFast,
 }
 
 /// What its owner says that it carries.
@@ -86,13 +108,13 @@ impl Path {
             // The other side has heard all but the newest of what is kept, which is less than fits.
             let _ = control.try_send(message);
         }
-        let (wake, moving, received) = (Arc::new(Notify::new()), Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let (wake, received) = (Arc::new(Notify::new()), Arc::<AtomicU64>::default());
         let key = super::recv::Key { path: bond.path, serial };
         let tasks = vec![
             tokio::spawn(super::recv::receive(key, link.clone(), Arc::clone(&received), Arc::clone(shared))),
             tokio::spawn(super::control::read(key, control_in, Arc::downgrade(shared))),
             tokio::spawn(super::control::write(messages, control_out)),
-            tokio::spawn(move_on(key, link.clone(), Arc::clone(&wake), Arc::clone(&moving), Arc::downgrade(shared))),
+            tokio::spawn(move_on(key, link.clone(), Arc::clone(&wake), Arc::downgrade(shared))),
         ];
         let (sent, answers) = link.answerable();
         let shaper = bond.rate.map(|bits| Shaper { bytes_per_s: (bits / 8).max(1), tokens: 0, at: now });
@@ -111,9 +133,8 @@ impl Path {
             since: now,
             received,
             control,
-            outgoing: VecDeque::new(),
-            outgoing_len: 0,
-            moving,
+            first: Waiting::default(),
+            bulk: Waiting::default(),
             wake,
             sent_bytes: 0,
             shaper,
@@ -135,9 +156,10 @@ impl Path {
     /// What is known of it, for the choice.
     pub(super) fn view(&mut self, now: Instant) -> PathView {
         let flight = self.flight();
-        let flight = Flight { queued: self.queued(&flight), ..flight };
+        let flight = Flight { queued: flight.queued + self.first.len, ..flight };
         self.record.look(&flight, self.link.packets(), now);
-        let mut view = PathView::of(self.bond, self.is_alive, self.link.budget().0.into(), &flight, &self.record);
+        let budget = self.link.budget().0.into();
+        let mut view = PathView::of(self.bond, self.is_alive, budget, &flight, self.bulk.len, &self.record);
         if let Some(shaper) = &mut self.shaper {
             view.rate = view.rate.min(shaper.bytes_per_s);
             view.room = view.room.min(usize::try_from(shaper.tokens(now)).unwrap_or(usize::MAX));
@@ -150,45 +172,45 @@ impl Path {
         self.shaper.as_ref().map_or(rate, |shaper| shaper.bytes_per_s.min(rate))
     }
 
-    /// Bytes that wait here and in the carrier's own queue.
-    fn queued(&self, flight: &Flight) -> usize {
-        self.outgoing_len + usize::try_from(self.moving.load(Ordering::Relaxed)).unwrap_or(0) + flight.queued
-    }
-
     /// Stations 4 and 8 for datagrams that this path was chosen for. Those that it has become too small for come back as drops.
-    pub(super) fn send(&mut self, datagrams: &[Bytes]) -> Drops {
-        let bytes: usize = datagrams.iter().map(Bytes::len).sum();
-        self.sent_bytes += bytes as u64;
-        self.capture.sent(datagrams);
-        if let Some(shaper) = &mut self.shaper {
-            shaper.tokens = shaper.tokens.saturating_sub(bytes as u64);
-        }
+    pub(super) fn send(&mut self, lot: Lot, now: Instant) -> Drops {
+        self.sent_bytes += lot.datagrams().map(|datagram| datagram.len() as u64).sum::<u64>();
+        self.capture.sent(lot.datagrams());
         if self.mute.is_some() {
-            return self.swallow(datagrams);
+            return self.swallow(&lot);
         }
-        let mut drops = Drops::default();
-        let mut taken = 0;
-        if self.outgoing.is_empty()
-            && self.moving.load(Ordering::Relaxed) == 0
-            // A link that has ended says so to its reader.
-            && let Ok(sent) = self.link.send_now(datagrams)
-        {
-            taken = sent.taken;
-            drops.add(DropReason::DatagramBudget, sent.refused.len() as u64);
-        }
-        for datagram in datagrams.iter().skip(taken) {
-            self.wait(datagram.clone());
-        }
-        if !self.outgoing.is_empty() {
+        self.first.extend(lot.first);
+        self.bulk.extend(lot.bulk);
+        // A link that has ended says so to its reader.
+        let (drops, left) = self.pump(false, now).unwrap_or((Drops::default(), Left::Nothing));
+        if !matches!(left, Left::Nothing) {
             self.wake();
         }
         drops
     }
 
+    /// Gives the carrier what it takes: at least one datagram when it `is_ready`.
+    fn pump(&mut self, is_ready: bool, now: Instant) -> Result<(Drops, Left), LinkEnded> {
+        let mut drops = Drops::default();
+        if self.mute.is_some() {
+            return Ok((drops, Left::Nothing));
+        }
+        let refused = self.first.send(&self.link, is_ready, self.shaper.as_mut())?;
+        drops.add(DropReason::DatagramBudget, refused);
+        if self.first.len > 0 {
+            return Ok((drops, Left::Some));
+        }
+        if self.shaper.as_mut().is_some_and(|shaper| self.bulk.len > 0 && shaper.tokens(now) < SAVED_MIN) {
+            return Ok((drops, Left::TooFast));
+        }
+        let refused = self.bulk.send(&self.link, is_ready, self.shaper.as_mut())?;
+        drops.add(DropReason::DatagramBudget, refused);
+        Ok((drops, if self.bulk.len > 0 { Left::Some } else { Left::Nothing }))
+    }
+
     /// A datagram waits here.
     pub(super) fn wait(&mut self, datagram: Bytes) {
-        self.outgoing_len += datagram.len();
-        self.outgoing.push_back(datagram);
+        self.bulk.extend([datagram]);
     }
 
     /// What waits here shall go on.
@@ -198,16 +220,8 @@ impl Path {
 
     /// What waits here, for others to take.
     pub(super) fn take_back(&mut self) -> Vec<Bytes> {
-        self.outgoing_len = 0;
-        self.outgoing.drain(..).collect()
-    }
-
-    fn take_some(&mut self) -> VecDeque<Bytes> {
-        let some: VecDeque<_> = self.outgoing.drain(..MOVED_AT_ONCE.min(self.outgoing.len())).collect();
-        let len: usize = some.iter().map(Bytes::len).sum();
-        self.outgoing_len -= len;
-        self.moving.store(len as u64, Ordering::Relaxed);
-        some
+        let [first, bulk] = [&mut self.first, &mut self.bulk].map(std::mem::take);
+        first.queue.into_iter().chain(bulk.queue).collect()
     }
 
     pub(super) fn report(&mut self, now: Instant) -> PathReport {
@@ -250,6 +264,48 @@ impl Path {
     }
 }
 
+impl Lot {
+    pub(super) fn bulk(datagram: Bytes) -> Self {
+        Self { first: vec![], bulk: vec![datagram] }
+    }
+
+    pub(super) fn push(&mut self, datagram: Bytes, class: Class) {
+        if class == Class::Bulk { &mut self.bulk } else { &mut self.first }.push(datagram);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.bulk.is_empty()
+    }
+
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = &Bytes> {
+        self.first.iter().chain(&self.bulk)
+    }
+}
+
+impl Waiting {
+    fn extend(&mut self, datagrams: impl IntoIterator<Item = Bytes>) {
+        for datagram in datagrams {
+            self.len += datagram.len();
+            self.queue.push_back(datagram);
+        }
+    }
+
+    /// Hands over what the link takes, and no more bulk than its owner's rate allows. How many were refused.
+    fn send(&mut self, link: &Link, is_ready: bool, shaper: Option<&mut Shaper>) -> Result<u64, LinkEnded> {
+        if self.queue.is_empty() {
+            return Ok(0);
+        }
+        let datagrams = self.queue.make_contiguous();
+        let sent = if is_ready { link.send_ready(datagrams)? } else { link.send_now(datagrams)? };
+        let len = self.queue.drain(..sent.taken).map(|datagram| datagram.len()).sum::<usize>();
+        self.len -= len;
+        if let Some(shaper) = shaper {
+            shaper.tokens = shaper.tokens.saturating_sub(len as u64);
+        }
+        Ok(sent.refused.len() as u64)
+    }
+}
+
 impl Shaper {
     /// Bytes that may be sent now; never more saved up than for [`SAVED_TIME`], or a few datagrams.
     fn tokens(&mut self, now: Instant) -> u64 {
@@ -261,31 +317,33 @@ impl Shaper {
     }
 }
 
-/// Moves what a path did not take at once.
-async fn move_on(key: super::recv::Key, link: Link, wake: Arc<Notify>, moving: Arc<AtomicU64>, shared: std::sync::Weak<Shared>) {
+/// Moves what a path did not take at once. Nothing leaves its queue before the path takes it, so that others can have it back.
+async fn move_on(key: super::recv::Key, link: Link, wake: Arc<Notify>, shared: std::sync::Weak<Shared>) {
     loop {
         wake.notified().await;
         loop {
+            if Box::pin(link.ready()).await.is_err() {
+                return;
+            }
             let Some(shared) = shared.upgrade() else { return };
-            let mut some = match shared.state().path_mut(key) {
-                Some(path) => path.take_some(),
-                None => return,
-            };
-            if some.is_empty() {
-                break;
+            let Some(left) = shared.pump(key) else { return };
+            match left {
+                Left::Nothing => break,
+                Left::Some => {}
+                Left::TooFast => tokio::time::sleep(TOKEN_LOOK_INTERVAL).await,
             }
-            let mut refused = 0;
-            while !some.is_empty() {
-                match Box::pin(link.send_some(&mut some)).await {
-                    Ok(sent) => refused += sent.refused.len() as u64,
-                    Err(LinkEnded { .. }) => return,
-                }
-            }
-            moving.store(0, Ordering::Relaxed);
-            if refused > 0 {
-                shared.state().discarded.add(DropReason::DatagramBudget, refused);
-            }
-            shared.room.notify_waiters();
         }
+    }
+}
+
+impl Shared {
+    /// What is left of what waits for a path; nothing when it is gone.
+    fn pump(&self, key: super::recv::Key) -> Option<Left> {
+        let mut state = self.state();
+        let (drops, left) = state.path_mut(key)?.pump(true, Instant::now()).ok()?;
+        state.discarded.add_all(&drops);
+        drop(state);
+        self.room.notify_waiters();
+        Some(left)
     }
 }

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use lanparty_core::{Choice, Class, Discarded, FairQueue, PathView, choose};
-use lanparty_proto::{DropReason, SEQUENCE_LEN, is_padding};
+use lanparty_core::{Choice, Class, Discarded, Drops, FairQueue, Judged, PathView, choose};
+use lanparty_proto::{DropReason, SEQUENCE_LEN, Sequence, is_padding};
 
+use super::path::Lot;
 use super::{BondLink, State};
 use crate::{LinkEnded, SendOutcome};
 
@@ -31,7 +32,8 @@ impl BondLink {
             }
             outcome.taken += 1;
         }
-        burst.send();
+        let drops = burst.send();
+        state.discarded.add_all(&drops);
         Ok(outcome)
     }
 
@@ -70,6 +72,7 @@ impl BondLink {
         self.shared().not_ended()?;
         let mut state = self.shared().state();
         let mut burst = Burst::new(&mut state, now);
+        queue.set_rtt(burst.views.iter().filter(|view| view.is_alive).map(|view| view.rtt).max().unwrap_or_default());
         loop {
             let (next, dropped) = queue.pop(now);
             discarded.extend(dropped);
@@ -83,13 +86,14 @@ impl BondLink {
                 }
             }
         }
-        burst.send();
+        let drops = burst.send();
+        state.discarded.add_all(&drops);
         Ok(())
     }
 }
 
 /// What became of a datagram that was offered.
-enum Offered {
+pub(super) enum Offered {
     Taken,
     /// No living path takes anything so large.
     TooLarge,
@@ -98,19 +102,19 @@ enum Offered {
 }
 
 /// Datagrams that are given to the paths together.
-struct Burst<'s> {
-    state: &'s mut State,
+pub(super) struct Burst<'s> {
+    pub(super) state: &'s mut State,
     now: Instant,
     views: Vec<PathView>,
-    batches: Vec<Vec<Bytes>>,
+    lots: Vec<Lot>,
     memory: BytesMut,
 }
 
 impl<'s> Burst<'s> {
-    fn new(state: &'s mut State, now: Instant) -> Self {
+    pub(super) fn new(state: &'s mut State, now: Instant) -> Self {
         let views: Vec<_> = state.paths.iter_mut().map(|path| path.view(now)).collect();
-        let batches = vec![vec![]; views.len()];
-        Self { state, now, views, batches, memory: BytesMut::new() }
+        let lots = views.iter().map(|_| Lot::default()).collect();
+        Self { state, now, views, lots, memory: BytesMut::new() }
     }
 
     fn offer(&mut self, datagram: &Bytes) -> Offered {
@@ -118,32 +122,53 @@ impl<'s> Burst<'s> {
         if is_padding(datagram) {
             return Offered::Taken;
         }
-        let (len, judged) = (datagram.len() + SEQUENCE_LEN, self.state.sequencer.judge(datagram, self.now));
+        let judged = self.state.sequencer.judge(datagram, self.now);
+        let offered = self.offer_as(datagram, judged);
+        if matches!(offered, Offered::Taken) {
+            self.state.goodput.bytes.0 += datagram.len() as u64;
+        }
+        offered
+    }
+
+    /// A datagram that was judged.
+    pub(super) fn offer_as(&mut self, datagram: &[u8], judged: Judged) -> Offered {
+        let len = datagram.len() + SEQUENCE_LEN;
         let (first, second) = match choose(&self.views, len, judged.class) {
             Choice::By(first, second) => (first, second),
             Choice::TooLarge => return Offered::TooLarge,
             Choice::Wait | Choice::Nothing => return Offered::NoRoom,
         };
-        if self.memory.capacity() < len {
-            self.memory.reserve(BURST_MEMORY.max(len));
-        }
-        self.memory.put_slice(&self.state.sequencer.number(judged, len, self.now).encode());
-        self.memory.put_slice(datagram);
-        self.state.goodput.bytes.0 += datagram.len() as u64;
-        let numbered = self.memory.split().freeze();
+        let sequence = self.state.sequencer.number(judged, len, self.now);
         for place in [Some(first), second].into_iter().flatten() {
-            if let (Some(view), Some(batch)) = (self.views.get_mut(place), self.batches.get_mut(place)) {
-                view.take(len);
-                batch.push(numbered.clone());
+            let (Some(view), Some(lot)) = (self.views.get_mut(place), self.lots.get_mut(place)) else { continue };
+            if self.memory.capacity() < len {
+                self.memory.reserve(BURST_MEMORY.max(len));
             }
+            self.memory.put_slice(&Sequence { passes: view.is_passed_by(judged.class), ..sequence }.encode());
+            self.memory.put_slice(datagram);
+            view.take(len, judged.class);
+            lot.push(self.memory.split().freeze(), judged.class);
         }
         Offered::Taken
     }
 
-    fn send(self) {
-        for (path, batch) in self.state.paths.iter_mut().zip(&self.batches).filter(|(_, batch)| !batch.is_empty()) {
-            self.state.discarded.add_all(&path.send(batch));
+    /// Paths for which `is_wanted` does not hold carry nothing of it.
+    pub(super) fn restrict(&mut self, is_wanted: impl Fn(u8) -> bool) {
+        self.views.iter_mut().for_each(|view| view.is_alive &= is_wanted(view.id));
+    }
+
+    /// What is offered next is taken, however much waits.
+    pub(super) fn insist(&mut self) {
+        self.views.iter_mut().for_each(|view| view.room = usize::MAX);
+    }
+
+    /// Gives the paths what was taken. What they have become too small for comes back as drops.
+    pub(super) fn send(self) -> Drops {
+        let mut drops = Drops::default();
+        for (path, lot) in self.state.paths.iter_mut().zip(self.lots).filter(|(_, lot)| !lot.is_empty()) {
+            drops.add_all(&path.send(lot, self.now));
         }
+        drops
     }
 }
 
@@ -164,7 +189,7 @@ impl State {
             match choose(&views, datagram.len(), Class::Bulk) {
                 Choice::By(place, _) => {
                     if let Some(path) = self.paths.get_mut(place) {
-                        let drops = path.send(&[datagram]);
+                        let drops = path.send(Lot::bulk(datagram), now);
                         self.discarded.add_all(&drops);
                     }
                 }

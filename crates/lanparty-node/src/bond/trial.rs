@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use lanparty_core::{Choice, Drops, choose};
+use bytes::Bytes;
+use lanparty_core::Drops;
 use lanparty_proto::{Control, SEQUENCE_LEN, TrialDatagram, TrialPart, TrialStep};
 
-use super::path::Path;
+use super::path::{Lot, Path};
+use super::send::{Burst, Offered};
 use super::{Shared, State};
 use lanparty_core::Flight;
 
@@ -265,35 +266,24 @@ impl State {
 
     /// Sends what there is room for: how many of the first. An urgent one goes as a game's packet does, a load as a transfer's.
     fn send_trial(&mut self, datagrams: &[Bytes], is_urgent: bool, only: Option<u8>, now: Instant) -> usize {
-        let mut views: Vec<_> = self.paths.iter_mut().map(|path| path.view(now)).collect();
-        views.iter_mut().for_each(|view| view.is_alive &= only.is_none_or(|only| only == view.id));
-        let mut batches: Vec<Vec<Bytes>> = vec![vec![]; views.len()];
+        let mut burst = Burst::new(self, now);
+        burst.restrict(|path| only.is_none_or(|only| only == path));
         let mut taken = 0;
         for datagram in datagrams {
-            let (len, judged) = (datagram.len() + SEQUENCE_LEN, self.sequencer.judge_trial(is_urgent));
-            let mut choice = choose(&views, len, judged.class);
-            if is_urgent && choice == Choice::Wait {
+            let judged = burst.state.sequencer.judge_trial(is_urgent);
+            let mut offered = burst.offer_as(datagram, judged);
+            if is_urgent && matches!(offered, Offered::NoRoom) {
                 // A game's packet would wait a millisecond for room; this one is small, and goes behind what is there.
-                views.iter_mut().for_each(|view| view.room = usize::MAX);
-                choice = choose(&views, len, judged.class);
+                burst.insist();
+                offered = burst.offer_as(datagram, judged);
             }
-            let Choice::By(first, second) = choice else { break };
-            let mut numbered = BytesMut::with_capacity(len);
-            numbered.put_slice(&self.sequencer.number(judged, len, now).encode());
-            numbered.put_slice(datagram);
-            let numbered = numbered.freeze();
-            for place in [Some(first), second].into_iter().flatten() {
-                if let (Some(view), Some(batch)) = (views.get_mut(place), batches.get_mut(place)) {
-                    view.take(len);
-                    batch.push(numbered.clone());
-                }
+            if !matches!(offered, Offered::Taken) {
+                break;
             }
             taken += 1;
         }
-        for (path, batch) in self.paths.iter_mut().zip(&batches).filter(|(_, batch)| !batch.is_empty()) {
-            // What a path has become too small for is no frame, and is missed in the count.
-            let _ = path.send(batch);
-        }
+        // What a path has become too small for is no frame, and is missed in the count.
+        let _ = burst.send();
         taken
     }
 
@@ -352,11 +342,11 @@ impl Path {
     }
 
     /// Takes datagrams as a silent line does. Those that wait for it are left in its queue.
-    pub(super) fn swallow(&mut self, datagrams: &[Bytes]) -> Drops {
+    pub(super) fn swallow(&mut self, lot: &Lot) -> Drops {
         let flight = self.flight();
         let is_unlimited = flight.window == 0;
         let mut open = flight.window.saturating_sub(flight.in_flight);
-        for datagram in datagrams {
+        for datagram in lot.datagrams() {
             let len = datagram.len() as u64;
             match &mut self.mute {
                 Some(mute) if is_unlimited || open >= len => {

@@ -140,6 +140,7 @@ impl Quic {
     pub(super) fn take_from(&self, queue: &mut FairQueue, now: Instant, discarded: &mut Vec<Discarded>) -> Vec<Bytes> {
         let (mut space, budget, waiting) = (self.buffer_space(), self.budget().0.into(), queue.len());
         let (mut packing, mut batch) = (self.packing(), vec![]);
+        queue.set_rtt(self.flight().least_rtt());
         loop {
             let (datagram, dropped) = queue.pop(now);
             discarded.extend(dropped);
@@ -181,20 +182,25 @@ impl Quic {
             return Ok(SendOutcome::default());
         }
         self.ready().await?;
-        let Some(first) = queue.front().cloned() else { return Ok(SendOutcome::default()) };
+        let outcome = self.send_ready(queue.make_contiguous())?;
+        queue.drain(..outcome.taken);
+        Ok(outcome)
+    }
+
+    /// After [`Self::ready`]: as [`Self::send_now`], and the first whatever it travels with.
+    pub(super) fn send_ready(&self, datagrams: &[Bytes]) -> Result<SendOutcome, LinkEnded> {
+        let Some((first, rest)) = datagrams.split_first() else { return Ok(SendOutcome::default()) };
         let sent = self.connection.send_datagram(first.clone());
-        self.packing().force(&first, self.budget().0.into());
-        let first = queue.pop_front();
+        self.packing().force(first, self.budget().0.into());
         let refused_first = match sent {
             Ok(()) => {
                 self.handed_over.fetch_add(1, Ordering::Relaxed);
                 None
             }
             Err(SendDatagramError::ConnectionLost(e)) => return Err(e.into()),
-            Err(_) => first,
+            Err(_) => Some(first.clone()),
         };
-        let mut outcome = self.send_now(queue.make_contiguous())?;
-        queue.drain(..outcome.taken);
+        let mut outcome = self.send_now(rest)?;
         outcome.taken += 1;
         outcome.refused.extend(refused_first);
         Ok(outcome)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Acked, DelayControl, Flight, Liveness, PathRecord, PathView};
+use lanparty_core::{Acked, Class, DelayControl, Flight, Liveness, PathRecord, PathView};
 use lanparty_proto::BondPath;
 
 use super::{OUTER, outer};
@@ -34,15 +34,18 @@ pub(super) struct Connection {
     next: u64,
     in_flight: BTreeMap<u64, InFlight>,
     bytes_in_flight: u64,
+    /// What is urgent, and bulk.
+    first: VecDeque<Bytes>,
     waiting: VecDeque<Bytes>,
     waiting_len: usize,
     free_at: Duration,
     /// At the far end: received and not acknowledged, and since when.
     unacknowledged: Vec<u64>,
     since: Option<Duration>,
+    largest: (u64, Duration),
     acks: VecDeque<Ack>,
-    rtt: Option<Duration>,
-    min_rtt: Option<Duration>,
+    rtt: Duration,
+    min_rtt: Duration,
     liveness: Liveness,
     sent: u64,
     lost: u64,
@@ -59,20 +62,23 @@ pub(super) fn open(frame: &Bytes) -> Option<(u64, Bytes)> {
 }
 
 impl Connection {
-    pub(super) fn new(epoch: Instant) -> Self {
+    /// A connection whose handshake took `rtt`.
+    pub(super) fn new(epoch: Instant, rtt: Duration) -> Self {
         Self {
             control: DelayControl::new(epoch, MTU),
             next: 0,
             in_flight: BTreeMap::new(),
             bytes_in_flight: 0,
+            first: VecDeque::new(),
             waiting: VecDeque::new(),
             waiting_len: 0,
             free_at: Duration::ZERO,
             unacknowledged: vec![],
             since: None,
+            largest: (0, Duration::ZERO),
             acks: VecDeque::new(),
-            rtt: None,
-            min_rtt: None,
+            rtt,
+            min_rtt: rtt,
             liveness: Liveness::new(0, 0),
             sent: 0,
             lost: 0,
@@ -89,21 +95,27 @@ impl Connection {
             window: self.control.window(),
             rate_bytes_per_s: self.control.rate().map_or(0, |rate| rate as u64),
             rtt: self.rtt(),
-            min_rtt: self.min_rtt.unwrap_or_default(),
-            queued: self.waiting_len,
+            min_rtt: self.min_rtt,
+            queued: self.first.iter().map(Bytes::len).sum(),
         };
+        let committed = self.waiting_len;
         self.record.look(&flight, (self.sent, self.lost), at);
-        PathView::of(BondPath { path: id, ..BondPath::default() }, self.is_alive, 1434, &flight, &self.record)
+        PathView::of(BondPath { path: id, ..BondPath::default() }, self.is_alive, 1434, &flight, committed, &self.record)
     }
 
-    pub(super) fn queue(&mut self, datagram: Bytes) {
-        self.waiting_len += datagram.len();
-        self.waiting.push_back(datagram);
+    /// Bulk waits behind what is not.
+    pub(super) fn queue(&mut self, datagram: Bytes, class: Class) {
+        if class == Class::Bulk {
+            self.waiting_len += datagram.len();
+            self.waiting.push_back(datagram);
+        } else {
+            self.first.push_back(datagram);
+        }
     }
 
     /// The next packet, when window and pace let one out.
     pub(super) fn next_packet(&mut self, now: Duration, at: Instant) -> Option<Bytes> {
-        let len = self.waiting.front()?.len() as u64 + OUTER as u64;
+        let len = self.first.front().or_else(|| self.waiting.front())?.len() as u64 + OUTER as u64;
         if self.bytes_in_flight + len > self.control.window() {
             self.is_app_limited = false;
             return None;
@@ -112,9 +124,15 @@ impl Connection {
             self.is_app_limited = false;
             return None;
         }
-        let datagram = self.waiting.pop_front()?;
-        self.waiting_len -= datagram.len();
-        self.is_app_limited = self.waiting.is_empty();
+        let datagram = match self.first.pop_front() {
+            Some(first) => first,
+            None => {
+                let datagram = self.waiting.pop_front()?;
+                self.waiting_len -= datagram.len();
+                datagram
+            }
+        };
+        self.is_app_limited = self.waiting.is_empty() && self.first.is_empty();
         if let Some(rate) = self.control.pacing_rate() {
             // A burst of two packets, as a pacer lets out.
             let took = Duration::from_secs_f64(len as f64 / rate.max(1) as f64);
@@ -131,6 +149,7 @@ impl Connection {
     /// The far end has a packet.
     pub(super) fn received(&mut self, packet: u64, now: Duration) {
         self.unacknowledged.push(packet);
+        self.largest = self.largest.max((packet, now));
         self.since.get_or_insert(now);
     }
 
@@ -138,8 +157,8 @@ impl Connection {
     pub(super) fn acknowledge(&mut self, now: Duration, at: Instant, delay: Duration, is_down: bool) {
         let is_due = self.since.is_some_and(|since| now >= since + ACK_DELAY) || self.unacknowledged.len() >= ACK_EVERY;
         if is_due {
-            let waited = self.since.take().map_or(Duration::ZERO, |since| now - since);
-            let waited = if self.unacknowledged.len() >= ACK_EVERY { Duration::ZERO } else { waited };
+            self.since = None;
+            let waited = now - self.largest.1;
             let packets = std::mem::take(&mut self.unacknowledged);
             if !is_down {
                 self.acks.push_back(Ack { arrives: now + delay, packets, delay: waited });
@@ -157,14 +176,14 @@ impl Connection {
         let largest = ack.packets.iter().max().copied().unwrap_or(0);
         if let Some(packet) = self.in_flight.get(&largest) {
             let sample = (now - packet.sent).saturating_sub(ack.delay);
-            self.min_rtt = Some(self.min_rtt.map_or(sample, |least| least.min(sample)));
+            self.min_rtt = self.min_rtt.min(sample);
             // RFC 9002 §5.3.
-            self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+            self.rtt = (self.rtt * 7 + sample) / 8;
         }
         for number in &ack.packets {
             let Some(packet) = self.in_flight.remove(number) else { continue };
             self.bytes_in_flight -= packet.len;
-            let (app_limited, rtt, rtt_min) = (self.is_app_limited, self.rtt(), self.min_rtt.unwrap_or_default());
+            let (app_limited, rtt, rtt_min) = (self.is_app_limited, self.rtt(), self.min_rtt);
             self.control.acked(at, Acked { sent: packet.at, bytes: packet.len, packet: *number, app_limited, rtt, rtt_min });
         }
         let lost: Vec<u64> = self.in_flight.range(..largest.saturating_sub(PACKET_THRESHOLD)).map(|(number, _)| *number).collect();
@@ -185,8 +204,8 @@ impl Connection {
         changed.then_some(is_alive)
     }
 
-    pub(super) fn rtt(&self) -> Duration {
-        self.rtt.unwrap_or(Duration::from_millis(50))
+    pub(super) const fn rtt(&self) -> Duration {
+        self.rtt
     }
 
     pub(super) const fn is_alive(&self) -> bool {
@@ -195,7 +214,7 @@ impl Connection {
 
     pub(super) fn next_time(&self) -> Option<Duration> {
         let ack = self.acks.front().map(|ack| ack.arrives);
-        let pace = (!self.waiting.is_empty()).then_some(self.free_at);
+        let pace = (!self.waiting.is_empty() || !self.first.is_empty()).then_some(self.free_at);
         let delayed = self.since.map(|since| since + ACK_DELAY);
         [ack, pace, delayed].into_iter().flatten().min()
     }

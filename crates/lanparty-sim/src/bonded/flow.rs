@@ -14,10 +14,12 @@ const C: f64 = 0.4;
 const BETA: f64 = 0.7;
 /// Segments that may be on their way at once.
 const WINDOW_MAX: f64 = 6000.0;
-const RTO_MIN: Duration = Duration::from_millis(250);
-/// RFC 6298 §2.1.
-const RTO_FIRST: Duration = Duration::from_secs(1);
+/// As Linux has it.
+const RTO_MIN: Duration = Duration::from_millis(200);
 const RTO_LOOK: Duration = Duration::from_millis(20);
+const HYSTART_SAMPLES: u32 = 8;
+const HYSTART_MIN: Duration = Duration::from_millis(4);
+const HYSTART_MAX: Duration = Duration::from_millis(16);
 /// A segment is lost when so many later ones have arrived (RFC 5681 §2); Linux takes more once it has seen order change.
 const DUP_THRESHOLD: u64 = 3;
 
@@ -27,6 +29,8 @@ pub(super) struct Flow {
     next: u64,
     /// Lost, to be sent again.
     again: VecDeque<u64>,
+    /// Sent once more: what is heard of them says nothing of the round trip (RFC 6298 §3).
+    repeated: BTreeSet<u64>,
     /// Sent and not known to have arrived, by number, with when.
     out: std::collections::BTreeMap<u64, Duration>,
     window: f64,
@@ -35,7 +39,11 @@ pub(super) struct Flow {
     epoch: Option<Duration>,
     /// Losses of what was sent before are one event.
     recovery_until: u64,
-    rtt: Option<Duration>,
+    /// RFC 6298 §2.
+    rtt: Duration,
+    rtt_var: Duration,
+    rtt_min: Duration,
+    hystart: HyStart,
     highest: u64,
     /// Acknowledgements on their way back: when each arrives, of which segment.
     acks: VecDeque<(Duration, u64)>,
@@ -48,6 +56,33 @@ pub(super) struct Flow {
     rto_look: Duration,
 }
 
+/// HyStart: the beginning ends when the first packets of a round are late, before any is lost (as Linux has it; RFC 9406 §4.2).
+#[derive(Default)]
+struct HyStart {
+    round_ends: u64,
+    heard: u32,
+    least: Option<Duration>,
+}
+
+impl HyStart {
+    /// Whether so many round trips of a round are longer than the shortest ever that a queue must stand.
+    fn is_late(&mut self, sample: Duration, shortest: Duration) -> bool {
+        if self.heard >= HYSTART_SAMPLES {
+            return false;
+        }
+        self.heard += 1;
+        let least = self.least.map_or(sample, |least| least.min(sample));
+        self.least = Some(least);
+        self.heard == HYSTART_SAMPLES && least >= shortest + (shortest / 8).clamp(HYSTART_MIN, HYSTART_MAX)
+    }
+
+    fn heard(&mut self, number: u64, next: u64) {
+        if number >= self.round_ends {
+            *self = Self { round_ends: next, heard: 0, least: None };
+        }
+    }
+}
+
 /// What a datagram carries.
 pub(super) enum Content {
     Segment { flow: usize, number: u64 },
@@ -55,18 +90,23 @@ pub(super) enum Content {
 }
 
 impl Flow {
-    pub(super) fn new(number: u16) -> Self {
+    /// A flow whose handshake took `rtt`.
+    pub(super) fn new(number: u16, rtt: Duration) -> Self {
         Self {
             number,
             next: 0,
             again: VecDeque::new(),
+            repeated: BTreeSet::new(),
             out: std::collections::BTreeMap::new(),
             window: 10.0,
             threshold: f64::MAX,
             w_max: 0.0,
             epoch: None,
             recovery_until: 0,
-            rtt: None,
+            rtt,
+            rtt_var: rtt / 2,
+            rtt_min: rtt,
+            hystart: HyStart::default(),
             highest: 0,
             acks: VecDeque::new(),
             got: BTreeSet::new(),
@@ -123,9 +163,10 @@ impl Flow {
             let Some((_, number)) = self.acks.pop_front() else { return };
             self.last_heard = now;
             if let Some(sent) = self.out.remove(&number) {
-                let sample = now - sent;
-                self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
-                self.grow(now);
+                if !self.repeated.remove(&number) {
+                    self.note_rtt(now - sent);
+                }
+                self.grow(number, now);
             }
             self.highest = self.highest.max(number);
         }
@@ -136,7 +177,7 @@ impl Flow {
             self.out.range(..self.highest.saturating_sub(DUP_THRESHOLD)).map(|(number, _)| *number).collect()
         };
         // One that was sent again is not lost again because of what came before it.
-        let rtt = self.rtt.unwrap_or(RTO_MIN);
+        let rtt = self.rtt;
         let lost: Vec<u64> = lost.into_iter().filter(|number| self.out.get(number).is_some_and(|sent| now - *sent > rtt)).collect();
         if !lost.is_empty() {
             self.lose(&lost, now);
@@ -145,7 +186,7 @@ impl Flow {
             return;
         }
         self.rto_look = now + RTO_LOOK;
-        let rto = self.rtt.map_or(RTO_FIRST, |rtt| RTO_MIN.max(rtt * 2));
+        let rto = self.rtt + RTO_MIN.max(self.rtt_var * 4);
         if self.out.values().min().is_some_and(|sent| now - *sent > rto) && now - self.last_heard > rto {
             let all: Vec<u64> = self.out.keys().copied().collect();
             self.lose(&all, now);
@@ -157,6 +198,7 @@ impl Flow {
         for number in lost {
             self.out.remove(number);
             self.again.push_back(*number);
+            self.repeated.insert(*number);
         }
         if lost.iter().any(|number| *number >= self.recovery_until) {
             self.recovery_until = self.next;
@@ -167,12 +209,25 @@ impl Flow {
         }
     }
 
-    fn grow(&mut self, now: Duration) {
+    fn note_rtt(&mut self, sample: Duration) {
+        self.rtt_var = (self.rtt_var * 3 + self.rtt.abs_diff(sample)) / 4;
+        self.rtt = (self.rtt * 7 + sample) / 8;
+        self.rtt_min = self.rtt_min.min(sample);
+        if self.window < self.threshold && self.hystart.is_late(sample, self.rtt_min) {
+            self.threshold = self.window;
+        }
+    }
+
+    fn grow(&mut self, number: u64, now: Duration) {
+        self.hystart.heard(number, self.next);
         if self.window < self.threshold {
             self.window += 1.0;
             return;
         }
-        let (epoch, rtt) = (*self.epoch.get_or_insert(now), self.rtt.unwrap_or(RTO_MIN).as_secs_f64());
+        if self.epoch.is_none() {
+            (self.epoch, self.w_max) = (Some(now), self.window);
+        }
+        let (epoch, rtt) = (self.epoch.unwrap_or(now), self.rtt.as_secs_f64());
         let k = (self.w_max * (1.0 - BETA) / C).cbrt();
         let t = (now - epoch).as_secs_f64() + rtt;
         let target = C * (t - k).powi(3) + self.w_max;

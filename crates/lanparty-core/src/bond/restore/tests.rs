@@ -27,7 +27,7 @@ impl Bench {
 
     fn take_of(&mut self, flow: u16, path: u8, number: u32, back: u16, ms: u64) -> Arrival {
         let datagram = Bytes::copy_from_slice(&number.to_be_bytes());
-        self.restorer.take(path, Sequence { number, flow, back }, datagram, self.at(ms), &mut self.out)
+        self.restorer.take(path, Sequence { number, flow, back, passes: false }, datagram, self.at(ms), &mut self.out)
     }
 
     fn expire(&mut self, ms: u64) {
