@@ -29,7 +29,7 @@ pub(crate) use steward::{Routes, Steward};
 
 /// Time for one attempt, and between the beginnings of two: one that begins amid an outage speaks rarely later on.
 const ATTEMPT_MAX: Duration = Duration::from_secs(4);
-const ATTEMPT_INTERVAL: Duration = Duration::from_millis(600);
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(300);
 /// UDP that has not answered for so long on an uplink may be blocked there: a stream is tried beside it.
 const STREAM_AFTER: Duration = Duration::from_millis(1500);
 /// Time for the relay to take a path.
