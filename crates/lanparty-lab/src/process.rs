@@ -83,6 +83,14 @@ impl Program {
         self
     }
 
+    /// Has it started by another program: these words, and then its own.
+    pub fn behind(mut self, words: &[&str]) -> Self {
+        let mut all = words.iter().map(OsString::from).chain([self.path]).chain(self.args);
+        self.path = all.next().unwrap_or_default();
+        self.args = all.collect();
+        self
+    }
+
     /// The words that start it inside namespace `netns`.
     fn argv(&self, netns: &str) -> Vec<OsString> {
         let mut argv: Vec<OsString> = ["ip", "netns", "exec", netns].map(OsString::from).into();

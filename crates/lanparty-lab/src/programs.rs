@@ -12,10 +12,12 @@ use crate::binaries::Binaries;
 use crate::command::{Output, run, run_any};
 use crate::namespace::Namespace;
 use crate::process::{Proc, Program};
-use crate::topology::{Dual, LAN, Party};
+use crate::topology::{Dual, Internet, LAN, Party};
 
 /// The room they meet in.
 const ROOM: &str = "PARTY";
+/// What the relay is called where it has several addresses.
+const RELAY_NAME: &str = "relay.example.net";
 /// The relay's port.
 const PORT: u16 = 8443;
 /// Where the programs' status sockets are.
@@ -36,6 +38,8 @@ pub struct Programs<'a> {
     lanparty: PathBuf,
     certificate: String,
     runtime: String,
+    /// Of the machine, when the relay is known by a name with an address of either family.
+    hosts_file: Option<PathBuf>,
 }
 
 impl<'a> Programs<'a> {
@@ -47,9 +51,15 @@ impl<'a> Programs<'a> {
         Self::on([&party.relay, &party.gateway, &party.home])
     }
 
-    /// Finds them for a home with several lines; nothing is started.
+    /// Finds them for a home with several lines; nothing is started. With a line that has IPv6 the relay is known by a name.
     pub fn at(dual: &'a Dual) -> Result<Self> {
-        Self::on([&dual.relay, &dual.gateway, &dual.home])
+        let mut programs = Self::on([&dual.relay, &dual.gateway, &dual.home])?;
+        if dual.lines.iter().any(|line| line.ipv6().is_some()) {
+            let file = programs.dir.join("hosts");
+            std::fs::write(&file, format!("{} {RELAY_NAME}\n{} {RELAY_NAME}\n", Dual::RELAY, Internet::ipv6(1)))?;
+            programs.hosts_file = Some(file);
+        }
+        Ok(programs)
     }
 
     /// Relay, gateway, home.
@@ -65,12 +75,13 @@ impl<'a> Programs<'a> {
             runtime: file("run"),
             dir,
             hosts,
+            hosts_file: None,
         })
     }
 
     /// Starts the relay. Members can be started when it says `listening on`.
     pub fn relay(&self) -> Result<Proc> {
-        let listen = format!("0.0.0.0:{PORT}");
+        let listen = format!("{}:{PORT}", if self.hosts_file.is_some() { "[::]" } else { "0.0.0.0" });
         let relay = Program::new(&self.relay).args(["--listen", &listen, "--dev-cert-der-out", &self.certificate]);
         self.spawn(self.hosts[0], relay)
     }
@@ -104,7 +115,8 @@ impl<'a> Programs<'a> {
 
     /// What gateway and client have in common.
     fn member(&self, program: Program) -> Program {
-        let relay = format!("{}:{PORT}", Party::RELAY);
+        let host = if self.hosts_file.is_some() { RELAY_NAME.to_owned() } else { Party::RELAY.to_string() };
+        let relay = format!("{host}:{PORT}");
         let words = [
             "--relay",
             &relay,
@@ -121,7 +133,12 @@ impl<'a> Programs<'a> {
 
     fn spawn(&self, host: &Namespace, program: Program) -> Result<Proc> {
         let state = self.dir.join(format!("{}-state", host.host()));
-        host.spawn(program.arg("--state-dir").arg(state).env(RUNTIME_VARIABLE, &self.runtime))
+        let mut program = program.arg("--state-dir").arg(state).env(RUNTIME_VARIABLE, &self.runtime);
+        if let Some(file) = &self.hosts_file {
+            let script = format!("mount --bind {} /etc/hosts && exec \"$@\"", file.display());
+            program = program.behind(&["unshare", "-m", "sh", "-c", &script, "-"]);
+        }
+        host.spawn(program)
     }
 
     /// Pings from the client's LAN address, four times a second; a missing answer has a line of its own.

@@ -261,6 +261,35 @@ fn two_lines_behind_one_nat_and_one_behind_a_symmetric_one_are_two_paths() {
 }
 
 #[test]
+fn a_line_of_ipv4_and_one_of_ipv6_are_two_paths() {
+    if !ready() {
+        return;
+    }
+    let [dsl, lte] = dsl_and_lte();
+    let dual = dual("uplinks-v4-v6", [dsl, lte.with_ipv6()]);
+    dual.home.ip("-4 addr flush dev lte0").unwrap();
+    let bonded = Bonded::join(&dual, &["dsl0", "lte0"], &[]).unwrap();
+    wait_for_paths(&bonded, &["dsl0", "lte0"]);
+    let remote = |name: &str| {
+        let paths = bonded.client_status().unwrap()["bond"]["paths"].as_array().cloned().unwrap_or_default();
+        paths.iter().find(|path| path["name"] == name).and_then(|path| path["remote"].as_str().map(str::to_owned)).unwrap()
+    };
+    assert_eq!([remote("dsl0"), remote("lte0")], ["10.99.0.1:8443", "[2001:db8:99::1]:8443"]);
+    for (cut, way) in [("dsl0", Way::Down), ("lte0", Way::Up)] {
+        let (probe, [from, to]) = (Probe::small(ms(2500)), bonded.ends(way));
+        let (report, ()) = probe
+            .between(&from, &to, || {
+                thread::sleep(ms(500));
+                dual.line(cut).cut().unwrap();
+            })
+            .unwrap();
+        assert_eq!(report.lost(), 0, "{cut}{}", bonded.client.tail());
+        dual.line(cut).restore().unwrap();
+        wait_for_paths(&bonded, &["dsl0", "lte0"]);
+    }
+}
+
+#[test]
 fn lines_of_different_mtu_carry_one_lan_mtu_and_nothing_is_lost() {
     if !ready() {
         return;
