@@ -307,3 +307,6 @@ impl DelayControl {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
