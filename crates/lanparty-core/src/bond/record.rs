@@ -24,9 +24,8 @@ pub struct PathRecord {
 }
 
 impl PathRecord {
-    /// Looks at what the path does now, and at packets sent and lost so far.
-    pub fn look(&mut self, flight: &Flight, packets: (u64, u64), now: Instant) {
-        self.look_at_window(flight, now);
+    /// Packets sent and lost so far.
+    pub fn count(&mut self, packets: (u64, u64)) {
         let (sent, lost) = (packets.0.saturating_sub(self.packets.0), packets.1.saturating_sub(self.packets.1));
         if sent >= LOSS_PACKETS {
             let share = (lost as f64 / sent as f64).min(1.0);
@@ -35,7 +34,8 @@ impl PathRecord {
         }
     }
 
-    fn look_at_window(&mut self, flight: &Flight, now: Instant) {
+    /// What the path does now.
+    pub fn look(&mut self, flight: &Flight, now: Instant) {
         let patience = flight.least_rtt().max(Duration::from_millis(10)) * 2;
         if flight.in_flight + FULL_SLACK >= flight.window {
             self.full_last = Some(now);
@@ -76,24 +76,24 @@ mod tests {
         let (mut record, start) = (PathRecord::default(), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
         for ms in (0..390).step_by(10) {
-            record.look(&flight(48_000, 1_000_000), (0, 0), at(ms));
+            record.look(&flight(48_000, 1_000_000), at(ms));
         }
         assert_eq!(record.capacity(), None);
-        record.look(&flight(48_000, 2_000_000), (0, 0), at(400));
+        record.look(&flight(48_000, 2_000_000), at(400));
         assert_eq!(record.capacity(), Some(2_000_000));
         // Little is asked: nothing is learnt.
-        record.look(&flight(1_000, 10), (0, 0), at(1000));
-        record.look(&flight(48_000, 10), (0, 0), at(1010));
+        record.look(&flight(1_000, 10), at(1000));
+        record.look(&flight(48_000, 10), at(1010));
         assert_eq!(record.capacity(), Some(2_000_000));
     }
 
     #[test]
     fn loss_is_a_share_of_many() {
-        let (mut record, now) = (PathRecord::default(), Instant::now());
-        record.look(&flight(0, 0), (50, 50), now);
+        let mut record = PathRecord::default();
+        record.count((50, 50));
         assert!(record.loss() == 0.0, "fifty say nothing");
         for n in 1..20 {
-            record.look(&flight(0, 0), (n * 1000, n * 10), now);
+            record.count((n * 1000, n * 10));
         }
         assert!((0.008..=0.0101).contains(&record.loss()), "{}", record.loss());
     }

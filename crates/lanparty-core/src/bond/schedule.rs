@@ -114,66 +114,62 @@ impl PathView {
 /// The paths for a datagram of `len` bytes.
 #[must_use]
 pub fn choose(paths: &[PathView], len: usize, class: super::Class) -> Choice {
-    let lives = || paths.iter().enumerate().filter(|(_, path)| path.is_alive);
+    let lives = || paths.iter().filter(|path| path.is_alive);
     if lives().next().is_none() {
         return Choice::Nothing;
     }
-    let is_backup_needed = lives().all(|(_, path)| path.role == BondRole::Backup);
-    let usable = || lives().filter(move |(_, path)| is_backup_needed || path.role != BondRole::Backup);
+    let is_backup_needed = lives().all(|path| path.role == BondRole::Backup);
+    let fits = |path: &PathView| path.is_alive && path.budget >= len;
+    let is_usable = |path: &PathView| fits(path) && (is_backup_needed || path.role != BondRole::Backup);
     // A datagram that only a backup takes goes by the backup.
-    let fits = |(_, path): &(usize, &PathView)| path.budget >= len;
-    let candidates: Vec<(usize, &PathView)> = match usable().filter(fits).collect::<Vec<_>>() {
-        none if none.is_empty() => lives().filter(fits).collect(),
-        some => some,
-    };
-    if candidates.is_empty() {
+    let needs_backup = !paths.iter().any(is_usable);
+    let candidates = paths.iter().enumerate().filter(|(_, path)| if needs_backup { fits(path) } else { is_usable(path) });
+    if candidates.clone().next().is_none() {
         return Choice::TooLarge;
     }
     match class {
         super::Class::Urgent => urgent(candidates, len),
-        super::Class::Light => light(&candidates, len),
-        super::Class::Bulk => bulk(&candidates, len),
+        super::Class::Light => light(candidates, len),
+        super::Class::Bulk => bulk(candidates, len),
     }
 }
 
 /// The two that deliver first. One that is busy is asked for more than it takes of bulk. Where one path is too busy for that, it still gets
 /// the copy: that the other one is silent is noticed only after a while.
-fn urgent(mut candidates: Vec<(usize, &PathView)>, len: usize) -> Choice {
-    candidates.retain(|(_, path)| path.room >= len || path.queued < COPY_QUEUE_MAX);
+fn urgent<'p>(candidates: impl Iterator<Item = (usize, &'p PathView)> + Clone, len: usize) -> Choice {
+    let takes = candidates.filter(|(_, path)| path.room >= len || path.queued < COPY_QUEUE_MAX);
     let is_busy = |path: &PathView| path.room < len && path.queued >= URGENT_QUEUE_MAX;
-    if candidates.iter().all(|(_, path)| is_busy(path)) {
+    let order = |path: &PathView| (is_busy(path), path.delivery(len));
+    let Some((first, best)) = takes.clone().min_by_key(|(_, path)| order(path)) else { return Choice::Wait };
+    if is_busy(best) {
         return Choice::Wait;
     }
-    candidates.sort_by_key(|(_, path)| (is_busy(path), path.delivery(len)));
-    match candidates.as_slice() {
-        [] => Choice::Wait,
-        [(only, _)] => Choice::By(*only, None),
-        [(first, _), (second, _), ..] => Choice::By(*first, Some(*second)),
-    }
+    let second = takes.filter(|(at, _)| *at != first).min_by_key(|(_, path)| order(path));
+    Choice::By(first, second.map(|(at, _)| at))
 }
 
 /// Where it is delivered first, past what is committed.
-fn light(candidates: &[(usize, &PathView)], len: usize) -> Choice {
-    let with_room = candidates.iter().filter(|(_, path)| path.room >= len || path.committed > 0 && path.queued < URGENT_QUEUE_MAX);
-    let best = with_room.min_by_key(|(_, path)| (path.role, path.delivery(len)));
-    best.map_or(Choice::Wait, |(at, _)| Choice::By(*at, None))
+fn light<'p>(candidates: impl Iterator<Item = (usize, &'p PathView)> + Clone, len: usize) -> Choice {
+    let takes = candidates.filter(|(_, path)| path.room >= len || path.committed > 0 && path.queued < URGENT_QUEUE_MAX);
+    let best = takes.min_by_key(|(_, path)| (path.role, path.delivery(len)));
+    best.map_or(Choice::Wait, |(at, _)| Choice::By(at, None))
 }
 
 /// Where it is delivered first; secondary paths take what the primary ones have no room for. While a slower path has room, a faster one
 /// is committed to as much as it still delivers earlier: so what goes by different paths arrives in its order, and a flow that needs no more
 /// than the faster path is spared the delay of the others.
-fn bulk(candidates: &[(usize, &PathView)], len: usize) -> Choice {
+fn bulk<'p>(candidates: impl Iterator<Item = (usize, &'p PathView)> + Clone, len: usize) -> Choice {
     let delivery = |path: &PathView| path.delivery(len + path.committed);
     let cost = |path: &PathView| delivery(path) + LOSS_COST.mul_f64(path.loss);
-    let with_room = candidates.iter().filter(|(_, path)| path.room >= len);
+    let with_room = candidates.clone().filter(|(_, path)| path.room >= len);
     let Some((at, best)) = with_room.min_by_key(|(_, path)| (path.role, cost(path))) else { return Choice::Wait };
-    let shortest = candidates.iter().map(|(_, path)| path.rtt).min().unwrap_or_default();
+    let shortest = candidates.clone().map(|(_, path)| path.rtt).min().unwrap_or_default();
     let impatience = (best.rtt.saturating_sub(shortest) / 2).mul_f64(IMPATIENCE);
     let limit = (delivery(best) + LOSS_WAIT.mul_f64(best.loss)).saturating_sub(impatience);
     let may_commit = |path: &PathView| path.room < len && path.role <= best.role && path.committed < COMMITTED_MAX;
-    let rivals = candidates.iter().filter(|(_, path)| may_commit(path));
-    let sooner = rivals.map(|(at, path)| (delivery(path), *at)).filter(|(delivery, _)| *delivery < limit).min();
-    Choice::By(sooner.map_or(*at, |(_, at)| at), None)
+    let rivals = candidates.filter(|(_, path)| may_commit(path)).map(|(at, path)| (delivery(path), at));
+    let sooner = rivals.filter(|(delivery, _)| *delivery < limit).min();
+    Choice::By(sooner.map_or(at, |(_, at)| at), None)
 }
 
 #[cfg(test)]

@@ -157,7 +157,7 @@ impl Path {
     pub(super) fn view(&mut self, now: Instant) -> PathView {
         let flight = self.flight();
         let flight = Flight { queued: flight.queued + self.first.len, ..flight };
-        self.record.look(&flight, self.link.packets(), now);
+        self.record.look(&flight, now);
         let budget = self.link.budget().0.into();
         let mut view = PathView::of(self.bond, self.is_alive, budget, &flight, self.bulk.len, &self.record);
         if let Some(shaper) = &mut self.shaper {
@@ -251,8 +251,9 @@ impl Path {
         (self.sent_bytes, self.received.load(Ordering::Relaxed))
     }
 
-    /// Keeps the rates up to date.
+    /// Keeps rates and losses up to date.
     pub(super) fn measure(&mut self, now: Instant) {
+        self.record.count(self.link.packets());
         let time = now.saturating_duration_since(self.meter.at);
         if time < RATE_TIME {
             return;

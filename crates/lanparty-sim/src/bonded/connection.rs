@@ -99,7 +99,8 @@ impl Connection {
             queued: self.first.iter().map(Bytes::len).sum(),
         };
         let committed = self.waiting_len;
-        self.record.look(&flight, (self.sent, self.lost), at);
+        self.record.look(&flight, at);
+        self.record.count((self.sent, self.lost));
         PathView::of(BondPath { path: id, ..BondPath::default() }, self.is_alive, 1434, &flight, committed, &self.record)
     }
 
