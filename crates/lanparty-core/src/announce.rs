@@ -20,6 +20,8 @@ pub enum AnnounceReason {
     Periodic,
     /// The LAN's carrier came back.
     LanReturned,
+    /// Another gateway left the room, and with it a port on which switches may have learned the member.
+    GatewayLeft,
 }
 
 impl AnnounceReason {
@@ -30,6 +32,7 @@ impl AnnounceReason {
             Self::PeerJoined => "peer_joined",
             Self::Periodic => "periodic",
             Self::LanReturned => "lan_returned",
+            Self::GatewayLeft => "gateway_left",
         }
     }
 }
@@ -77,9 +80,9 @@ impl Announcer {
         self.due.insert(member, (mac, now, AnnounceReason::PeerJoined));
     }
 
-    /// A member left.
-    pub fn left(&mut self, member: MemberId) {
-        self.due.remove(&member);
+    /// A member left. Whether it was one that is announced: the others are gateways.
+    pub fn left(&mut self, member: MemberId) -> bool {
+        self.due.remove(&member).is_some()
     }
 
     /// Nobody is left: the room is joined anew.
@@ -87,10 +90,10 @@ impl Announcer {
         self.due.clear();
     }
 
-    /// The LAN is back after an outage: everybody is due now.
-    pub fn lan_returned(&mut self, now: Instant) {
+    /// The switches have to learn this port anew: everybody is due now.
+    pub fn all_due(&mut self, why: AnnounceReason, now: Instant) {
         for (_, at, reason) in self.due.values_mut() {
-            (*at, *reason) = (now, AnnounceReason::LanReturned);
+            (*at, *reason) = (now, why);
         }
     }
 
@@ -121,9 +124,9 @@ mod tests {
         assert_eq!(announcer.poll(start).unwrap().reason, AnnounceReason::PeerJoined);
         assert_eq!(announcer.poll(start + Duration::from_secs(59)), None);
         assert_eq!(announcer.poll(start + ANNOUNCE_INTERVAL).unwrap().reason, AnnounceReason::Periodic);
-        announcer.lan_returned(start + Duration::from_secs(61));
+        announcer.all_due(AnnounceReason::LanReturned, start + Duration::from_secs(61));
         assert_eq!(announcer.poll(start + Duration::from_secs(61)).unwrap().reason, AnnounceReason::LanReturned);
-        announcer.left(MemberId(2));
+        assert!(announcer.left(MemberId(2)) && !announcer.left(MemberId(3)));
         assert_eq!(announcer.next_due(), None);
     }
 

@@ -153,7 +153,8 @@ fn admit_inbound<'a>(datagram: &'a [u8], roster: Option<&Roster>) -> (Option<Mem
         let admitted = admit(frame, source_of(sender), &roster.policy(), None)?;
         // A client has passed as itself; only a gateway's LAN can send back what somebody here had sent into it.
         let own = roster.own();
-        if admitted.src() == own.mac || roster.by_mac(admitted.src()).is_some_and(|owner| owner.id != sender.id) {
+        let is_anothers = roster.by_mac(admitted.src()).is_some_and(|owner| owner.id != sender.id);
+        if is_anothers || admitted.src() == own.mac || roster.lan_of(admitted.src()).is_some_and(|gateway| gateway != sender.id) {
             return Err(DropReason::HairpinLoop);
         }
         if own.role == Role::Client && !admitted.dst().is_group() && admitted.dst() != own.mac {

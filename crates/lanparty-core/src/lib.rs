@@ -22,6 +22,7 @@ mod flight;
 mod frame_log;
 mod inbound;
 mod ladder;
+mod lan_hosts;
 mod lan_mtu;
 mod limiter;
 mod mac_moves;

@@ -220,19 +220,29 @@ fn from_device(frame: Frame<'_>) -> Result<Frame<'_>, DropReason> {
 }
 
 /// The rules of station 2. A gateway sends up what the LAN floods and what is addressed to a
-/// remote member, and nothing that a remote member had sent into the LAN (split horizon, THREATS A13).
+/// remote member, and nothing that a remote member had sent into the LAN (split horizon, THREATS A13). Where LANs are joined the same holds
+/// for their hosts, and what is for a host that nobody has heard goes up as well.
 fn admit_outbound<'a>(frame: &'a [u8], roster: &Roster) -> Result<Frame<'a>, DropReason> {
     // The LAN of a gateway is full of unicast between its own hosts, of any size and tag: it is not ours to judge.
     if roster.own().role == Role::Gateway {
         let parsed = Frame::parse(frame)?;
-        if !parsed.dst().is_group() && roster.by_mac(parsed.dst()).is_none() {
+        if !parsed.dst().is_group() && roster.by_mac(parsed.dst()).is_none() && !may_be_elsewhere(&parsed, roster) {
             return Err(DropReason::UnknownDestination);
         }
-        if roster.by_mac(parsed.src()).is_some() {
+        if roster.by_mac(parsed.src()).is_some() || roster.lan_of(parsed.src()).is_some_and(|gateway| gateway != roster.own().id) {
             return Err(DropReason::HairpinLoop);
         }
     }
     admit(frame, source_of(roster.own()), &roster.policy(), None)
+}
+
+/// Whether a frame to a host that is no member is for another LAN. One that is too large may as well be for a silent host here, whose peer
+/// must not be told that it is.
+fn may_be_elsewhere(frame: &Frame<'_>, roster: &Roster) -> bool {
+    match roster.lan_of(frame.dst()) {
+        Some(gateway) => gateway != roster.own().id,
+        None => roster.joins_lans() && frame_fits(frame.bytes().len(), roster.lan_mtu(), None).is_ok(),
+    }
 }
 
 /// Admits a frame of our own making, for which there is no ladder: who makes it knows the sizes.

@@ -1,12 +1,14 @@
 //! The relay: rooms, their members, and the switch between them (station 6 of the walk).
 //!
-//! Forwards by membership, never by learning: a member's MAC address is what it announced and the relay accepted.
+//! Forwards by membership, not by learning: a member's MAC address is what it announced and the relay accepted. Only the hosts of several
+//! LANs in one room are learned.
 //! Everything here can be rebuilt from the members, who announce themselves again after a restart.
 
 mod attach;
 mod direct;
 mod forward;
 mod join;
+mod lans;
 mod moves;
 mod report;
 mod room;
@@ -44,6 +46,8 @@ pub struct RelayConfig {
     pub rooms_max: usize,
     /// Most members in one room, at most [`MEMBERS_MAX`].
     pub members_max: usize,
+    /// Most LANs that one room joins, each by a gateway of its own whose owner agrees.
+    pub lans_max: usize,
     /// No member makes its room smaller than this: what it says of its path, nobody else can check.
     pub lan_mtu_min: LanMtu,
     /// Rate limits of each member.
@@ -54,7 +58,7 @@ pub struct RelayConfig {
 
 impl Default for RelayConfig {
     fn default() -> Self {
-        Self { rooms_max: 1024, members_max: 256, lan_mtu_min: LanMtu::MIN, limits: Limits::default(), log_every_frame: false }
+        Self { rooms_max: 1024, members_max: 256, lans_max: 1, lan_mtu_min: LanMtu::MIN, limits: Limits::default(), log_every_frame: false }
     }
 }
 
@@ -190,6 +194,10 @@ pub enum RelayEvent {
         member: MemberId,
         up: bool,
     },
+    LansJoined {
+        room: RoomCode,
+        count: usize,
+    },
     StandsBy {
         room: RoomCode,
         mac: MacAddr,
@@ -267,9 +275,10 @@ impl Relay {
         };
         match message {
             Control::Budget { budget } => room.set_budget_up(id, budget),
-            Control::LanState { up } if room.set_lan_state(id, up) => {
+            Control::LanState { up, .. } if room.set_lan_state(id, up) => {
                 let event = RelayEvent::LanState { room: room.code().clone(), member: id, up };
-                let sends = room.others(id).map(|to| RelayOutput::Send { link: to, message: Control::LanState { up } }).collect::<Vec<_>>();
+                let message = Control::LanState { up, id: Some(id) };
+                let sends = room.others(id).map(|to| RelayOutput::Send { link: to, message: message.clone() }).collect::<Vec<_>>();
                 self.outputs.extend(sends);
                 self.outputs.push_back(RelayOutput::Event(event));
             }
@@ -277,6 +286,7 @@ impl Relay {
             Control::AskSightings { mac } => self.ask_sightings(link, mac, now),
             answer @ Control::Sightings { .. } => self.pass_sightings(id, link, answer),
             Control::Loop { message, .. } => self.pass_loop(id, link, &message, now),
+            Control::SameLan { gateway } => self.same_lan(link, gateway, now),
             Control::Bye { reason } => self.leave(link, &reason),
             // What only a relay says, and what a newer member says, is ignored.
             _ => {}

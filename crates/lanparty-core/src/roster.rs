@@ -1,8 +1,11 @@
 //! A member's own view of its room: who is in it, as the relay announced, and the LAN MTU agreed.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use lanparty_proto::{AdmissionPolicy, Control, LanMtu, MacAddr, MemberId, MemberInfo, Role, Source, Welcome};
+
+use crate::lan_hosts::LanHosts;
 
 /// The room as one member knows it.
 #[derive(Clone, Debug)]
@@ -14,6 +17,10 @@ pub struct Roster {
     smallest_path: Option<LanMtu>,
     members: BTreeMap<MemberId, MemberInfo>,
     by_mac: BTreeMap<MacAddr, MemberId>,
+    /// Whether this is a gateway, and there are others: their LANs and this one's are joined.
+    joins_lans: bool,
+    /// The hosts of those LANs.
+    hosts: LanHosts,
 }
 
 impl Roster {
@@ -22,7 +29,8 @@ impl Roster {
     pub fn new(role: Role, mac: MacAddr, welcome: &Welcome) -> Self {
         let own = MemberInfo { id: welcome.member, role, mac, lan_up: true, path_mtu: None };
         let (lan_mtu, limited_by) = (welcome.lan_mtu, welcome.limited_by);
-        let mut roster = Self { own, lan_mtu, limited_by, smallest_path: None, members: BTreeMap::new(), by_mac: BTreeMap::new() };
+        let (members, by_mac, hosts) = (BTreeMap::new(), BTreeMap::new(), LanHosts::default());
+        let mut roster = Self { own, lan_mtu, limited_by, smallest_path: None, members, by_mac, joins_lans: false, hosts };
         welcome.members.iter().cloned().for_each(|m| roster.insert(m));
         roster
     }
@@ -34,7 +42,7 @@ impl Roster {
             self.members.remove(&before);
         }
         self.members.insert(member.id, member);
-        self.find_smallest_path();
+        self.members_changed();
     }
 
     /// A member left. Returns what was known of it.
@@ -42,7 +50,8 @@ impl Roster {
         let member = self.members.remove(&id)?;
         self.by_mac.remove(&member.mac);
         self.limited_by = self.limited_by.filter(|limit| *limit != id);
-        self.find_smallest_path();
+        self.hosts.forget(id);
+        self.members_changed();
         Some(member)
     }
 
@@ -71,19 +80,27 @@ impl Roster {
         left.chain(joined).chain(sizes).collect()
     }
 
+    fn members_changed(&mut self) {
+        self.joins_lans = self.own.role == Role::Gateway && self.gateway().is_some();
+        self.find_smallest_path();
+    }
+
     fn find_smallest_path(&mut self) {
         self.smallest_path = self.members.values().filter_map(|m| m.path_mtu).min();
     }
 
-    /// What the way to `dst` takes, when it was announced to be below the LAN MTU: that of the member itself, that of the
-    /// gateway for a host behind it, the smallest of all for a group address.
+    /// What the way to `dst` takes, when it was announced to be below the LAN MTU: that of the member itself, the
+    /// smallest of the gateways' for a host behind one of them, the smallest of all for a group address.
     #[must_use]
     pub fn path_mtu(&self, dst: MacAddr) -> Option<LanMtu> {
         let smallest = self.smallest_path?;
         if dst.is_group() {
             return Some(smallest);
         }
-        self.by_mac(dst).or_else(|| self.gateway())?.path_mtu
+        match self.by_mac(dst) {
+            Some(member) => member.path_mtu,
+            None => self.gateways().filter_map(|gateway| gateway.path_mtu).min(),
+        }
     }
 
     /// The member whose path keeps the LAN MTU as small as it is, when it is one of them.
@@ -92,9 +109,10 @@ impl Roster {
         self.limited_by
     }
 
-    /// The LAN behind the gateway went down or came back.
-    pub fn set_lan_state(&mut self, up: bool) {
-        self.members.values_mut().filter(|m| m.role == Role::Gateway).for_each(|m| m.lan_up = up);
+    /// The LAN behind that gateway, or behind all, went down or came back.
+    pub fn set_lan_state(&mut self, gateway: Option<MemberId>, up: bool) {
+        let gateways = self.members.values_mut().filter(|m| m.role == Role::Gateway);
+        gateways.filter(|m| gateway.is_none_or(|id| id == m.id)).for_each(|m| m.lan_up = up);
     }
 
     /// The room's LAN MTU.
@@ -144,10 +162,42 @@ impl Roster {
         self.members.is_empty()
     }
 
-    /// The room's gateway, when there is one and it is not this member.
+    /// The first of the room's gateways that is not this member.
     #[must_use]
     pub fn gateway(&self) -> Option<&MemberInfo> {
-        self.members.values().find(|m| m.role == Role::Gateway)
+        self.gateways().next()
+    }
+
+    /// The room's gateways but for this member.
+    pub fn gateways(&self) -> impl Iterator<Item = &MemberInfo> {
+        self.members.values().filter(|m| m.role == Role::Gateway)
+    }
+
+    /// The gateway behind which every host is that is no member: none where the room joins several LANs.
+    #[must_use]
+    pub fn only_gateway(&self) -> Option<&MemberInfo> {
+        self.gateway().filter(|_| self.gateways().count() == 1)
+    }
+
+    /// Whether this is a gateway whose LAN the room joins to others.
+    #[must_use]
+    pub const fn joins_lans(&self) -> bool {
+        self.joins_lans
+    }
+
+    /// A frame from `src` came from the LAN of `gateway`, which may be this member. Whether that is believed; who joins no LANs learns nothing.
+    pub fn learn(&mut self, src: MacAddr, gateway: MemberId, now: Instant) -> bool {
+        let is_gateway = || gateway == self.own.id || self.member(gateway).is_some_and(|member| member.role == Role::Gateway);
+        if !self.joins_lans || src.is_group() || self.by_mac(src).is_some() || !is_gateway() {
+            return true;
+        }
+        self.hosts.learn(src, gateway, now)
+    }
+
+    /// The gateway on whose LAN a host was heard last, as far as this one joins LANs.
+    #[must_use]
+    pub(crate) fn lan_of(&self, host: MacAddr) -> Option<MemberId> {
+        self.hosts.gateway_of(host)
     }
 }
 

@@ -14,6 +14,10 @@ pub struct GatewayArgs {
     #[arg(long, visible_alias = "iface", value_name = "IFACE")]
     pub interface: String,
 
+    /// Let the room join this LAN to those of its other gateways, where their owners agree as well and the relay allows it (--lans)
+    #[arg(long)]
+    pub join_lans: bool,
+
     /// Pass on the MTU that the LAN's DHCP server and routers tell (DHCP option 26, the MTU of router advertisements) as they tell
     /// it; otherwise members hear the LAN MTU, when that is smaller
     #[arg(long)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Announcer, Neighbours, Roster, SIGN_INTERVAL, SIGN_INTERVAL_WATCHED};
+use lanparty_core::{AnnounceReason, Announcer, Neighbours, Roster, SIGN_INTERVAL, SIGN_INTERVAL_WATCHED};
 use lanparty_nic::{Device, DeviceFault, LinkState, PacketSocket};
 use lanparty_node::{
     Ask, AsyncDevice, DeviceLimit, Dialer, ExitCode, Fault, Identity, JoinRequest, MemberDriver, Session, SessionEvent, StandbyLine,
@@ -120,9 +120,12 @@ impl Gateway {
         }
         driver.watch_lan(Neighbours::new(sign_of(&identity)));
         let line = StandbyLine::default();
+        if args.join_lans {
+            line.join_lans();
+        }
         let dialer = dialer.standing_by(line.clone());
         let session = Session::start(driver, dialer, Arc::new(identity), request, args.member.patience());
-        let (announcer, sign_due, standing) = (Announcer::default(), Instant::now(), Standing::new(line));
+        let (announcer, sign_due, standing) = (Announcer::default(), Instant::now(), Standing::new(line, args.join_lans));
         Ok(Self { args, session, identity_file, announcer, sign_due, standbys: 0, standing, mac, lan, carries })
     }
 
@@ -185,8 +188,13 @@ impl Gateway {
                 self.announce();
             }
             Control::MemberLeft { id, reason } => {
-                info!("gateway control event: client peer {id} left: {reason}");
-                self.announcer.left(*id);
+                if self.announcer.left(*id) {
+                    info!("gateway control event: client peer {id} left: {reason}");
+                } else {
+                    info!("gateway control event: gateway peer {id} left: {reason}");
+                    self.announcer.all_due(AnnounceReason::GatewayLeft, Instant::now());
+                    self.announce();
+                }
             }
             Control::LanMtu { mtu, limited_by } => info!(limited_by = limited_by.map(|id| id.0), "LAN MTU is {mtu}"),
             Control::Notice { message } => warn!("{message}"),
@@ -301,7 +309,7 @@ impl Gateway {
         self.lan = lan;
         if lan.is_up() {
             info!(interface = %self.args.interface, "interface {} is up again; bridging resumes", self.args.interface);
-            self.announcer.lan_returned(Instant::now());
+            self.announcer.all_due(AnnounceReason::LanReturned, Instant::now());
             self.announce();
         } else {
             warn!(interface = %self.args.interface, "interface {} is {}; staying joined, bridging resumes when it is back", self.args.interface, lan.in_words());

@@ -1,5 +1,5 @@
 //! What a gateway does whose room has one already: it listens for that one's sign on its LAN, and stands by behind it when it hears
-//! it. Without a sign the two are on different LANs, and there is nothing to do but to say so.
+//! it. Without a sign the two are on different LANs: they are joined where everybody agrees, and else there is nothing to do but to say so.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,8 @@ const LISTEN: Duration = Duration::from_secs(SIGN_INTERVAL.as_secs() * 2 + 1);
 const SILENT_AFTER: Duration = Duration::from_millis(950);
 /// Gateways of this LAN that are remembered as its room's own.
 const STOOD_BEHIND_MAX: usize = 16;
-const ADVICE: &str = "its sign is not heard on this LAN, so it bridges another one. A room has one LAN: stop one of the two, or use another room code; \
-     on one LAN, this gateway would stand by (is the LAN's cable plugged in? does a switch filter EtherType 0x88B5?)";
+const ADVICE: &str = "its sign is not heard on this LAN, so it bridges another one. A room has one LAN: stop one of the two, or use another room code, or join the LANs \
+     (--join-lans on every gateway, --lans 2 on the relay); on one LAN, this gateway would stand by (is the LAN's cable plugged in? does a switch filter EtherType 0x88B5?)";
 
 /// What is to be done.
 pub(crate) enum Verdict {
@@ -29,6 +29,10 @@ pub(crate) enum Verdict {
 pub(crate) struct Standing {
     line: StandbyLine,
     listening: Option<(Instant, Fault)>,
+    /// Since when the LAN has been listened to.
+    up_since: Option<Instant>,
+    /// Once it has listened for long enough, it tries to join its LAN to the room's: that is the owner's wish, and not tried yet.
+    may_join_lans: bool,
     /// The signs that the relay was told of last.
     offered: Vec<MacAddr>,
     said: Option<Behind>,
@@ -38,8 +42,17 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    pub(crate) const fn new(line: StandbyLine) -> Self {
-        Self { line, listening: None, offered: vec![], said: None, stood_behind: vec![], belongs: false }
+    pub(crate) const fn new(line: StandbyLine, joins_lans: bool) -> Self {
+        Self {
+            line,
+            listening: None,
+            up_since: None,
+            may_join_lans: joins_lans,
+            offered: vec![],
+            said: None,
+            stood_behind: vec![],
+            belongs: false,
+        }
     }
 
     /// Refused, because the room has a gateway.
@@ -64,10 +77,15 @@ impl Standing {
     pub(crate) fn look(&mut self, neighbours: &Neighbours, is_in: bool, is_up: bool, now: Instant) -> Verdict {
         let heard = neighbours.gateways(now);
         self.line.set_hears(heard.clone());
+        let since = self.up_since.filter(|_| is_up).unwrap_or(now);
+        self.up_since = is_up.then_some(since);
+        self.line.set_has_listened(now.saturating_duration_since(since) >= LISTEN);
         self.belongs |= is_in || self.line.behind().is_some();
         if let Some((until, fault)) = &self.listening {
             if heard.iter().any(|mac| !self.offered.contains(mac)) || (self.belongs && now >= *until) {
                 (self.offered, self.listening) = (heard, None);
+            } else if now >= *until && self.may_join_lans {
+                (self.may_join_lans, self.listening) = (false, None);
             } else if now >= *until {
                 return Verdict::GivesUp(Fault::new(fault.code, fault.cause.clone(), ADVICE));
             }

@@ -296,6 +296,8 @@ fn a_member_of_another_protocol_version_is_told_which_one_the_relay_speaks() {
         resume: None,
         run: 0,
         hears: vec![],
+        joins_lans: false,
+        has_listened: false,
         bond: None,
     };
     let answer = on(&desk.home, async || {

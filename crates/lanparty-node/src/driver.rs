@@ -24,6 +24,7 @@ mod awaited;
 mod bridged;
 mod direct;
 mod echo;
+mod lans;
 mod room;
 
 /// How long a link that was moved away from stays open: what it still holds is on its way, and the other side reads it first.
@@ -108,6 +109,7 @@ pub struct MemberDriver<D> {
     is_bridged: bool,
     /// What the relay has to hear of it.
     unsaid_loop: Option<Control>,
+    lans: lans::Lans,
 }
 
 impl<D: Device> MemberDriver<D> {
@@ -140,6 +142,7 @@ impl<D: Device> MemberDriver<D> {
             bridged: BridgedTap::default(),
             is_bridged: false,
             unsaid_loop: None,
+            lans: lans::Lans::default(),
         }
     }
 
@@ -159,6 +162,7 @@ impl<D: Device> MemberDriver<D> {
         self.connected =
             Some(Connected { link, control_in, control_out, roster, budget, watch, way_back: None, is_over_ipv6: remote.is_ipv6() });
         self.draining = None;
+        self.unblock_for(None);
         self.leave_island();
         self.say_findings();
     }
@@ -326,6 +330,7 @@ impl<D: Device> MemberDriver<D> {
                 }
                 self.look_at_bridge_in(0, Instant::now());
                 self.tell_bridge().await;
+                self.tell_lans().await;
                 Ok(Some(DriverEvent::Looked))
             }
         }
@@ -337,11 +342,13 @@ impl<D: Device> MemberDriver<D> {
             return Ok(Some(DriverEvent::DeviceFailed(e)));
         }
         self.look_at_bridge_out(Instant::now());
+        self.learn_from_lan(Instant::now());
         let (roster, path) = room_and_path(self.connected.as_ref(), self.island.as_ref());
         let (work, now) = (&mut self.work, Instant::now());
         self.observed.look(self.batch.iter(), Point::FromDevice, now);
-        // One that is in no room bridges nothing yet.
-        if let Some(other) = self.observed.look_around(self.batch.iter(), roster, now).filter(|_| roster.is_some()) {
+        // One that is in no room bridges nothing yet; of those of its own room more is said.
+        let is_strange = |other: &MacAddr| roster.is_some_and(|roster| !roster.joins_lans() || roster.by_mac(*other).is_none());
+        if let Some(other) = self.observed.look_around(self.batch.iter(), roster, now).filter(is_strange) {
             warn_of_gateway(other);
         }
         self.outbound.process(&mut self.batch, roster, path, now, work);
@@ -396,6 +403,7 @@ impl<D: Device> MemberDriver<D> {
         let mut records: Vec<(Option<MemberId>, FrameRecord)> = vec![];
         self.frames.clear();
         self.look_at_bridge_in(count, Instant::now());
+        self.learn_from_room(count, Instant::now());
         let (roster, now) = (room_and_path(self.connected.as_ref(), self.island.as_ref()).0, Instant::now());
         self.observed.look_inside(self.received.iter().take(count), Point::FromRoom, now);
         let datagrams = self.received.iter_mut().take(count).map(std::mem::take);
@@ -434,7 +442,7 @@ impl<D: Device> MemberDriver<D> {
                 Control::LanMtu { mtu, limited_by } => c.roster.set_lan_mtu(*mtu, *limited_by),
                 Control::PathMtu { id, mtu } if *id == c.roster.own().id => c.way_back = *mtu,
                 Control::PathMtu { id, mtu } => c.roster.set_path_mtu(*id, *mtu),
-                Control::LanState { up } => c.roster.set_lan_state(*up),
+                Control::LanState { up, id } => c.roster.set_lan_state(*id, *up),
                 Control::PeerAt { id, identity, addresses } => {
                     if let Some(member) = c.roster.member(*id) {
                         self.peers.introduce((*id, member.mac), *identity, addresses, Instant::now());
@@ -442,6 +450,9 @@ impl<D: Device> MemberDriver<D> {
                 }
                 _ => {}
             }
+        }
+        if let Control::MemberLeft { id, .. } = &message {
+            self.unblock_for(Some(*id));
         }
         if matches!(message, Control::LanMtu { .. } | Control::MemberLeft { .. }) {
             self.say_findings();

@@ -374,6 +374,7 @@ fn hello(
             format!("the path to the relay takes datagrams of {budget} bytes only; an Ethernet of {LAN_MTU_MIN} bytes does not fit");
         return Err(JoinError::Final(Fault::new(ExitCode::Unexpected, cause, "use another uplink")));
     }
+    let (joins_lans, has_listened) = line.lans();
     Ok(Hello {
         version: PROTOCOL_VERSION,
         role: request.role,
@@ -385,6 +386,8 @@ fn hello(
         resume: request.resume,
         run,
         hears: line.hears(),
+        joins_lans,
+        has_listened,
         bond,
     })
 }

@@ -450,7 +450,7 @@ impl Peers {
         if dst.is_group() {
             return None;
         }
-        let behind_gateway = || roster.gateway().filter(|_| roster.own().role == Role::Client);
+        let behind_gateway = || roster.only_gateway().filter(|_| roster.own().role == Role::Client);
         roster.by_mac(dst).or_else(behind_gateway).map(|member| member.id)
     }
 

@@ -126,8 +126,8 @@ impl<D: Device> Session<D> {
     pub async fn set_lan_state(&mut self, up: bool) {
         self.request.lan_up = up;
         self.driver.set_wire(up);
-        self.driver.tell(&Control::LanState { up }).await;
-        self.line.say(Control::LanState { up });
+        self.driver.tell(&Control::LanState { up, id: None }).await;
+        self.line.say(Control::LanState { up, id: None });
     }
 
     /// Whether the session has failed because the room has a gateway already. It may be called on to try again.
@@ -175,7 +175,7 @@ impl<D: Device> Session<D> {
             let event = self.changed(changed);
             self.offer_direct().await;
             if told_lan_up.is_some_and(|told| told != self.request.lan_up) {
-                self.driver.tell(&Control::LanState { up: self.request.lan_up }).await;
+                self.driver.tell(&Control::LanState { up: self.request.lan_up, id: None }).await;
             }
             if let Some(event) = event {
                 return event;

@@ -89,6 +89,12 @@ pub struct Hello {
     /// Gateway: interface addresses of the gateways that it hears on its LAN. One that hears the room's own may stand by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hears: Vec<MacAddr>,
+    /// Gateway: its owner agrees that its LAN and those of other gateways become one.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub joins_lans: bool,
+    /// Gateway: it has listened on its LAN for as long as the sign of any other one takes.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub has_listened: bool,
     /// What the path is to a bond, when further connections are going to [`Attach`] themselves to this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bond: Option<BondPath>,
@@ -374,6 +380,9 @@ pub enum Control {
     LanState {
         /// Whether its Ethernet has a carrier.
         up: bool,
+        /// Relay to members: which gateway's; of all when left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<MemberId>,
     },
     /// Member to relay, relay to gateways: how far did the DHCP of this member come at your place? A client may ask about itself
     /// only.
@@ -426,6 +435,12 @@ pub enum Control {
     },
     /// Gateway that stands by to relay: the room's gateway gives no sign any more.
     GatewaySilent,
+    /// Gateway to relay: that other gateway of the room gives its sign on this one's LAN, so their LANs are one. Said by the one with
+    /// the higher number.
+    SameLan {
+        /// The other one.
+        gateway: MemberId,
+    },
     /// Relay to member: something its owner should know, in words.
     Notice {
         /// The words.
@@ -548,6 +563,8 @@ mod tests {
             resume: None,
             run: 7,
             hears: vec![],
+            joins_lans: false,
+            has_listened: false,
             bond: None,
         })
     }

@@ -80,6 +80,10 @@ pub struct RelayArgs {
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(2..=800))]
     pub members: u16,
 
+    /// Most LANs that one room joins into one, each by a gateway with --join-lans; 1 refuses a gateway on a second LAN
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub lans: u16,
+
     /// No member makes its room's LAN MTU smaller than this, in bytes; 1280 keeps IPv6 in every room
     #[arg(long, value_name = "N", default_value_t = LanMtu::MIN, value_parser = parse_lan_mtu)]
     pub min_lan_mtu: LanMtu,
@@ -108,6 +112,7 @@ impl RelayArgs {
         RelayConfig {
             rooms_max: self.rooms,
             members_max: usize::from(self.members),
+            lans_max: usize::from(self.lans),
             lan_mtu_min: self.min_lan_mtu,
             limits,
             log_every_frame: every_frame_is_logged(),

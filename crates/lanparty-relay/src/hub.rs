@@ -120,14 +120,18 @@ impl Hub {
         }
     }
 
-    /// A gateway that stands by does not see the sign of the one before it any more. It is believed when the relay does not hear that one either.
+    /// A gateway that stands by does not see the sign of the one before it any more. When the relay does not hear that one either, it is
+    /// gone; else the two are not on one LAN any more.
     pub(crate) fn gateway_silent(&self, standby: LinkId) {
-        let state = self.lock();
+        let mut state = self.lock();
         let gone =
             state.relay.gateway_before(standby).filter(|link| state.ways.get(link).is_some_and(|way| way.outbox.silence() >= SILENT_AFTER));
         if let Some(way) = gone.and_then(|link| state.ways.get(&link)) {
             way.outbox.link().close("it gives no sign, neither on its LAN nor here");
+            return;
         }
+        state.relay.unheard(standby, Instant::now());
+        state.carry_out();
     }
 
     /// Frames toward a member were dropped behind the switch.
@@ -243,6 +247,7 @@ fn log_event(event: &RelayEvent) {
                 "peer {member} in room {room} takes packets of {mtu} bytes only; the room carries {minimum} all the same (--min-lan-mtu)"
             );
         }
+        RelayEvent::LansJoined { room, count } => info!("room {room} joins {count} LANs now"),
         RelayEvent::StandsBy { room, mac, remote, behind } => {
             info!(%mac, %remote, "a gateway on the same LAN stands by behind peer {behind} in room {room}");
         }

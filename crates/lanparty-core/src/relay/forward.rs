@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use lanparty_proto::{AdmissionPolicy, DatagramHeader, DropReason, Frame, MemberId, Role, RoomCode, admit, frame_fits};
+use lanparty_proto::{AdmissionPolicy, DatagramHeader, DropReason, Frame, MacAddr, MemberId, Role, RoomCode, admit, frame_fits};
 
 use super::room::{Member, Room};
 use super::{LinkId, Relay};
@@ -101,14 +101,14 @@ fn forward_one(room: &mut Room, from: MemberId, datagram: &Bytes, now: Instant, 
     records.extend(member.log.note(frame, outcome, now));
 }
 
-/// Decode, admit, charge, and choose the members: unicast to its member or to the gateway; broadcast and multicast to
-/// all others; unknown unicast from a client to the gateway only.
+/// Decode, admit, charge, and choose the members: unicast to its member or to the gateway of its host; broadcast and multicast to
+/// all others; unicast to a host that nobody has heard to the gateways only, and never back to the LAN that it comes from.
 fn switch(room: &mut Room, from: MemberId, datagram: &Bytes, now: Instant, out: &mut Vec<Delivery>) -> Result<(), DropReason> {
     let (header, bytes) = DatagramHeader::decode(datagram)?;
     let lan_mtu = room.lan_mtu();
-    let fan_out = room.len() - 1;
     let parsed = Frame::parse(bytes).ok();
-    let unicast = parsed.filter(|f| !f.dst().is_group()).map(|f| target_of(room, from, &f));
+    let target = parsed.map_or(Target::All, |f| target_of(room, from, f.dst()));
+    let copies = copies(room, from, &target);
     let is_anothers = parsed.is_some_and(|f| room.by_mac(f.src()).is_some_and(|owner| owner.id != from));
     let sender = room.member_mut(from).ok_or(DropReason::UnknownSender)?;
     if header.source != from {
@@ -119,45 +119,81 @@ fn switch(room: &mut Room, from: MemberId, datagram: &Bytes, now: Instant, out: 
     if is_anothers {
         return Err(DropReason::HairpinLoop);
     }
+    let (is_gateway, src) = (sender.role == Role::Gateway, frame.src());
     if !sender.limiter.admits_bytes(bytes.len(), now) {
         return Err(DropReason::RateLimit);
     }
-    let (known, target) = match unicast {
-        Some(target) => (target.is_known, Some(target.member?)),
-        None => (false, None),
-    };
-    let copies = if target.is_some() { 1 } else { fan_out };
-    if !known && !sender.limiter.admits_flood(frame.class(), copies, now) {
-        return Err(DropReason::RateLimit);
+    match target {
+        Target::Nobody => return Err(DropReason::UnknownDestination),
+        Target::One { is_known: true, .. } => {}
+        _ if sender.limiter.admits_flood(frame.class(), copies, now) => {}
+        _ => return Err(DropReason::RateLimit),
+    }
+    let joins_lans = is_gateway && room.lans() > 1;
+    if joins_lans && room.by_mac(src).is_none() && !room.hosts.learn(src, from, now) {
+        return Err(DropReason::HairpinLoop);
     }
     match target {
-        Some(id) => deliver(room.member_mut(id).ok_or(DropReason::UnknownDestination)?, bytes.len(), lan_mtu, datagram, out),
-        None => flood(room, from, bytes.len(), datagram, out),
+        Target::One { member, .. } => {
+            deliver(room.member_mut(member).ok_or(DropReason::UnknownDestination)?, bytes.len(), lan_mtu, datagram, out)
+        }
+        Target::Gateways => flood(room, |m| m.id != from && m.role == Role::Gateway, bytes.len(), datagram, out),
+        _ => flood(room, |m| m.id != from, bytes.len(), datagram, out),
     }
 }
 
-struct Target {
-    member: Result<MemberId, DropReason>,
-    /// Whether the destination is a member itself, so that nothing is flooded.
-    is_known: bool,
+enum Target {
+    /// A member, or the gateway of a host; `is_known` where nobody has to look for it.
+    One {
+        member: MemberId,
+        is_known: bool,
+    },
+    /// A host that nobody has heard, on one of several LANs.
+    Gateways,
+    All,
+    Nobody,
 }
 
-fn target_of(room: &Room, from: MemberId, frame: &Frame<'_>) -> Target {
-    if let Some(member) = room.by_mac(frame.dst()) {
-        let to_itself = member.id == from;
-        return Target { member: if to_itself { Err(DropReason::UnknownDestination) } else { Ok(member.id) }, is_known: true };
+fn target_of(room: &Room, from: MemberId, dst: MacAddr) -> Target {
+    if dst.is_group() {
+        return Target::All;
     }
-    // A LAN host behind the gateway, or nobody: only the gateway can know.
-    let gateway = room.gateway().filter(|g| g.id != from && g.role == Role::Gateway);
-    Target { member: gateway.map(|g| g.id).ok_or(DropReason::UnknownDestination), is_known: gateway.is_some_and(|g| g.lan_up) }
+    if let Some(member) = room.by_mac(dst) {
+        return if member.id == from { Target::Nobody } else { Target::One { member: member.id, is_known: true } };
+    }
+    // A LAN host behind a gateway, or nobody: only the gateways can know.
+    let to = |gateway: &Member| Target::One { member: gateway.id, is_known: gateway.lan_up };
+    if let Some(gateway) = room.hosts.gateway_of(dst).and_then(|id| room.gateway(id)) {
+        return if gateway.id == from { Target::Nobody } else { to(gateway) };
+    }
+    let mut gateways = room.gateways().filter(|g| g.id != from);
+    match (gateways.next(), gateways.next()) {
+        (None, _) => Target::Nobody,
+        (Some(only), None) => to(only),
+        _ => Target::Gateways,
+    }
+}
+
+fn copies(room: &Room, from: MemberId, target: &Target) -> usize {
+    match target {
+        Target::One { .. } | Target::Nobody => 1,
+        Target::Gateways => room.gateways().filter(|g| g.id != from).count(),
+        Target::All => room.len() - 1,
+    }
 }
 
 /// Nobody to hear a broadcast is no loss: the frame went to all others, who are none.
-fn flood(room: &mut Room, from: MemberId, len: usize, datagram: &Bytes, out: &mut Vec<Delivery>) -> Result<(), DropReason> {
+fn flood(
+    room: &mut Room,
+    is_meant: impl Fn(&Member) -> bool,
+    len: usize,
+    datagram: &Bytes,
+    out: &mut Vec<Delivery>,
+) -> Result<(), DropReason> {
     let lan_mtu = room.lan_mtu();
     let mut verdict = Ok(());
     let mut delivered = false;
-    for member in room.members_mut().filter(|m| m.id != from) {
+    for member in room.members_mut().filter(|m| is_meant(m)) {
         match deliver(member, len, lan_mtu, datagram, out) {
             Ok(()) => delivered = true,
             Err(reason) => verdict = Err(reason),

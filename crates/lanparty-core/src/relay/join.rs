@@ -36,8 +36,12 @@ impl Relay {
     pub(super) fn join(&mut self, link: LinkId, newcomer: &Newcomer, now: Instant) {
         let allowed = match self.judge(link, newcomer, now) {
             Ok(allowed) => allowed,
-            Err((Refusal::SecondGateway, _)) if self.may_stand_by(newcomer) => return self.stand_by(link, newcomer, now),
-            Err((code, message)) => return self.refuse(link, newcomer, code, message, now),
+            Err((code, message)) => {
+                return match self.may_stand_by(newcomer).filter(|_| code == Refusal::SecondGateway) {
+                    Some(behind) => self.stand_by(link, newcomer, behind, now),
+                    None => self.refuse(link, newcomer, code, message, now),
+                };
+            }
         };
         let replaced = self.take_over(newcomer);
         let (code, minimum) = (newcomer.hello.room.clone(), self.config.lan_mtu_min);
@@ -64,6 +68,9 @@ impl Relay {
         if let Some(mtu) = shrunk {
             let reason = "a member with a smaller path joined";
             self.outputs.push_back(RelayOutput::Event(RelayEvent::LanMtu { room: code.clone(), mtu, reason }));
+        }
+        if newcomer.hello.role == Role::Gateway {
+            self.tell_lans(&code);
         }
         self.links.insert(link, code);
         self.schedule_check(now);
@@ -97,7 +104,7 @@ impl Relay {
             (Refusal::PathTooSmall, message)
         })?;
         match self.rooms.get(&hello.room) {
-            Some(room) => self.judge_room(room, newcomer)?,
+            Some(room) => self.judge_room(room, newcomer, now)?,
             None if self.rooms.len() >= self.config.rooms_max => {
                 return Err((Refusal::Full, "this relay has no space for another room".into()));
             }
@@ -106,16 +113,12 @@ impl Relay {
         Ok(allowed.max(self.config.lan_mtu_min))
     }
 
-    fn judge_room(&self, room: &Room, newcomer: &Newcomer) -> Result<(), (Refusal, String)> {
+    fn judge_room(&self, room: &Room, newcomer: &Newcomer, now: Instant) -> Result<(), (Refusal, String)> {
         let (hello, code) = (&newcomer.hello, room.code());
         // The same identity is the same machine coming back; it takes its own place over.
         let other = |m: &&Member| m.identity != newcomer.identity;
-        if let Some(gateway) = room.gateway().filter(|_| hello.role == Role::Gateway).filter(other) {
-            let message = format!(
-                "room {code} has a gateway already: member {} with MAC {} from {}; stop it, or use another room code",
-                gateway.id, gateway.mac, gateway.remote
-            );
-            return Err((Refusal::SecondGateway, message));
+        if hello.role == Role::Gateway {
+            self.judge_lan(room, newcomer, now).map_err(|message| (Refusal::SecondGateway, message))?;
         }
         if let Some(holder) = room.by_mac(hello.mac).filter(other) {
             let message = format!(
@@ -199,6 +202,7 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         role: hello.role,
         mac: hello.mac,
         lan_up: hello.lan_up || hello.role == Role::Client,
+        joins_lans: hello.joins_lans,
         identity: newcomer.identity,
         link,
         run: hello.run,

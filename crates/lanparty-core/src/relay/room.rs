@@ -1,12 +1,13 @@
 //! One room: its members by number, by MAC address and by connection, and the LAN MTU they agreed on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lanparty_proto::{Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, Role, RoomCode};
 
 use super::LinkId;
+use crate::lan_hosts::LanHosts;
 use crate::{Counters, Drops, FrameLog, LanMtuAgreement, MemberLimiter, SHRINK_HOLD, TokenBucket, Watch, WayThere};
 
 /// A member as its relay keeps it.
@@ -15,6 +16,8 @@ pub(super) struct Member {
     pub(super) role: Role,
     pub(super) mac: MacAddr,
     pub(super) lan_up: bool,
+    /// A gateway whose owner agrees that its LAN is joined to others.
+    pub(super) joins_lans: bool,
     pub(super) identity: IdentityId,
     /// The connection that carries it now.
     pub(super) link: LinkId,
@@ -67,7 +70,9 @@ pub(super) struct Room {
     by_mac: BTreeMap<MacAddr, MemberId>,
     /// Also connections that a member has left, while frames come from them.
     by_link: BTreeMap<LinkId, MemberId>,
-    gateway: Option<MemberId>,
+    gateways: BTreeSet<MemberId>,
+    /// The hosts of its LANs, while it joins several.
+    pub(super) hosts: LanHosts,
     sizes: LanMtuAgreement,
     /// The smallest LAN MTU of any room here.
     minimum: LanMtu,
@@ -85,7 +90,8 @@ impl Room {
             members: BTreeMap::new(),
             by_mac: BTreeMap::new(),
             by_link: BTreeMap::new(),
-            gateway: None,
+            gateways: BTreeSet::new(),
+            hosts: LanHosts::default(),
             sizes: LanMtuAgreement::new(first),
             minimum,
             told_limit: None,
@@ -124,7 +130,7 @@ impl Room {
 
     pub(super) fn insert(&mut self, member: Member) {
         if member.role == Role::Gateway {
-            self.gateway = Some(member.id);
+            self.gateways.insert(member.id);
         }
         self.by_mac.insert(member.mac, member.id);
         self.by_link.insert(member.link, member.id);
@@ -140,7 +146,9 @@ impl Room {
         let member = self.members.remove(&id)?;
         self.by_link.retain(|_, other| *other != id);
         self.by_mac.remove(&member.mac);
-        self.gateway = self.gateway.filter(|g| *g != id);
+        if self.gateways.remove(&id) {
+            self.hosts.forget(id);
+        }
         self.told_limit = self.told_limit.filter(|limit| *limit != id);
         Some(member)
     }
@@ -169,8 +177,17 @@ impl Room {
         self.members.get_mut(self.by_mac.get(&mac)?)
     }
 
-    pub(super) fn gateway(&self) -> Option<&Member> {
-        self.members.get(&self.gateway?)
+    /// One for each of the room's LANs.
+    pub(super) fn gateways(&self) -> impl Iterator<Item = &Member> {
+        self.gateways.iter().filter_map(|id| self.members.get(id))
+    }
+
+    pub(super) fn gateway(&self, id: MemberId) -> Option<&Member> {
+        self.members.get(self.gateways.get(&id)?)
+    }
+
+    pub(super) fn lans(&self) -> usize {
+        self.gateways.len()
     }
 
     pub(super) fn by_identity(&self, identity: IdentityId) -> Option<&Member> {

@@ -34,9 +34,10 @@ impl Relay {
         if room.member_mut(from).is_none_or(|member| member.role != Role::Client || !member.asks.take(1, now)) {
             return;
         }
-        let Some(to) = room.gateway().map(|gateway| gateway.link) else { return };
         let message = format!("peer {from} says: {}", one_line(message));
-        self.outputs.push_back(RelayOutput::Send { link: to, message: Control::Notice { message } });
+        let notice = |to: LinkId| RelayOutput::Send { link: to, message: Control::Notice { message: message.clone() } };
+        let notices = room.gateways().map(|gateway| notice(gateway.link)).collect::<Vec<_>>();
+        self.outputs.extend(notices);
     }
 
     /// A gateway's answer goes to the member that it is about, under the gateway's own number.

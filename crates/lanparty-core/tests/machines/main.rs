@@ -8,6 +8,7 @@ mod relay_attach;
 mod relay_direct;
 mod relay_forward;
 mod relay_join;
+mod relay_lans;
 mod relay_moves;
 mod relay_sightings;
 mod relay_sizes;

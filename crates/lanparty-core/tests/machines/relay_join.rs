@@ -252,10 +252,10 @@ fn the_state_of_the_lan_is_told_by_the_gateway_alone_and_once() {
     desk.join(1, Hello { lan_up: false, ..gateway_hello(1) });
     assert!(!desk.join(2, Hello { lan_up: false, ..hello(2) }).members[0].lan_up);
     desk.outputs.clear();
-    desk.message(1, Control::LanState { up: false });
-    desk.message(2, Control::LanState { up: true });
+    desk.message(1, Control::LanState { up: false, id: None });
+    desk.message(2, Control::LanState { up: true, id: None });
     assert!(desk.outputs.is_empty(), "nothing new");
-    desk.message(1, Control::LanState { up: true });
-    assert_eq!(desk.sent_to(2), [Control::LanState { up: true }]);
+    desk.message(1, Control::LanState { up: true, id: None });
+    assert_eq!(desk.sent_to(2), [Control::LanState { up: true, id: Some(MemberId(1)) }]);
     assert!(desk.sent_to(1).is_empty());
 }

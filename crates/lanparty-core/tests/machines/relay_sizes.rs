@@ -85,7 +85,7 @@ fn chatter_does_not_put_the_check_off() {
     desk.message(1, Control::Budget { budget: budget_for(1200) });
     for _ in 0..100 {
         desk.advance(Duration::from_millis(100));
-        desk.message(2, Control::LanState { up: true });
+        desk.message(2, Control::LanState { up: true, id: None });
     }
     assert_eq!(agreed(&desk), 1200);
 }

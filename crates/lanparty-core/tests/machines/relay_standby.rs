@@ -61,26 +61,26 @@ fn it_takes_over_at_once_when_the_first_one_is_gone_and_the_first_one_stands_by_
 fn a_lan_without_carrier_hands_over_to_one_that_has_it_and_not_back() {
     let mut desk = room();
     desk.outputs.clear();
-    desk.message(1, Control::LanState { up: false });
+    desk.message(1, Control::LanState { up: false, id: None });
     assert_eq!(desk.refusal(1).unwrap().0, Refusal::StandBy);
     assert!(desk.welcome(3).is_some() && desk.relay.place(LinkId(1)).is_none());
     desk.close(1);
     desk.message_from(4, identity(1), BUDGET, Control::Hello(Hello { lan_up: false, ..gateway_hello(1) }));
     desk.outputs.clear();
-    desk.message_from(4, identity(1), BUDGET, Control::LanState { up: true });
+    desk.message_from(4, identity(1), BUDGET, Control::LanState { up: true, id: None });
     assert!(desk.outputs.is_empty(), "both have their LAN: whoever is in stays in");
-    desk.message(3, Control::LanState { up: false });
+    desk.message(3, Control::LanState { up: false, id: None });
     assert!(desk.welcome(4).is_some());
 }
 
 #[test]
 fn nothing_is_handed_to_one_whose_own_lan_is_down() {
     let mut desk = room();
-    desk.message(3, Control::LanState { up: false });
+    desk.message(3, Control::LanState { up: false, id: None });
     desk.outputs.clear();
-    desk.message(1, Control::LanState { up: false });
+    desk.message(1, Control::LanState { up: false, id: None });
     assert!(desk.refusal(1).is_none() && desk.welcome(3).is_none());
-    desk.message(3, Control::LanState { up: true });
+    desk.message(3, Control::LanState { up: true, id: None });
     assert!(desk.welcome(3).is_some(), "until it is up");
 }
 

@@ -44,6 +44,8 @@ pub(crate) fn hello(n: u8) -> Hello {
         resume: None,
         run: 0,
         hears: vec![],
+        joins_lans: false,
+        has_listened: false,
         bond: None,
     }
 }

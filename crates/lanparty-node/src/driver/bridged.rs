@@ -33,8 +33,7 @@ impl<D: Device> MemberDriver<D> {
             return;
         }
         self.is_bridged = blocked;
-        self.outbound.set_blocked(blocked);
-        self.inbound.set_blocked(blocked);
+        self.set_blocked(blocked);
         let (interface, seconds) = (&self.interface, self.bridged.quiet().as_secs());
         let message = if blocked {
             format!(
@@ -45,6 +44,11 @@ impl<D: Device> MemberDriver<D> {
         };
         warn!("{message}");
         self.unsaid_loop = Some(Control::Loop { blocked, message });
+    }
+
+    pub(super) const fn set_blocked(&mut self, blocked: bool) {
+        self.outbound.set_blocked(blocked);
+        self.inbound.set_blocked(blocked);
     }
 
     /// Tells the relay, and by it the gateway.

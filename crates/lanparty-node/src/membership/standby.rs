@@ -23,6 +23,8 @@ pub struct Behind {
 #[derive(Debug, Default)]
 struct State {
     hears: Vec<MacAddr>,
+    joins_lans: bool,
+    has_listened: bool,
     behind: Option<Behind>,
     has_stood_by: bool,
     said: Vec<Control>,
@@ -36,6 +38,16 @@ impl StandbyLine {
     /// The next hello says that these gateways are heard on the LAN.
     pub fn set_hears(&self, hears: Vec<MacAddr>) {
         self.state().hears = hears;
+    }
+
+    /// The next hello says that the owner agrees to join this LAN to others.
+    pub fn join_lans(&self) {
+        self.state().joins_lans = true;
+    }
+
+    /// The next hello says whether any other gateway on the LAN would have been heard.
+    pub fn set_has_listened(&self, has_listened: bool) {
+        self.state().has_listened = has_listened;
     }
 
     /// Behind whom this gateway stands by, while it does.
@@ -60,6 +72,12 @@ impl StandbyLine {
 
     pub(super) fn hears(&self) -> Vec<MacAddr> {
         self.state().hears.clone()
+    }
+
+    /// Whether the owner agrees to join LANs, and whether others would have been heard.
+    pub(super) fn lans(&self) -> (bool, bool) {
+        let state = self.state();
+        (state.joins_lans, state.has_listened)
     }
 
     pub(super) fn set_behind(&self, behind: Option<Behind>) {

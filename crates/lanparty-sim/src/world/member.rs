@@ -252,7 +252,7 @@ impl World {
             }
             Control::LanMtu { mtu, limited_by } if sabotage != Sabotage::DeafToLanMtu => roster.set_lan_mtu(mtu, limited_by),
             Control::PathMtu { id, mtu } => roster.set_path_mtu(id, mtu),
-            Control::LanState { up } => roster.set_lan_state(up),
+            Control::LanState { up, id } => roster.set_lan_state(id, up),
             _ => {}
         }
     }
@@ -303,6 +303,8 @@ impl World {
             resume: m.resume,
             run: 0,
             hears: vec![],
+            joins_lans: false,
+            has_listened: false,
             bond: None,
         };
         let bytes = encode_control(&Control::Hello(hello));
@@ -371,7 +373,7 @@ impl World {
             self.tell(member, &Control::Budget { budget });
         }
         if told.is_none_or(|(_, before)| before != up) {
-            self.tell(member, &Control::LanState { up });
+            self.tell(member, &Control::LanState { up, id: None });
         }
     }
 
