@@ -123,7 +123,7 @@ pub struct MemberFlags {
     #[command(flatten)]
     pub bonding: BondFlags,
 
-    /// Ask this network's router for no open port (PCP, NAT-PMP) by which other members come in
+    /// Ask this network's router for no open port (PCP, NAT-PMP, UPnP) by which other members come in
     #[arg(long)]
     pub no_port_mapping: bool,
 

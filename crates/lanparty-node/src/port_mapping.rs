@@ -1,6 +1,6 @@
-//! A port of this host's router, opened by PCP (RFC 6887) or NAT-PMP (RFC 6886), so that other members come in where they could not
+//! A port of this host's router, opened by PCP (RFC 6887), NAT-PMP (RFC 6886) or UPnP, so that other members come in where they could not
 //! otherwise. Kept while the program runs, wherever this host is, and given back at the end; one that a killed program leaves behind ends
-//! by itself.
+//! by itself, where the router knows mappings that end.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
@@ -13,6 +13,8 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info};
 
 use crate::{routes, uplink};
+
+mod upnp;
 
 /// How long a router keeps a mapping that nobody renews, in seconds, and after which part of that it is renewed.
 const LIFETIME_S: u32 = 3600;
@@ -31,7 +33,7 @@ const END_TIMEOUT: Duration = Duration::from_millis(800);
 pub struct OpenedPort {
     /// Where others come in.
     pub address: SocketAddr,
-    /// `PCP` or `NAT-PMP`.
+    /// `PCP`, `NAT-PMP` or `UPnP`.
     pub protocol: &'static str,
 }
 
@@ -80,7 +82,45 @@ struct Keeper {
     local_port: NonZeroU16,
     own_interface: Option<String>,
     tell: watch::Sender<Option<OpenedPort>>,
-    mapping: Option<crab_nat::PortMapping>,
+    mapping: Option<Mapping>,
+}
+
+/// One that is open.
+enum Mapping {
+    /// By PCP or NAT-PMP.
+    Crab(crab_nat::PortMapping),
+    Upnp(upnp::Mapping),
+}
+
+impl Mapping {
+    async fn renew(&mut self) -> bool {
+        match self {
+            Self::Crab(mapping) => mapping.renew().await.is_ok(),
+            Self::Upnp(mapping) => mapping.renew().await.is_ok(),
+        }
+    }
+
+    /// Where it leads in.
+    async fn opened(&self) -> Option<OpenedPort> {
+        match self {
+            Self::Crab(mapping) => opened_by(mapping).await,
+            Self::Upnp(mapping) => Some(mapping.opened()),
+        }
+    }
+
+    fn lifetime_s(&self) -> u32 {
+        match self {
+            Self::Crab(mapping) => mapping.lifetime(),
+            Self::Upnp(mapping) => mapping.lifetime_s(),
+        }
+    }
+
+    async fn end(self) -> Result<(), String> {
+        match self {
+            Self::Crab(mapping) => mapping.try_drop().await.map_err(|(failure, _)| failure.to_string()),
+            Self::Upnp(mapping) => mapping.end().await.map_err(|failure| failure.to_string()),
+        }
+    }
 }
 
 impl Keeper {
@@ -103,7 +143,7 @@ impl Keeper {
             }
         }
         if let Some(mapping) = self.mapping.take()
-            && let Err((failure, _)) = mapping.try_drop().await
+            && let Err(failure) = mapping.end().await
         {
             debug!("the router did not take the port back: {failure}");
         }
@@ -121,14 +161,14 @@ impl Keeper {
     /// Opens the port, or renews it. When to do so again.
     async fn keep(&mut self, place: Place) -> Duration {
         let renewed = match &mut self.mapping {
-            Some(mapping) => mapping.renew().await.is_ok(),
+            Some(mapping) => mapping.renew().await,
             None => false,
         };
         if !renewed {
             self.mapping = open(place, self.local_port).await;
         }
         let opened = match &self.mapping {
-            Some(mapping) => opened_by(mapping).await,
+            Some(mapping) => mapping.opened().await,
             None => None,
         };
         if *self.tell.borrow() != opened {
@@ -136,25 +176,30 @@ impl Keeper {
                 Some(OpenedPort { address, protocol }) => {
                     info!("the router {} lets other members in at {address} ({protocol})", place.router);
                 }
-                None => debug!("the router {} opens no port by PCP or NAT-PMP", place.router),
+                None => debug!("the router {} opens no port by PCP, NAT-PMP or UPnP", place.router),
             }
             self.tell.send_replace(opened);
         }
-        self.mapping.as_ref().map_or(REST, |mapping| Duration::from_secs((mapping.lifetime() / RENEW_AFTER).max(1).into()))
+        self.mapping.as_ref().map_or(REST, |mapping| Duration::from_secs((mapping.lifetime_s() / RENEW_AFTER).max(1).into()))
     }
 }
 
-async fn open(Place { router, own }: Place, port: NonZeroU16) -> Option<crab_nat::PortMapping> {
+async fn open(place: Place, port: NonZeroU16) -> Option<Mapping> {
+    let Place { router, own } = place;
     let options = PortMappingOptions { external_port: Some(port), lifetime_seconds: Some(LIFETIME_S), timeout_config: Some(PATIENCE) };
     let by_pcp = pcp::BaseMapRequest::new(router.into(), own, InternetProtocol::Udp, port);
     match pcp::port_mapping(by_pcp, None, None, options).await {
-        Ok(mapping) => return Some(mapping),
+        Ok(mapping) => return Some(Mapping::Crab(mapping)),
         Err(failure) => debug!("no port by PCP: {failure}"),
     }
-    natpmp::port_mapping(router.into(), InternetProtocol::Udp, port, options).await.inspect_err(|f| debug!("no port by NAT-PMP: {f}")).ok()
+    match natpmp::port_mapping(router.into(), InternetProtocol::Udp, port, options).await {
+        Ok(mapping) => return Some(Mapping::Crab(mapping)),
+        Err(failure) => debug!("no port by NAT-PMP: {failure}"),
+    }
+    upnp::Mapping::open(place, port).await.inspect_err(|failure| debug!("no port by UPnP: {failure}")).map(Mapping::Upnp).ok()
 }
 
-/// Where a mapping leads in.
+/// Where a mapping by PCP or NAT-PMP leads in.
 async fn opened_by(mapping: &crab_nat::PortMapping) -> Option<OpenedPort> {
     let (ip, protocol) = match mapping.mapping_type() {
         PortMappingType::Pcp { external_ip, .. } => (external_ip.to_canonical(), "PCP"),
