@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use homes::{Homes, ready};
 use lanparty_lab::{End, Household, HouseholdOptions, Namespace, NatKind, Offloads, Requirements, Tool, WAN, address, ping, veth};
-use port_opener::{open_ports, opened, public_address};
+use port_opener::{Speaks, open_ports, opened, public_address};
 use programs::SOON;
 use serde_json::Value;
 
@@ -52,20 +52,30 @@ fn a_home_whose_router_forgot_it_gets_its_direct_link_again() {
 
 #[test]
 fn two_homes_with_the_worst_nats_meet_at_a_port_that_a_router_opens() {
+    meet_at_an_opened_port("opened", Speaks::Pcp, "PCP");
+}
+
+#[test]
+fn and_at_one_of_a_router_that_speaks_upnp_only() {
+    meet_at_an_opened_port("opened-upnp", Speaks::Upnp, "UPnP");
+}
+
+fn meet_at_an_opened_port(name: &str, speaks: Speaks, protocol: &str) {
     if !Requirements::wires().and(&[Tool::Nft, Tool::Conntrack, Tool::Miniupnpd]).ready_or_skip() {
         return;
     }
     let options = HouseholdOptions { forwards_ports: true, ..HouseholdOptions::default() };
-    let mut homes = Homes::empty("opened");
+    let mut homes = Homes::empty(name);
     let [one, other] = [11, 12].map(|number| {
         Household::attach(&homes.lab, &homes.internet, &format!("h{number}"), number, NatKind::Symmetric, options.clone()).unwrap()
     });
     other.router.ip(&format!("addr add {}/24 dev out", public_address(12))).unwrap();
-    let daemon = open_ports(&homes.lab, &one, 11);
+    let daemon = open_ports(&homes.lab, &one, 11, speaks);
     homes.join(one, 11, &[]);
     homes.join(other, 12, &[]);
     let words = homes.members[0].client.wait_for("lets other members in at 1.2.3.11:", SOON).unwrap();
     println!("{words}\n{}", daemon.tail());
+    assert!(words.ends_with(&format!("({protocol})")), "{words}");
     let ways = homes.go("direct");
     println!("{ways:?}");
     assert!(ways[1]["address"].as_str().unwrap().starts_with("1.2.3.11:"), "{ways:?}");
@@ -85,7 +95,7 @@ fn a_member_that_shall_open_no_port_opens_none() {
     let options = HouseholdOptions { forwards_ports: true, ..HouseholdOptions::default() };
     let mut homes = Homes::empty("closed");
     let household = Household::attach(&homes.lab, &homes.internet, "h11", 11, NatKind::Symmetric, options).unwrap();
-    let _daemon = open_ports(&homes.lab, &household, 11);
+    let _daemon = open_ports(&homes.lab, &household, 11, Speaks::Upnp);
     homes.join(household, 11, &["--no-port-mapping"]);
     thread::sleep(Duration::from_secs(3));
     assert!(!opened(&homes.members[0].household).contains("10.97.11.2"));
