@@ -260,7 +260,7 @@ impl Cable {
             "rtt_ms": rtt, "packets_sent": sent, "packets_lost": lost,
             "interface": self.args.tap_name, "mac": self.mac, "bridge": self.bridge, "isolated": self.args.isolate,
             "lan_mtu": self.lan_mtu.filter(|_| is_plugged), "bond": driver.link().and_then(Link::bond).map(lanparty_node::BondLink::report),
-            "frames": driver.report(), "device": format!("{:?}", driver.device().device_ref().stats()),
+            "findings": driver.findings(), "frames": driver.report(), "device": format!("{:?}", driver.device().device_ref().stats()),
         })
     }
 

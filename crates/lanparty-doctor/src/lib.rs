@@ -23,4 +23,4 @@ pub use facts::{
 pub use finding::{Finding, Severity};
 pub use ports::discovery_kind;
 pub use report::{Hidden, NotExamined, Report, examine};
-pub use rules::{mtu_flag_finding, room_findings, uplink_findings};
+pub use rules::{blocked_cable_finding, mtu_flag_finding, room_findings, uplink_findings};

@@ -15,6 +15,7 @@ mod uplinks;
 
 use crate::{Facts, Finding};
 
+pub use host::blocked_cable_finding;
 pub(crate) use size_room::path_lan_mtu;
 pub use size_room::{mtu_flag_finding, room_findings};
 pub use uplinks::uplink_findings;

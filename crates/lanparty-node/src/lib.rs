@@ -67,7 +67,9 @@ pub use session::{Session, SessionEvent, WayReport};
 pub use shutdown::{end_only_when_requested, request_shutdown, shutdown_requested};
 pub use sizing::{DeviceLimit, PmtuDiscovery, Sizing, parse_lan_mtu};
 pub use state::{StateDir, StateError, StateFile, runtime_dir};
-pub use status::{Answers, Ask, BondTestAsk, Conversation, PingAsk, StatusRequest, StatusSocket, member_sockets, program_at, query_all};
+pub use status::{
+    Answers, Ask, BondTestAsk, Conversation, PingAsk, StatusRequest, StatusSocket, cable_sockets, member_sockets, program_at, query_all,
+};
 pub use stream::{Proxy, StreamIncoming, StreamLink, StreamListener, StreamTarget, StreamWay, dial_stream};
 pub use tls::{CertificateFiles, CertificateSource, ServerTls};
 pub use trust::RelayTrust;

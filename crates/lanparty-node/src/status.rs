@@ -344,6 +344,15 @@ pub fn member_sockets() -> io::Result<Vec<PathBuf>> {
     Ok(clients.chain(all.iter().filter(|p| of(p, "gateway-"))).cloned().collect())
 }
 
+/// The sockets of the cables on this machine.
+///
+/// # Errors
+/// When the runtime directory exists and cannot be read.
+pub fn cable_sockets() -> io::Result<Vec<PathBuf>> {
+    let is_cable = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("cable-"));
+    Ok(sockets()?.into_iter().filter(is_cable).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

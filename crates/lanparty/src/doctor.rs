@@ -1,5 +1,6 @@
 //! `lanparty doctor`: what is wrong with this host, with the way to a relay, and in a room; in words, or as JSON.
 
+mod cables;
 mod room;
 
 use std::io::{IsTerminal, Write};
@@ -141,7 +142,8 @@ impl DoctorArgs {
     async fn host(&self) -> HostFacts {
         let lan_interface = self.interface.clone();
         let pmtu_discovery_off = self.mtu.map(|_| self.pmtu_discovery == PmtuDiscovery::Off);
-        HostFacts { lan_interface, asked_lan_mtu: self.mtu.map(LanMtu::bytes), pmtu_discovery_off, ..examine_host().await }
+        let (asked_lan_mtu, blocked_cables) = (self.mtu.map(LanMtu::bytes), cables::blocked().await);
+        HostFacts { lan_interface, asked_lan_mtu, blocked_cables, pmtu_discovery_off, ..examine_host().await }
     }
 
     /// The report as it was asked for.

@@ -177,10 +177,7 @@ fn cable(program: &Value, out: &mut String) {
         out.push_str(&format!(", port of {bridge}"));
     }
     out.push_str(if program["isolated"] == Value::Bool(true) { ", isolated\n" } else { "\n" });
-    let loops = &program["frames"]["loops"];
-    if [&loops["blocked"], &loops["blocked_there"]].contains(&&Value::Bool(true)) {
-        out.push_str("    carries nothing: it is the newest cable of a loop, whose other ways go on\n");
-    }
+    findings(&program["findings"], out);
     frames("out", &program["frames"]["outbound"], out);
     frames("in ", &program["frames"]["inbound"], out);
     ladder(&program["frames"]["ladder"], out);

@@ -39,6 +39,8 @@ pub struct HostFacts {
     pub udp_listeners: Option<Vec<u16>>,
     /// Programs of ours on this machine that were asked and did not answer, in words.
     pub silent_programs: Option<Vec<String>>,
+    /// Interfaces of cables that run on this machine and carry nothing, because they are the newest of a loop.
+    pub blocked_cables: Option<Vec<String>>,
     /// Whether `--pmtu-discovery off` pins the path MTU.
     pub pmtu_discovery_off: Option<bool>,
 }

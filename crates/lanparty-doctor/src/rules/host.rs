@@ -7,6 +7,7 @@ pub(super) fn findings(host: &HostFacts, relay: Option<&RelayFacts>, found: &mut
     found.extend(missing_permission(host));
     found.extend(no_default_route(host, relay));
     found.extend(program_not_answering(host));
+    found.extend(host.blocked_cables.iter().flatten().map(|interface| blocked_cable_finding(interface)));
 }
 
 fn no_tun_device(host: &HostFacts) -> Option<Finding> {
@@ -61,6 +62,16 @@ fn program_not_answering(host: &HostFacts) -> Option<Finding> {
             .seen_by(silent.iter().map(|program| format!("{program} was asked about its room and was silent")))
             .advise("look at its log; `kill -CONT` wakes a process that was stopped (state T in `ps`), and one that hangs must be started again"),
     )
+}
+
+/// What is wrong with a cable that is the newest of a loop.
+#[must_use]
+pub fn blocked_cable_finding(interface: &str) -> Finding {
+    Finding::warning(Code::LoopBlocked, format!("a loop: {interface} is the newest cable of one, so it carries nothing; the other ways go on"))
+        .seen_by([format!("loop probes that leave by {interface} come back through its other end")])
+        .advise(format!(
+            "nothing, when another way between the two LANs is there on purpose: {interface} takes over when it fails; else take {interface} out of its bridge (`ip link set {interface} nomaster`), or find the other way"
+        ))
 }
 
 fn no_default_route(host: &HostFacts, relay: Option<&RelayFacts>) -> Option<Finding> {

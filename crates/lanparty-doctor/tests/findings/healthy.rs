@@ -42,6 +42,7 @@ fn host() -> HostFacts {
         pmtu_discovery_off: Some(false),
         udp_listeners: Some(vec![68]),
         silent_programs: Some(vec![]),
+        blocked_cables: Some(vec![]),
     }
 }
 

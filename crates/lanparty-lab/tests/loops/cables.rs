@@ -122,6 +122,12 @@ fn of_two_cables_between_two_bridges_the_newer_is_blocked_within_three_seconds_o
     println!("{extra} frames crossed the cables since, probes included");
     assert!(extra < 500, "{extra} frames");
     assert_eq!(ring.blocked(), ["cable1", "cable1"]);
+    for host in [&ring.bench.pair.a, &ring.bench.pair.b] {
+        for words in [["lanparty", "doctor"], ["lanparty", "status"]] {
+            let said = ring.bench.programs.run(host, &words).stdout;
+            assert!(said.contains("loop-blocked") && said.contains("cable1 is the newest cable"), "{said}");
+        }
+    }
     assert_eq!(ping(&ring.desks[0], DESK_B, 3).unwrap().received, 3);
 }
 

@@ -11,6 +11,7 @@ use lanparty_core::{
     CableEnd, CableGuard, CableInbound, CableLoops, CableMtu, CableOutbound, CountersSnapshot, Discarded, FairQueue, FrameRecord,
     LadderCounters, LoopNews, LoopReport, OutboundWork, PathSize, one_line,
 };
+use lanparty_doctor::{Finding, blocked_cable_finding};
 use lanparty_nic::{Device, DeviceFault};
 use lanparty_proto::{CableHello, Control, DatagramBudget, Direction, DropReason, FrameBatch, LanMtu, PortRank};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -168,6 +169,14 @@ impl<D: Device> CableDriver<D> {
             budget_back: budgets.1,
             loops: self.loops.report(Instant::now()),
         }
+    }
+
+    /// What is wrong with this cable.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        let loops = self.loops.report(Instant::now());
+        let blocked = (loops.blocked || loops.blocked_there).then(|| blocked_cable_finding(&self.interface));
+        blocked.into_iter().collect()
     }
 
     /// Carries frames until something needs a decision. Cancel-safe: no frame is lost when the future is dropped.
