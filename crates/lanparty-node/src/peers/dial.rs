@@ -1,7 +1,7 @@
 //! Both ends of a direct link: the socket that leads to the relay also listens for members and dials them, so that their routers see the
 //! address that the relay saw.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ const ALPN: &[u8] = b"lanparty-peer/1";
 const ANSWER_TIMEOUT: Duration = PEER_INITIAL_RTT.saturating_mul(8);
 /// Time for a handshake with one that answers.
 pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is on a network of this host answers within this, or is tried beside the rest: a router that leads its own outside address back in
+/// would else often be the first to answer, and every frame would go by it.
+const NEAR_FIRST: Duration = Duration::from_millis(100);
 /// Handshakes of others that are under way at once.
 const HANDSHAKES_MAX: usize = 16;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,7 +64,8 @@ pub(super) async fn accept(endpoint: noq::Endpoint, events: mpsc::Sender<PeerEve
     }
 }
 
-/// Dials a member at all of its addresses at once; the first that answers with its key is the link.
+/// Dials a member at all of its addresses, those on this host's own networks a moment before the rest; the first that answers with its key
+/// is the link.
 pub(super) async fn dial(
     endpoints: Vec<noq::Endpoint>,
     own: Arc<Identity>,
@@ -69,15 +73,45 @@ pub(super) async fn dial(
     addresses: Vec<SocketAddr>,
     events: mpsc::Sender<PeerEvent>,
 ) {
-    let tries: FuturesUnordered<_> = addresses.into_iter().filter_map(|address| dial_one(&endpoints, &own, identity, address)).collect();
-    let mut tries = std::pin::pin!(tries);
+    let (near, far): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_near());
+    let dial_all = |addresses: Vec<SocketAddr>| addresses.into_iter().filter_map(|address| dial_one(&endpoints, &own, identity, address));
+    let mut tries: FuturesUnordered<_> = dial_all(near).collect();
+    let link = match tokio::time::timeout(NEAR_FIRST, first(&mut tries)).await {
+        Ok(Some(link)) => Some(link),
+        Ok(None) | Err(_) => {
+            tries.extend(dial_all(far));
+            first(&mut tries).await
+        }
+    };
+    let event = match link {
+        Some(link) => PeerEvent::Up { identity, link, by_us: true },
+        None => PeerEvent::Failed { member, serial },
+    };
+    let _ = events.send(event).await;
+}
+
+/// The first link that comes of the tries. Cancel-safe.
+async fn first(tries: &mut FuturesUnordered<impl Future<Output = Option<Link>>>) -> Option<Link> {
     while let Some(link) = tries.next().await {
-        if let Some(link) = link {
-            let _ = events.send(PeerEvent::Up { identity, link, by_us: true }).await;
-            return;
+        if link.is_some() {
+            return link;
         }
     }
-    let _ = events.send(PeerEvent::Failed { member, serial }).await;
+    None
+}
+
+/// Whether an address is on a network of this host.
+fn is_near() -> impl Fn(&SocketAddr) -> bool {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    move |address| interfaces.iter().any(|interface| !interface.is_loopback() && is_within(&interface.addr, address.ip()))
+}
+
+fn is_within(network: &if_addrs::IfAddr, ip: IpAddr) -> bool {
+    match (network, ip) {
+        (if_addrs::IfAddr::V4(of), IpAddr::V4(ip)) => of.netmask.to_bits() & (of.ip.to_bits() ^ ip.to_bits()) == 0,
+        (if_addrs::IfAddr::V6(of), IpAddr::V6(ip)) => of.netmask.to_bits() & (of.ip.to_bits() ^ ip.to_bits()) == 0,
+        _ => false,
+    }
 }
 
 fn dial_one(
