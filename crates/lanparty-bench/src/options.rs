@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(names(&[]).unwrap().len(), VARIANTS.len());
         assert_eq!(
             names(&["--quick"]).unwrap(),
-            ["raw", "plain", "plain-relayed", "tinc", "n2n", "lanparty", "lanparty-tls", "lanparty-direct"]
+            ["raw", "plain", "plain-relayed", "tinc", "n2n", "wireguard-go", "lanparty", "lanparty-tls", "lanparty-direct"]
         );
         assert_eq!(names(&["--quick", "--only", "lanparty,fastd"]).unwrap(), ["fastd", "lanparty"]);
         assert!(names(&["--only", "tink"]).unwrap_err().to_string().contains("tinc"));

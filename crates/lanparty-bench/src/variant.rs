@@ -1,5 +1,6 @@
 //! What is measured: one file per program, each with the settings that its own documentation recommends.
 
+mod cable;
 mod fastd;
 mod lanparty;
 mod n2n;
@@ -15,18 +16,19 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use lanparty_lab::run_any;
 
+pub(crate) use crate::variant::cable::LANPARTY_CABLE;
 pub(crate) use crate::variant::lanparty::{LANPARTY, LANPARTY_DIRECT, LANPARTY_TLS};
 pub(crate) use crate::variant::n2n::N2N;
 pub(crate) use crate::variant::plain::{PLAIN, PLAIN_RELAYED};
 pub(crate) use crate::variant::raw::RAW;
 pub(crate) use crate::variant::tinc::TINC;
-pub(crate) use crate::variant::wireguard::remove_leftovers;
+pub(crate) use crate::variant::wireguard::{WIREGUARD, remove_leftovers};
 
 use crate::bed::{Bed, Route};
 use crate::tools::{Needed, Tools};
 
 /// Everything that can be measured, in the order of a round.
-pub(crate) const VARIANTS: [&Variant; 12] = [
+pub(crate) const VARIANTS: [&Variant; 13] = [
     &RAW,
     &PLAIN,
     &PLAIN_RELAYED,
@@ -34,16 +36,17 @@ pub(crate) const VARIANTS: [&Variant; 12] = [
     &N2N,
     &fastd::FASTD,
     &openvpn::OPENVPN,
-    &wireguard::WIREGUARD,
+    &WIREGUARD,
     &vpncloud::VPNCLOUD,
     &LANPARTY,
     &LANPARTY_TLS,
     &LANPARTY_DIRECT,
+    &LANPARTY_CABLE,
 ];
 /// What `--quick` measures: the yardsticks and peers that targets are set against.
-pub(crate) const QUICK: [&Variant; 8] = [&RAW, &PLAIN, &PLAIN_RELAYED, &TINC, &N2N, &LANPARTY, &LANPARTY_TLS, &LANPARTY_DIRECT];
+pub(crate) const QUICK: [&Variant; 9] = [&RAW, &PLAIN, &PLAIN_RELAYED, &TINC, &N2N, &WIREGUARD, &LANPARTY, &LANPARTY_TLS, &LANPARTY_DIRECT];
 /// What the small wire is measured with: the yardstick, and those whose defaults people run.
-pub(crate) const ON_SMALL_WIRE: [&Variant; 6] = [&RAW, &TINC, &N2N, &openvpn::OPENVPN, &wireguard::WIREGUARD, &LANPARTY];
+pub(crate) const ON_SMALL_WIRE: [&Variant; 6] = [&RAW, &TINC, &N2N, &openvpn::OPENVPN, &WIREGUARD, &LANPARTY];
 
 /// The tunnel's interface, where it may be called anything.
 const INTERFACE: &str = "vpn0";

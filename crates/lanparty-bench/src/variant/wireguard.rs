@@ -21,7 +21,7 @@ const SOCKETS: &str = "/var/run/wireguard";
 /// How long it may take to listen there.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) static WIREGUARD: Variant = Variant {
+pub(crate) static WIREGUARD: Variant = Variant {
     name: "wireguard-go",
     layer: 3,
     crypto: "ChaCha20-Poly1305",
