@@ -6,9 +6,11 @@ use std::str::FromStr;
 use lanparty_core::CapUse;
 use lanparty_doctor::BondUplink;
 use lanparty_proto::BondRole;
+#[cfg(not(windows))]
 use rtnetlink::MulticastGroup;
 use serde::Serialize;
 use tokio::sync::watch;
+#[cfg(not(windows))]
 use tracing::warn;
 
 use crate::CongestionControl;
@@ -172,7 +174,25 @@ pub(crate) fn has_lost_carrier(interface: &str) -> bool {
     class.exists() && std::fs::read_to_string(class.join(interface).join("carrier")).is_ok_and(|carrier| carrier.trim() == "0")
 }
 
+/// How often Windows' interfaces and routes are looked at: a new uplink joins a bond within a second.
+#[cfg(windows)]
+const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// A number that changes as often as it is worth looking at interfaces, addresses and routes.
+#[cfg(windows)]
+pub(crate) fn news() -> watch::Receiver<u64> {
+    let (sender, receiver) = watch::channel(0);
+    tokio::spawn(async move {
+        while !sender.is_closed() {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            sender.send_modify(|n| *n += 1);
+        }
+    });
+    receiver
+}
+
 /// A number that changes whenever the system says that an interface, an address or a route has changed.
+#[cfg(not(windows))]
 pub(crate) fn news() -> watch::Receiver<u64> {
     let (sender, receiver) = watch::channel(0);
     let groups = [

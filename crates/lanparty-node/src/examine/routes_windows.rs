@@ -1,21 +1,44 @@
-//! The way out toward the internet, asked of Windows.
+//! Default routes, asked of Windows (IP Helper's table of routes).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io;
 
 use lanparty_doctor::DefaultRoute;
-use lanparty_nic::interface_name;
-use lanparty_nic::windows::best_route;
+use lanparty_nic::windows::{Adapter, RouteRow, adapters, routes};
 
-/// Addresses for documentation (RFC 5737, RFC 3849), which only a default route leads to.
-const FAR: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
-
-/// The preferred default route of each address family, IPv4 before IPv6.
+/// Every default route, IPv4 before IPv6, the preferred first.
 pub(super) async fn defaults() -> Result<Vec<DefaultRoute>, String> {
-    Ok(FAR.into_iter().filter_map(default_route).collect())
+    table().map_err(|e| e.to_string())
 }
 
-fn default_route(far: IpAddr) -> Option<DefaultRoute> {
-    let hop = best_route(far).ok()?;
-    let gateway = Some(hop.next_hop).filter(|ip| !ip.is_unspecified());
-    Some(DefaultRoute { interface: interface_name(hop.index)?, is_ipv6: far.is_ipv6(), gateway, metric: 0 })
+/// The interfaces that have a default route, the preferred first, each once.
+///
+/// # Errors
+/// When Windows does not say.
+pub(crate) async fn default_interfaces() -> Result<Vec<String>, String> {
+    let mut names: Vec<String> = vec![];
+    for route in defaults().await? {
+        if !names.contains(&route.interface) {
+            names.push(route.interface);
+        }
+    }
+    Ok(names)
+}
+
+fn table() -> io::Result<Vec<DefaultRoute>> {
+    let adapters = adapters()?;
+    let mut found = vec![];
+    for is_ipv6 in [false, true] {
+        let rows = routes(is_ipv6)?.into_iter().filter(|row| row.prefix == 0);
+        found.extend(rows.filter_map(|row| default_route(row, is_ipv6, &adapters)));
+    }
+    found.sort_by_key(|route| (route.is_ipv6, route.metric));
+    Ok(found)
+}
+
+/// A route over an adapter that is switched off leads nowhere; Windows adds the adapter's metric to the route's own.
+fn default_route(row: RouteRow, is_ipv6: bool, adapters: &[Adapter]) -> Option<DefaultRoute> {
+    let adapter = adapters.iter().find(|adapter| adapter.luid == row.hop.luid && adapter.is_up)?;
+    let gateway = Some(row.hop.next_hop).filter(|ip| !ip.is_unspecified());
+    let metric = row.metric.saturating_add(adapter.metrics[usize::from(is_ipv6)]);
+    Some(DefaultRoute { interface: adapter.name.clone(), is_ipv6, gateway, metric })
 }
