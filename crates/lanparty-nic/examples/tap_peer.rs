@@ -37,6 +37,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         while let Ok(len) = socket.recv(&mut buffer) {
             is_idle = false;
+            if len == 1 {
+                // No frame, but word that the adapter goes or comes back.
+                tap.control().set_gone(buffer[0] != 0)?;
+                continue;
+            }
             let frame = [Bytes::copy_from_slice(&buffer[..len])];
             // What loses frames in a test is the driver, and not the way to it.
             while tap.send_batch(&frame).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock) {

@@ -20,7 +20,7 @@ pub use ip::{
 };
 pub use restart::restart_network_adapter;
 pub use socket::bind_to_interface;
-pub use tap::{Tap, TapControl, TapOpenError};
+pub use tap::{PacedTrial, Tap, TapControl, TapOpenError};
 
 use std::io;
 

@@ -4,9 +4,9 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{HANDLE, WAIT_OBJECT_0};
-use windows_sys::Win32::System::Threading::{CreateEventW, INFINITE, ResetEvent, SetEvent, WaitForMultipleObjects};
+use windows_sys::Win32::System::Threading::{CreateEventW, INFINITE, SetEvent, WaitForMultipleObjects};
 
-/// Stays set until it is reset.
+/// Stays set until an operation begins that is to set it.
 #[derive(Debug)]
 pub(super) struct Event(OwnedHandle);
 
@@ -28,11 +28,6 @@ impl Event {
     pub(super) fn set(&self) {
         // SAFETY: an open event.
         unsafe { SetEvent(self.raw()) };
-    }
-
-    pub(super) fn reset(&self) {
-        // SAFETY: an open event.
-        unsafe { ResetEvent(self.raw()) };
     }
 }
 

@@ -20,7 +20,7 @@ use super::handle::Event;
 use crate::device::{BATCH_BYTES_MAX, BATCH_FRAMES_MAX, Device, DeviceFault, DeviceStats, Waitable};
 use queues::Queues;
 
-pub use control::{TapControl, TapOpenError};
+pub use control::{PacedTrial, TapControl, TapOpenError};
 
 /// A TAP of this machine, opened by this process alone.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use lanparty_proto::MacAddr;
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_GEN_FAILURE, ERROR_IO_PENDING, ERROR_PATH_NOT_FOUND, ERROR_SHARING_VIOLATION,
-    GENERIC_READ, GENERIC_WRITE, HANDLE, INVALID_HANDLE_VALUE,
+    GENERIC_READ, GENERIC_WRITE, HANDLE, INVALID_HANDLE_VALUE, STATUS_PENDING,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     CreateFileW, FILE_ATTRIBUTE_SYSTEM, FILE_FLAG_OVERLAPPED, OPEN_EXISTING, ReadFile, WriteFile,
@@ -26,6 +26,23 @@ const GET_MAC: u32 = control_code(1);
 const GET_VERSION: u32 = control_code(2);
 const GET_MTU: u32 = control_code(3);
 const SET_MEDIA_STATUS: u32 = control_code(6);
+/// Of the test driver alone.
+const GET_TRIAL: u32 = control_code(0x700);
+const BEGIN_TRIAL: u32 = control_code(0x701);
+const SET_GONE: u32 = control_code(0x702);
+
+/// How frames go that the test driver makes at a pace of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PacedTrial {
+    /// Frames that the driver has dropped since it was loaded, as nobody read them in time.
+    pub dropped: u32,
+    /// Frames that are still to come.
+    pub left: u32,
+    /// Frames that came more than 5 ms late, as the machine was busy.
+    pub late: u32,
+    /// How long all of them took, once none is left.
+    pub millis: u32,
+}
 
 /// Why an adapter cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +149,36 @@ impl TapControl {
         Ok(())
     }
 
+    /// Lets the test driver make `frames` frames for this adapter, so many a second.
+    ///
+    /// # Errors
+    /// With any other driver.
+    pub fn begin_trial(&self, frames: u32, per_second: u32) -> io::Result<()> {
+        let mut request = [0; 8];
+        request[..4].copy_from_slice(&frames.to_le_bytes());
+        request[4..].copy_from_slice(&per_second.to_le_bytes());
+        self.ask(BEGIN_TRIAL, &request, &mut []).map(drop)
+    }
+
+    /// How the frames of the test driver go.
+    ///
+    /// # Errors
+    /// With any other driver.
+    pub fn trial(&self) -> io::Result<PacedTrial> {
+        let mut numbers = [0; 16];
+        self.ask(GET_TRIAL, &[], &mut numbers)?;
+        let number = |at: usize| numbers[4 * at..].first_chunk().copied().map_or(0, u32::from_le_bytes);
+        Ok(PacedTrial { dropped: number(0), left: number(1), late: number(2), millis: number(3) })
+    }
+
+    /// Lets the test driver's adapter go, as one that is disabled, or come back.
+    ///
+    /// # Errors
+    /// With any other driver.
+    pub fn set_gone(&self, gone: bool) -> io::Result<()> {
+        self.ask(SET_GONE, &u32::from(gone).to_le_bytes(), &mut []).map(drop)
+    }
+
     /// One request to the driver, and its answer.
     fn ask(&self, code: u32, input: &[u8], answer: &mut [u8]) -> io::Result<usize> {
         let mut operation = Operation::new(0)?;
@@ -187,7 +234,7 @@ impl Operation {
 
     fn begin(&mut self) -> *mut OVERLAPPED {
         assert!(!self.is_pending, "INVARIANT: one operation at a time");
-        self.event.reset();
+        // Each call that begins an operation resets its event itself.
         *self.overlapped = OVERLAPPED { hEvent: self.event.raw(), ..OVERLAPPED::default() };
         &raw mut *self.overlapped
     }
@@ -196,6 +243,13 @@ impl Operation {
         let error = io::Error::last_os_error();
         self.is_pending = outcome != 0 || error.raw_os_error() == Some(ERROR_IO_PENDING.cast_signed());
         if self.is_pending { Ok(()) } else { Err(error) }
+    }
+
+    /// Whether it has ended, asked of its memory alone: a wait costs a system call, and frames often come several at once.
+    pub(super) fn has_ended(&self) -> bool {
+        // SAFETY: the field is ours; the driver writes it once, at the end, so it is read as what may change at any time.
+        let status = unsafe { (&raw const self.overlapped.Internal).read_volatile() };
+        status != STATUS_PENDING as usize
     }
 
     /// Starts to read one frame.

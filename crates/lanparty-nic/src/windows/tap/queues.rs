@@ -32,9 +32,15 @@ struct State {
     waker: Option<Waker>,
     stats: DeviceStats,
     media: bool,
+    /// How often the cable was pulled.
+    pulls: u64,
     is_gone: bool,
     is_closed: bool,
 }
+
+/// A time in which the cable is plugged in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Plugged(u64);
 
 impl Queues {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -124,21 +130,25 @@ impl Queues {
 
     /// Whether the cable is plugged in, as far as this process has said so.
     pub(super) fn set_media(&self, up: bool) {
-        self.state().media = up;
+        let mut state = self.state();
+        state.media = up;
+        state.pulls += u64::from(!up);
+        drop(state);
         self.media_changed.notify_all();
     }
 
-    pub(super) fn media(&self) -> bool {
-        self.state().media
-    }
-
-    /// For the reading thread: waits until the cable is plugged in. Whether it is; if not, the device is closed.
-    pub(super) fn wait_media(&self) -> bool {
+    /// For the reading thread: waits until the cable is plugged in, and tells it from other times; nothing when the device is closed.
+    pub(super) fn wait_media(&self) -> Option<Plugged> {
         let mut state = self.state();
         while !state.media && !state.is_closed {
             state = self.media_changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        !state.is_closed
+        (!state.is_closed).then_some(Plugged(state.pulls))
+    }
+
+    /// Whether the cable was pulled since, even if it is plugged in again.
+    pub(super) fn was_pulled(&self, since: Plugged) -> bool {
+        self.state().pulls != since.0
     }
 
     /// The adapter was removed, disabled or restarted.
@@ -196,7 +206,18 @@ mod tests {
         assert_eq!(queues.offer_outbox(&frames), 1);
         queues.close();
         assert_eq!(queues.wait_outbox(), None);
-        assert!(!queues.wait_media());
+        assert_eq!(queues.wait_media(), None);
+    }
+
+    #[test]
+    fn a_cable_that_is_plugged_in_again_at_once_was_pulled_all_the_same() {
+        let queues = Queues::default();
+        queues.set_media(true);
+        let plugged = queues.wait_media().unwrap();
+        assert!(!queues.was_pulled(plugged));
+        queues.set_media(false);
+        queues.set_media(true);
+        assert!(queues.was_pulled(plugged) && !queues.was_pulled(queues.wait_media().unwrap()));
     }
 
     #[test]
