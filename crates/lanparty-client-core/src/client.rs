@@ -78,16 +78,25 @@ impl<H: Host> Client<H> {
         let mut shutdown = std::pin::pin!(shutdown_requested());
         loop {
             tokio::select! {
-                event = self.session.next_event() => self.handle(event).await?,
+                event = self.session.next_event() => {
+                    // To open the TAP anew may take a while, and whoever ends the client meanwhile does not wait for that.
+                    let may_last = matches!(event, SessionEvent::DeviceFailed(_));
+                    tokio::select! {
+                        done = self.handle(event) => done?,
+                        reason = &mut shutdown, if may_last => return self.ending(reason),
+                    }
+                }
                 _ = look.tick() => self.look()?,
                 request = status.next() => self.answer(request).await,
                 done = self.host.work() => done?,
-                reason = &mut shutdown => {
-                    info!("{} ending: {}", self.host.program(), reason.unwrap_or("signals cannot be watched"));
-                    return Ok(());
-                }
+                reason = &mut shutdown => return self.ending(reason),
             }
         }
+    }
+
+    fn ending(&self, reason: io::Result<&'static str>) -> Result<(), Fault> {
+        info!("{} ending: {}", self.host.program(), reason.unwrap_or("signals cannot be watched"));
+        Ok(())
     }
 
     async fn handle(&mut self, event: SessionEvent) -> Result<(), Fault> {
