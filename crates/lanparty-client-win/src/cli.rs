@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
-use lanparty_node::MemberFlags;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use lanparty_node::{MemberFlags, RelayAddress};
 
 /// Options that do something else than joining a room, and need none.
-const WITHOUT_ROOM: [&str; 4] = ["list_tap_adapters", "selftest", "undo", "service"];
+const WITHOUT_ROOM: [&str; 6] = ["list_tap_adapters", "selftest", "undo", "service", "doctor", "status"];
 
 /// A machine with Windows joins the LAN of a room through a TAP-Windows6 adapter.
 ///
@@ -31,7 +31,15 @@ pub struct Cli {
     #[arg(long)]
     pub selftest: bool,
 
-    /// With --selftest or --list-tap-adapters: print JSON
+    /// Say what is wrong with this machine, with --relay the way there too, and with the room that a client here is in
+    #[arg(long)]
+    pub doctor: bool,
+
+    /// Show what the client on this machine is doing, as JSON
+    #[arg(long)]
+    pub status: bool,
+
+    /// With --selftest, --list-tap-adapters or --doctor: print JSON
     #[arg(long)]
     pub json: bool,
 
@@ -42,6 +50,34 @@ pub struct Cli {
     /// Install, remove or run the client as a service of Windows; `install` keeps the other options for its runs
     #[arg(long, value_name = "WHAT")]
     pub service: Option<ServiceTask>,
+
+    #[arg(skip)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub alone: Alone,
+}
+
+/// Options of a member that mean something also where no room is joined.
+#[derive(Clone, Debug, Default)]
+pub struct Alone {
+    /// The relay whose way there is examined.
+    pub relay: Option<RelayAddress>,
+    /// The name in its certificate.
+    pub server_name: Option<String>,
+    /// Its certificate.
+    pub relay_ca_cert: Option<PathBuf>,
+    /// Where the state of the run in question is.
+    pub state_dir: Option<PathBuf>,
+}
+
+impl Alone {
+    fn of(matches: &ArgMatches) -> Self {
+        Self {
+            relay: matches.get_one("relay").cloned(),
+            server_name: matches.get_one("server_name").cloned(),
+            relay_ca_cert: matches.get_one("relay_ca_cert").cloned(),
+            state_dir: matches.get_one("state_dir").cloned(),
+        }
+    }
 }
 
 /// What to do with the service.
@@ -82,6 +118,7 @@ pub struct MachineFlags {
 const EXAMPLES: &str = "\
 Examples:
   lanparty-client-win --list-tap-adapters
+  lanparty-client-win --doctor --relay relay.example.net:8443
   lanparty-client-win --relay relay.example.net:8443 --server-name lanparty-relay.local --relay-ca-cert .\\relay-cert.der --room ROOM1
 
 Exit codes: 0 ok, 1 unexpected, 2 configuration, 3 permission or missing driver, 4 refused by the peer.";
@@ -94,8 +131,8 @@ impl Cli {
     }
 
     /// Options in groups of their own are seen as absent together: where a relay is named there is a room to join.
-    fn of(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
-        let mut cli = Self::from_arg_matches(matches)?;
+    fn of(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut cli = Self { alone: Alone::of(matches), ..Self::from_arg_matches(matches)? };
         if cli.member.is_none() && ["relay", "room"].iter().all(|id| matches.contains_id(id)) {
             cli.member = Some(MemberFlags::from_arg_matches(matches)?);
         }
@@ -129,8 +166,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_run_was_given_can_be_said_again_without_its_room() {
+        let cli = parse("--undo --state-dir D:\\lanparty").unwrap();
+        assert_eq!(cli.alone.state_dir, Some(PathBuf::from("D:\\lanparty")));
+        let cli = parse("--doctor --relay relay.example.net --server-name lanparty-relay.local").unwrap();
+        assert!(cli.member.is_none() && cli.alone.relay.is_some() && cli.alone.server_name.is_some());
+        assert!(parse("--relay relay.example.net --room ROOM1 --state-dir D:\\x").unwrap().member.unwrap().state_dir.is_some());
+    }
+
+    #[test]
     fn a_room_is_needed_to_join_one_and_for_nothing_else() {
-        for words in ["--list-tap-adapters", "--selftest --json", "--undo", "--service uninstall"] {
+        for words in ["--list-tap-adapters", "--selftest --json", "--undo", "--service uninstall", "--doctor --json", "--status"] {
             assert!(parse(words).unwrap().member.is_none(), "{words}");
         }
         for words in ["", "--relay relay.example.net", "--room ROOM1", "--no-game-mode"] {

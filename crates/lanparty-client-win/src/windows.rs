@@ -1,5 +1,6 @@
 //! Below the seams: this machine as it is.
 
+mod doctor;
 mod host;
 mod net;
 mod service;

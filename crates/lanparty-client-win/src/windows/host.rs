@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode as ProcessExit;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::doctor;
 use super::net::WindowsNet;
 use super::service;
 use super::tap::WindowsTap;
@@ -43,13 +45,15 @@ pub fn main() -> ProcessExit {
         Some(ServiceTask::Install) => block_on(async { service::install(&cli) }),
         Some(ServiceTask::Uninstall) => block_on(async { service::uninstall() }),
         None if cli.list_tap_adapters => block_on(async { list(cli.json) }),
-        None if cli.undo => block_on(async { undo() }),
+        None if cli.undo => block_on(async { undo(&cli) }),
+        None if cli.doctor => doctor::end(&cli),
+        None if cli.status => block_on(doctor::status()),
         None if cli.selftest => block_on(async { test(&cli) }),
         None => block_on(join(cli)),
     }
 }
 
-fn print(text: &str) {
+pub(super) fn print(text: &str) {
     // Who closed the pipe has seen enough.
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
@@ -62,8 +66,9 @@ fn list(json: bool) -> Result<(), Fault> {
     Ok(())
 }
 
-fn open_journal(member: Option<&MemberFlags>) -> Result<Journal, Fault> {
-    let path = StateDir::locate(member.and_then(|member| member.state_dir.clone())).file(JOURNAL_FILE);
+/// The journal of the runs with this state directory.
+pub(super) fn open_journal(state_dir: Option<PathBuf>) -> Result<Journal, Fault> {
+    let path = StateDir::locate(state_dir).file(JOURNAL_FILE);
     Journal::open(Box::new(FileStore(path.clone()))).map_err(|e| {
         let cause = format!("cannot read what an earlier run has left, in {}: {e}", path.display());
         Fault::new(ExitCode::Configuration, cause, "restore it from a copy, or move it away: then what that run changed stays changed")
@@ -82,11 +87,15 @@ fn elevated() -> Result<(), Fault> {
     Ok(())
 }
 
-fn undo() -> Result<(), Fault> {
+fn undo(cli: &Cli) -> Result<(), Fault> {
     start_logging(lanparty_node::LogFormat::Text);
     elevated()?;
-    let journal = open_journal(None)?;
-    match recover(&journal, &mut WindowsNet) {
+    let journal = open_journal(cli.alone.state_dir.clone())?;
+    let taken_back = match &cli.machine.dry_run_netcfg {
+        Some(path) => recover(&journal, &mut recording(path)?),
+        None => recover(&journal, &mut WindowsNet),
+    };
+    match taken_back {
         0 => info!("nothing to take back"),
         _ if journal.changes().is_empty() => info!("everything on this machine is as it was before"),
         _ => return Err(Fault::new(ExitCode::Unexpected, "not everything could be taken back", "see the lines above")),
@@ -137,7 +146,7 @@ async fn join_over<N>(mut net: N, member: MemberFlags, machine: MachineFlags) ->
 where
     N: NetCfg + Clone + Send + 'static,
 {
-    let journal = open_journal(Some(&member))?;
+    let journal = open_journal(member.state_dir.clone())?;
     recover(&journal, &mut net);
     let (identity, identity_file) = identity(machine.identity.clone(), member.state_dir.clone(), machine.new_identity)?;
     let adapter = find(&net, machine.tap_instance_id.as_deref())?;
