@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::game::GameMode;
 use crate::journal::memory::MemoryStore;
+use crate::net_cfg::model::Settings;
 use crate::net_cfg::model::{OTHER_UPLINK, TAP, TAP_ID, TAP_KEY, UPLINK};
 use crate::net_cfg::{Category, Model};
 
@@ -299,6 +300,70 @@ fn machine() -> impl Strategy<Value = Model> {
         drop(state);
         net
     })
+}
+
+/// An evening in which everything is changed that ever is, game mode and a way out that moves included.
+const WHOLE_EVENING: [Event; 6] =
+    [Event::Game(false), Event::Game(true), Event::Mtu(1300), Event::Uplink(true), Event::JoinedAgain(true), Event::Reopen];
+
+/// No call fails, and the evening does not end.
+const NEVER: usize = usize::MAX;
+
+/// One evening whose call number `fails_in` fails, before it was done or just after, or kills the program. Whether it came to that, and
+/// what the machine is like afterwards.
+fn whole_evening(fails_in: usize, is_crash: bool, fails_late: bool) -> (bool, World, Settings) {
+    let net = Model::default();
+    let before = net.settings();
+    let mut world = World::new(net, true);
+    let journal = Journal::open(Box::new(world.disk.clone())).unwrap();
+    world.policy.journal = journal.clone();
+    let mut game = GameMode::new(world.net.clone(), journal, world.policy.adapter().clone());
+    {
+        let mut state = world.net.state();
+        (state.fails_in, state.is_crash, state.fails_late) = (Some(fails_in), is_crash, fails_late);
+        state.disk = Some(world.disk.clone());
+    }
+    let lived = live(&mut world, &mut game, &WHOLE_EVENING);
+    // The end of the evening is steps, too.
+    if lived.is_ok() && fails_in != NEVER && !world.net.state().has_struck {
+        world.policy.leave();
+    }
+    let has_struck = world.net.state().has_struck;
+    {
+        let mut state = world.net.state();
+        (state.fails_in, state.fails_late, state.disk) = (None, false, None);
+        world.disk.0.lock().unwrap().is_dead = false;
+    }
+    (has_struck, world, before)
+}
+
+#[test]
+fn each_step_of_an_evening_may_fail_or_be_the_last() {
+    // Every kind of change is made when nothing fails.
+    let (_, world, _) = whole_evening(NEVER, false, false);
+    let kinds: std::collections::BTreeSet<_> =
+        world.policy.journal.changes().iter().map(|change| serde_json::to_value(change).unwrap()["change"].to_string()).collect();
+    assert_eq!(kinds.len(), 5, "{kinds:?}");
+    for (is_crash, fails_late) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut steps = 0;
+        for step in 0.. {
+            let (has_struck, mut world, before) = whole_evening(step, is_crash, fails_late);
+            if !has_struck {
+                break;
+            }
+            steps += 1;
+            if is_crash {
+                world.tap.close();
+            } else {
+                world.policy.leave();
+            }
+            // As the next start does, and `--undo`.
+            recover(&Journal::open(Box::new(world.disk.clone())).unwrap(), &mut world.net);
+            assert_eq!(world.net.settings(), before, "step {step}, crash {is_crash}, late {fails_late}");
+            assert!(world.disk.0.lock().unwrap().content.is_none() && !world.media(), "step {step}, crash {is_crash}, late {fails_late}");
+        }
+        assert!(steps >= 20, "{steps} steps, crash {is_crash}, late {fails_late}");
+    }
 }
 
 proptest! {
