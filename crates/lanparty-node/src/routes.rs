@@ -23,20 +23,6 @@ pub(crate) async fn defaults() -> Result<Vec<DefaultRoute>, String> {
     Ok(found)
 }
 
-/// The interfaces that have a default route, the preferred first, each once.
-///
-/// # Errors
-/// When the kernel does not say.
-pub(crate) async fn default_interfaces() -> Result<Vec<String>, String> {
-    let mut names: Vec<String> = vec![];
-    for route in defaults().await? {
-        if !names.contains(&route.interface) {
-            names.push(route.interface);
-        }
-    }
-    Ok(names)
-}
-
 fn default_route(route: &RouteMessage) -> Option<DefaultRoute> {
     if route.header.destination_prefix_length != 0 || route.header.table != RouteHeader::RT_TABLE_MAIN {
         return None;

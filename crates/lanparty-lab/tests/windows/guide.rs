@@ -94,6 +94,11 @@ fn the_selftest_makes_each_call_and_changes_nothing() {
     assert!(lines.contains(&format!("ok      MAC address of the driver: {DRIVER_MAC}")), "{lines:#?}");
     let calls = windows.calls();
     assert_eq!(named(&calls, "add-firewall-rule").len(), 1, "{calls:?}");
+    let json = windows.client(&["--selftest", "--json", "--dry-run-netcfg", "netcfg.json"]);
+    assert_eq!(json.exit_code(WINE_PATIENCE).unwrap(), 0, "{}", json.tail());
+    let steps: Vec<Value> = serde_json::from_str(&json.lines().join("\n")).unwrap();
+    assert_eq!(steps.len(), lines.len());
+    assert!(steps.iter().all(|step| step["outcome"] != "failed" && step["name"].is_string()), "{steps:#?}");
 }
 
 pub(crate) fn a_driver_with_another_address_stops_it(windows: &Windows<'_>) {

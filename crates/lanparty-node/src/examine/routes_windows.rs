@@ -6,22 +6,8 @@ use lanparty_doctor::DefaultRoute;
 use lanparty_nic::windows::{Adapter, RouteRow, adapters, routes};
 
 /// Every default route, IPv4 before IPv6, the preferred first.
-pub(super) async fn defaults() -> Result<Vec<DefaultRoute>, String> {
+pub(crate) async fn defaults() -> Result<Vec<DefaultRoute>, String> {
     table().map_err(|e| e.to_string())
-}
-
-/// The interfaces that have a default route, the preferred first, each once.
-///
-/// # Errors
-/// When Windows does not say.
-pub(crate) async fn default_interfaces() -> Result<Vec<String>, String> {
-    let mut names: Vec<String> = vec![];
-    for route in defaults().await? {
-        if !names.contains(&route.interface) {
-            names.push(route.interface);
-        }
-    }
-    Ok(names)
 }
 
 fn table() -> io::Result<Vec<DefaultRoute>> {
