@@ -6,7 +6,8 @@
 ;   lanparty-client-win-setup.exe /SERVICE="--relay relay.example.net:8443 --room ROOM1"
 
 Unicode true
-!include "x64.nsh"
+; A 64-bit program in a 64-bit installer: an older Windows refuses both by itself.
+Target amd64-unicode
 !include "FileFunc.nsh"
 !include "LogicLib.nsh"
 
@@ -35,12 +36,10 @@ UninstPage instfiles
 
 Var Service
 Var Found
+; 0 when a service was there and has been stopped.
+Var WasRunning
 
 Function .onInit
-    ${IfNot} ${RunningX64}
-        MessageBox MB_OK|MB_ICONSTOP "The ${PRODUCT} needs a 64-bit Windows." /SD IDOK
-        Abort
-    ${EndIf}
     SetRegView 64
     ${GetParameters} $0
     ${GetOptions} $0 "/SERVICE=" $Service
@@ -78,12 +77,29 @@ Function OfferTap
     MessageBox MB_OK|MB_ICONINFORMATION "The ${PRODUCT} needs the TAP-Windows6 driver, and this machine has none.$\n$\nOpenVPN's installer has it as an option:$\nhttps://openvpn.net/community-downloads/" /SD IDOK
 FunctionEnd
 
+; The service takes everything back before it ends, and so long Windows lets nobody write its program.
+Function AwaitEnd
+    StrCpy $1 0
+    again:
+        ClearErrors
+        FileOpen $0 "$INSTDIR\lanparty-client-win.exe" a
+        IfErrors 0 ended
+        IntOp $1 $1 + 1
+        IntCmp $1 60 given_up
+        Sleep 500
+        Goto again
+    ended:
+        FileClose $0
+    given_up:
+FunctionEnd
+
 Section "Program"
     SetOutPath "$INSTDIR"
     ; One that runs cannot be replaced.
     ${If} ${FileExists} "$INSTDIR\lanparty-client-win.exe"
         nsExec::ExecToLog '"$SYSDIR\sc.exe" stop lanparty-client'
-        Pop $0
+        Pop $WasRunning
+        Call AwaitEnd
     ${EndIf}
     File "/oname=lanparty-client-win.exe" "${EXE}"
     File "/oname=LICENSE-MIT.txt" "${LICENCES}/LICENSE-MIT"
@@ -107,6 +123,9 @@ Section "Program"
             SetErrorLevel 1
             DetailPrint "The service was not installed; the program was."
         ${EndIf}
+    ${ElseIf} $WasRunning == "0"
+        nsExec::ExecToLog '"$SYSDIR\sc.exe" start lanparty-client'
+        Pop $0
     ${EndIf}
 SectionEnd
 

@@ -1,6 +1,9 @@
 //! `cargo xtask installer`: what is handed out to players with Windows, made on Debian: an installer, a portable directory, and manifests
 //! for winget.
 
+mod manifest;
+mod trial;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,8 +15,10 @@ use crate::command::{root, step};
 use crate::report::say;
 use crate::windows;
 
-/// Debian's package of the installer's compiler.
-const NSIS: &str = "nsis";
+/// Programs that make what is handed out, and Debian's packages of them.
+const TOOLS: [(&str, &str); 2] = [("makensis", "nsis"), ("zip", "zip")];
+/// What the portable directory has.
+const PORTABLE: [&str; 4] = ["lanparty-client-win.exe", "README.txt", "LICENSE-MIT.txt", "LICENSE-APACHE.txt"];
 
 /// Options of `cargo xtask installer`.
 #[derive(Args)]
@@ -23,29 +28,45 @@ pub(crate) struct InstallerArgs {
     url: Option<String>,
 }
 
-/// Makes all of it below `target/win/package`.
+impl InstallerArgs {
+    /// As the CI calls it: with manifests, from an address that nobody has.
+    pub(crate) fn sample() -> Self {
+        Self { url: Some("https://downloads.example.net/lanparty-client-win-setup.exe".to_owned()) }
+    }
+}
+
+/// Makes all of it below `target/win/package`, and tries it.
 pub(crate) fn run(args: &InstallerArgs) -> Result<()> {
     let exe = windows::release()?;
-    compiler()?;
+    tools()?;
     let package = exe.ancestors().nth(3).context("a target directory")?.join("package");
     fs::create_dir_all(&package)?;
     let setup = installer(&exe, &package)?;
-    portable(&exe, &package.join("lanparty-client-win-portable"))?;
+    trial::run(&setup, &package)?;
+    let zip = portable(&exe, &package)?;
     if let Some(url) = &args.url {
-        winget(&setup, url, &package.join("winget"))?;
+        manifest::write(&setup, url, &package.join("winget"))?;
     }
-    let len = setup.metadata()?.len();
-    say(&format!("    {}: {:.1} MB", setup.display(), len as f64 / 1e6));
+    for file in [setup, zip] {
+        say(&format!("    {}: {:.1} MB", file.display(), file.metadata()?.len() as f64 / 1e6));
+    }
     Ok(())
 }
 
-/// Installs the installer's compiler, when it is missing.
-fn compiler() -> Result<()> {
-    if Command::new("makensis").arg("-VERSION").output().is_ok() {
+/// Installs what is missing.
+fn tools() -> Result<()> {
+    let is_missing = |program: &str| Command::new(program).arg("-h").output().is_err();
+    let missing: Vec<_> = TOOLS.iter().filter(|(program, _)| is_missing(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
         return Ok(());
     }
-    let mut apt = Command::new("apt-get");
-    step(apt.args(["install", "-y", "-q", "--no-install-recommends", NSIS])).context("install Debian's package nsis (needs root)")
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-q", "--no-install-recommends"]).args(&missing).env("DEBIAN_FRONTEND", "noninteractive");
+    if step(&mut install).is_ok() {
+        return Ok(());
+    }
+    let needs_root = || format!("install Debian's {} (needs root)", missing.join(" and "));
+    step(Command::new("apt-get").args(["update", "-q"])).and_then(|()| step(&mut install)).with_context(needs_root)
 }
 
 fn installer(exe: &Path, package: &Path) -> Result<PathBuf> {
@@ -58,55 +79,23 @@ fn installer(exe: &Path, package: &Path) -> Result<PathBuf> {
     Ok(setup)
 }
 
-/// The program and what belongs to it, to be zipped or copied as it is.
-fn portable(exe: &Path, dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir)?;
-    let files = [
-        (exe.to_owned(), "lanparty-client-win.exe"),
-        (root().join("packaging/windows/README-portable.txt"), "README.txt"),
-        (root().join("LICENSE-MIT"), "LICENSE-MIT.txt"),
-        (root().join("LICENSE-APACHE"), "LICENSE-APACHE.txt"),
-    ];
-    for (from, name) in files {
-        fs::copy(&from, dir.join(name)).with_context(|| format!("copy {}", from.display()))?;
+/// The program and what belongs to it, as a directory and as a zip file.
+fn portable(exe: &Path, package: &Path) -> Result<PathBuf> {
+    let dir = package.join("lanparty-client-win-portable");
+    fs::create_dir_all(&dir)?;
+    let (readme, mit, apache) = ("packaging/windows/README-portable.txt", "LICENSE-MIT", "LICENSE-APACHE");
+    let sources = [exe.to_owned(), root().join(readme), root().join(mit), root().join(apache)];
+    for (from, name) in sources.iter().zip(PORTABLE) {
+        fs::copy(from, dir.join(name)).with_context(|| format!("copy {}", from.display()))?;
     }
-    Ok(())
-}
-
-/// The manifests of packaging/winget, with version, address and checksum.
-fn winget(setup: &Path, url: &str, dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir)?;
-    let checksum = checksum(setup)?;
-    for file in fs::read_dir(root().join("packaging/winget"))? {
-        let path = file?.path();
-        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        fs::write(dir.join(path.file_name().unwrap_or_default()), filled(&text, url, &checksum))?;
-    }
-    Ok(())
-}
-
-fn filled(text: &str, url: &str, checksum: &str) -> String {
-    let lines = text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n") + "\n";
-    lines.replace("@VERSION@", env!("CARGO_PKG_VERSION")).replace("@URL@", url).replace("@SHA256@", checksum)
-}
-
-fn checksum(file: &Path) -> Result<String> {
-    let output = Command::new("sha256sum").arg(file).output().context("sha256sum")?;
-    ensure!(output.status.success(), "sha256sum cannot read {}", file.display());
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.split_whitespace().next().context("sha256sum prints a checksum")?.to_ascii_uppercase())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_manifest_has_no_gap_left() {
-        for file in fs::read_dir(root().join("packaging/winget")).unwrap() {
-            let text = fs::read_to_string(file.unwrap().path()).unwrap();
-            let filled = filled(&text, "https://relay.example.net/setup.exe", "AB");
-            assert!(!filled.contains('@') && !filled.contains('#') && filled.contains("ManifestVersion"), "{filled}");
-        }
-    }
+    let zip = package.join("lanparty-client-win-portable.zip");
+    // An old one would be added to.
+    let _ = fs::remove_file(&zip);
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_owned();
+    step(Command::new("zip").args(["-q", "-r"]).args([name(&zip), name(&dir)]).current_dir(package))?;
+    let listing = Command::new("zip").args(["-sf"]).arg(&zip).output().context("zip -sf")?;
+    let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
+    let lacking: Vec<_> = PORTABLE.iter().filter(|name| !listing.contains(*name)).collect();
+    ensure!(lacking.is_empty(), "the zip file lacks {lacking:?}: {listing}");
+    Ok(zip)
 }

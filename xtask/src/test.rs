@@ -19,6 +19,11 @@ use tally::{Format, Tally};
 
 /// Read by the lab: `required` turns a skipped lab test into a failed one.
 const LAB_VARIABLE: &str = "LANPARTY_LAB";
+/// Read by the lab's tests of the client for Windows: `off` leaves them out, `required` turns one that cannot run into a failed one.
+const WINDOWS_VARIABLE: &str = "LANPARTY_WINDOWS";
+
+/// The test program that runs the client for Windows in the lab.
+const WINDOWS_TESTS: &str = "windows";
 
 /// Options of `cargo xtask test`.
 #[derive(Args)]
@@ -47,12 +52,34 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     let mut tally = Tally::default();
     for (format, mut command) in commands(&args.filter) {
         command.env(LAB_VARIABLE, if lab.is_ok() { "required" } else { "optional" });
+        // The client for Windows may not be built, or be an old one.
+        command.env(WINDOWS_VARIABLE, "off");
         let mut command = lab.as_ref().map_or(Ground::Own, |ground| *ground).enter(command);
         command.stdin(Stdio::null());
         stream(&mut command, format, &mut tally)?;
     }
     say(&summary(&tally, built, start.elapsed()));
-    judge(&tally, lab.is_ok(), args)
+    judge(&tally, lab.is_ok(), args.no_lab)
+}
+
+/// The lab's tests of the client for Windows, which is built by now. Each of them runs, one after the other: Wine and the lab share the
+/// machine's time.
+pub(crate) fn run_windows() -> Result<()> {
+    let start = Instant::now();
+    let ground = machine::prepare_lab("windows all")?;
+    step(&mut cargo(&["build", "--workspace", "--bins", "--test", WINDOWS_TESTS]))?;
+    let built = start.elapsed();
+    let mut command = cargo(&["test", "--workspace", "--test", WINDOWS_TESTS, "--", "--show-output", "--test-threads=1"]);
+    command.env(LAB_VARIABLE, "required").env(WINDOWS_VARIABLE, "required");
+    let mut command = ground.enter(command);
+    command.stdin(Stdio::null());
+    let mut tally = Tally::default();
+    stream(&mut command, Format::Libtest, &mut tally)?;
+    say(&summary(&tally, built, start.elapsed()));
+    if let Some(words) = tally.left_out.first() {
+        bail!("tests of the client for Windows did not run: {words}");
+    }
+    judge(&tally, true, false)
 }
 
 /// nextest where it is installed, and then the doc tests, which it leaves out; else plain cargo, which runs both.
@@ -82,7 +109,7 @@ fn summary(tally: &Tally, built: Duration, total: Duration) -> String {
     )
 }
 
-fn judge(tally: &Tally, lab: bool, args: &TestArgs) -> Result<()> {
+fn judge(tally: &Tally, lab: bool, is_declined: bool) -> Result<()> {
     if tally.failed > 0 || tally.trouble {
         bail!("tests failed; run one alone with: cargo xtask test <its name>");
     }
@@ -93,7 +120,7 @@ fn judge(tally: &Tally, lab: bool, args: &TestArgs) -> Result<()> {
     if lab {
         bail!("{} tests skipped although the lab is required; the first said: {first}", tally.skipped.len());
     }
-    if !args.no_lab {
+    if !is_declined {
         bail!("{} tests need the lab, which this machine lacks (see above); leave them out in the open with --no-lab", tally.skipped.len());
     }
     Ok(())
@@ -106,7 +133,7 @@ mod tests {
     fn outcome(passed: usize, skipped: &[&str], lab: bool, no_lab: bool) -> Result<()> {
         let mut tally = Tally::default();
         (tally.passed, tally.skipped) = (passed, skipped.iter().map(ToString::to_string).collect());
-        judge(&tally, lab, &TestArgs { no_lab, filter: vec![] })
+        judge(&tally, lab, no_lab)
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Tests that passed are counted and not shown, nor is what they printed; that one skipped itself is known from just that, though.
 
+use std::collections::BTreeSet;
+
 /// Whose output is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -19,6 +21,8 @@ pub(super) struct Tally {
     pub(super) ignored: usize,
     /// The lines of the tests that skipped themselves.
     pub(super) skipped: Vec<String>,
+    /// What was declined, each in one line.
+    pub(super) left_out: BTreeSet<String>,
     /// A command ended with an error.
     pub(super) trouble: bool,
     /// Inside what a test printed that passed.
@@ -39,6 +43,9 @@ impl Tally {
         if words.starts_with("skipped: ") {
             self.skipped.push(words.to_owned());
             return true;
+        }
+        if words.starts_with("left out: ") {
+            return self.left_out.insert(words.to_owned());
         }
         match format {
             Format::Libtest => self.note_libtest(words),
@@ -121,6 +128,13 @@ mod tests {
         assert_eq!((tally.passed, tally.failed, tally.ignored, tally.skipped.len()), (2, 1, 5, 1));
         assert!(shown.contains(&"    boom") && shown.contains(&"        FAIL [   0.012s] (2/3) core c"), "{shown:?}");
         assert!(!shown.iter().any(|line| line.contains("PASS") || line.contains("running")), "{shown:?}");
+    }
+
+    #[test]
+    fn what_several_tests_leave_out_is_shown_once() {
+        let text = "        PASS [   0.004s] (1/2) lab a\n  stderr ───\n    left out: Windows\n        PASS [   0.004s] (2/2) lab b\n  stderr ───\n    left out: Windows\n";
+        let (tally, shown) = read(text, Format::Nextest);
+        assert_eq!((tally.left_out.len(), tally.skipped.len(), shown), (1, 0, vec!["    left out: Windows"]));
     }
 
     #[test]
