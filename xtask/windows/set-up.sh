@@ -25,15 +25,21 @@ exec 9>"$DIR/.lock"; flock 9
 # ---- 1. packages ----------------------------------------------------------
 # rustc-web: Debian security's current rustc (built for Firefox/Chromium backports),
 # the only rustc here whose exact std source (rust-web-src) is also available.
-pkgs=(rustc-web gcc-mingw-w64-x86-64-win32)
-[ $CLIPPY = 1 ] && pkgs+=(cargo-web rust-web-clippy)
-[ $WINE = 1 ] && pkgs+=(wine64)
-missing=()
-for p in "${pkgs[@]}"; do
-    dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
-done
 apt_updated=0
 apt_update() { [ $apt_updated = 1 ] || { apt-get -qq update; apt_updated=1; }; }
+installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+pkgs=(gcc-mingw-w64-x86-64-win32)
+# Ubuntu and other releases of Debian have no rustc-web: there rustup brings the std.
+RUSTUP=0
+if ! installed rustc-web; then
+    apt_update || say "apt-get update failed (not root?)"
+    apt-cache show rustc-web >/dev/null 2>&1 || RUSTUP=1
+fi
+[ $RUSTUP = 0 ] && pkgs+=(rustc-web)
+[ $RUSTUP = 0 ] && [ $CLIPPY = 1 ] && pkgs+=(cargo-web rust-web-clippy)
+[ $WINE = 1 ] && pkgs+=(wine64)
+missing=()
+for p in "${pkgs[@]}"; do installed "$p" || missing+=("$p"); done
 if [ ${#missing[@]} -gt 0 ]; then
     say "apt: installing ${missing[*]}"
     apt_update
@@ -42,17 +48,30 @@ if [ ${#missing[@]} -gt 0 ]; then
         { tail -20 "$DIR/apt.log" >&2; exit 1; }
 fi
 RUSTC=/usr/bin/rustc
+use_rustup() {
+    command -v rustup >/dev/null || { say "this system has no rustc-web, and there is no rustup: https://rustup.rs"; exit 1; }
+    rustup target add "$TARGET"
+    local sysroot; sysroot=$(rustup run "$(rustup show active-toolchain | cut -d' ' -f1)" rustc --print sysroot)
+    rm -rf "$TC"; mkdir -p "$TC/bin"
+    ln -s "$sysroot/lib" "$TC/lib"
+    for tool in rustc rustdoc; do ln -s "$sysroot/bin/$tool" "$TC/bin/$tool"; done
+    say "std for $TARGET by rustup"
+}
 read_version() {
     ver=$(dpkg-query -W -f '${Version}' rustc-web)      # 1.96.0+dfsg1-1~deb12u2
     up=${ver%%+*}; up=${up%%-*}                         # 1.96.0
     want="$ver $TARGET schema3"                         # bump when the recipe below changes
 }
-read_version
-say "rustc-web $ver"
+TC=$DIR/toolchain
+if [ $RUSTUP = 1 ]; then
+    use_rustup
+else
+    read_version
+    say "rustc-web $ver"
+fi
 
 # ---- 2. a toolchain directory with a std built for Windows ------------------
-TC=$DIR/toolchain
-if [ "$(cat "$TC/.stamp" 2>/dev/null)" != "$want" ]; then
+if [ $RUSTUP = 0 ] && [ "$(cat "$TC/.stamp" 2>/dev/null)" != "$want" ]; then
     say "building std for $TARGET from rust-web-src $ver"
     B=$DIR/build; rm -rf "$TC" "$B"
     mkdir -p "$TC/bin" "$TC/lib/rustlib/$TARGET/lib" "$B/deb" "$B/stub/src"
@@ -171,7 +190,7 @@ export RUSTC="$TC/bin/rustc" RUSTDOC="$TC/bin/rustdoc" CARGO_BUILD_TARGET=$TARGE
 root=\$(env -u RUSTC -u CARGO_BUILD_TARGET cargo locate-project --workspace --message-format plain 2>/dev/null) && root=\${root%/*} || root=.
 export CARGO_TARGET_DIR="\${CARGO_WIN_TARGET_DIR:-\$root/target/win}"
 export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER="$DIR/wine-run"
-case \$1 in clippy) export SYSROOT="$TC" PATH="/usr/bin:\$PATH";; esac
+case \$1 in clippy) export SYSROOT="$TC"; [ $RUSTUP = 1 ] || export PATH="/usr/bin:\$PATH";; esac
 exec cargo "\$@"
 W
 chmod +x "$DIR/wcargo"
