@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DatagramBudget, DhcpSights, IdentityId, LanMtu, MacAddr, MemberId, RoomCode};
 
+mod bond;
+mod cable;
+
+pub use bond::{Attach, BondPath, BondRole, TrialStep};
+pub use cable::{CableAttach, CableHello};
+
 /// Version of the protocol spoken after ALPN `lanparty/1`. A relay refuses another one with words.
 pub const PROTOCOL_VERSION: u16 = 1;
 /// Longest control message, in bytes, without its length prefix. A room of 200 members is listed in less.
@@ -100,49 +106,6 @@ pub struct Hello {
     pub bond: Option<BondPath>,
 }
 
-/// What its owner uses an uplink for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BondRole {
-    /// As much as it carries.
-    #[default]
-    Primary,
-    /// For what the primary ones have no room for.
-    Secondary,
-    /// While no other one lives.
-    Backup,
-}
-
-/// One path of a bond, as the member that has it names it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct BondPath {
-    /// Its number at the member: a new connection of the same number takes the place of the old one.
-    pub path: u8,
-    /// What it is used for, both ways.
-    #[serde(default)]
-    pub role: BondRole,
-    /// The most that may be sent to the member this way, in bits per second, when its owner has said so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate: Option<u64>,
-}
-
-/// The first message on a connection that becomes a further path of one that joined.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Attach {
-    /// [`PROTOCOL_VERSION`] of the sender.
-    pub version: u16,
-    /// The room.
-    pub room: RoomCode,
-    /// [`Hello::run`] of the connection that joined: a copied identity on another machine cannot know it.
-    pub run: u64,
-    /// Which path this is.
-    pub bond: BondPath,
-    /// Largest datagram that it takes toward the relay.
-    pub budget: DatagramBudget,
-    /// So many numbered messages came from the relay: it repeats those after them.
-    pub heard: u32,
-}
-
 /// The first message on a connection that takes the place of one that joined. What this message does not say stays as it was.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Move {
@@ -185,49 +148,6 @@ pub struct Welcome {
     pub members: Vec<MemberInfo>,
 }
 
-/// How an end of a cable introduces itself to the other: whoever dialled first, then the other in answer.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct CableHello {
-    /// [`PROTOCOL_VERSION`] of the sender.
-    pub version: u16,
-    /// A number that is new with every start of the program: a restarted end is told from one that dials twice.
-    pub run: u64,
-    /// The MAC address of its own interface.
-    pub mac: MacAddr,
-    /// Largest datagram its path takes toward the other end.
-    pub budget: DatagramBudget,
-    /// The largest LAN MTU that its owner wants.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lan_mtu_max: Option<LanMtu>,
-    /// In an answer: the LAN MTU from now on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lan_mtu: Option<LanMtu>,
-    /// In an answer: when this connection was made, in milliseconds since 1970, so that both ends say the same age in their loop
-    /// probes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<u64>,
-    /// Program and version, for the other end's log.
-    #[serde(default)]
-    pub software: String,
-    /// What the path is to a bond, when the end that dials brings further ones ([`CableAttach`]); in the answer the same, when the other
-    /// end takes them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bond: Option<BondPath>,
-}
-
-/// The first message on a connection that becomes a further path of a cable.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct CableAttach {
-    /// [`PROTOCOL_VERSION`] of the sender.
-    pub version: u16,
-    /// [`CableHello::run`] of the connection that plugged it in.
-    pub run: u64,
-    /// Which path this is.
-    pub bond: BondPath,
-    /// So many numbered messages came from the other end: it repeats those after them.
-    pub heard: u32,
-}
-
 /// Why a relay refuses a member. The code is stable; the message is for people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Refusal {
@@ -256,29 +176,6 @@ pub enum Refusal {
     /// A code of a newer relay.
     #[serde(other)]
     Other,
-}
-
-/// What a member asks of the relay in a test of its bond (docs/decisions/0025-bond-test.md).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "kebab-case")]
-pub enum TrialStep {
-    /// Take part in a test.
-    Begin,
-    /// Send me as much as the bond, or one path of it, takes.
-    Load {
-        /// The number of the path.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        only: Option<u8>,
-        /// For so many milliseconds.
-        ms: u32,
-    },
-    /// Tell me how much has arrived.
-    Count,
-    /// It is over.
-    End,
-    /// Of a newer version: only told how much has arrived.
-    #[serde(other)]
-    Unknown,
 }
 
 /// Every message of the control stream.
