@@ -11,9 +11,11 @@ use crate::{DatagramBudget, DhcpSights, IdentityId, LanMtu, MacAddr, MemberId, R
 
 mod bond;
 mod cable;
+mod peer;
 
 pub use bond::{Attach, BondPath, BondRole, TrialStep};
 pub use cable::{CableAttach, CableHello};
+pub use peer::{PeerHello, PeerPath};
 
 /// Version of the protocol spoken after ALPN `lanparty/1`. A relay refuses another one with words.
 pub const PROTOCOL_VERSION: u16 = 1;
@@ -317,6 +319,15 @@ pub enum Control {
         /// Where: as the relay sees it first, then as it sees itself.
         addresses: Vec<SocketAddr>,
     },
+    /// Between members, either way, first on a connection between them.
+    PeerHello(PeerHello),
+    /// Between members: this connection is a path of their direct link. The answer is [`Control::Attached`] or [`Control::Refused`].
+    PeerPath(PeerPath),
+    /// Between members, on a numbered direct link: so many lines carry my frames to the relay now.
+    PeerLines {
+        /// How many.
+        lines: u8,
+    },
     /// Relay to gateway, in place of a welcome: not in the room, but it will be when the one that is has gone. The welcome comes on this
     /// connection.
     Standby {
@@ -498,6 +509,16 @@ mod tests {
         assert!(matches!(control_from_json("{"), Err(ControlError::Syntax(_))));
         let long = Control::Notice { message: "x".repeat(CONTROL_MESSAGE_LEN_MAX) };
         assert!(matches!(control_from_json(&control_to_json(&long)), Err(ControlError::TooLong(_))));
+    }
+
+    #[test]
+    fn a_member_without_a_bond_says_little_and_is_understood() {
+        let hello = PeerHello { version: PROTOCOL_VERSION, uplink: None, lines: 1 };
+        assert_eq!(control_from_json(r#"{"type":"PeerHello","version":1}"#).unwrap(), Control::PeerHello(hello));
+        let path = PeerPath { run: 7, begins: false, heard: 3 };
+        assert_eq!(control_to_json(&Control::PeerPath(path)), r#"{"type":"PeerPath","run":7,"heard":3}"#);
+        assert_eq!(control_from_json(r#"{"type":"PeerPath","run":7,"heard":3}"#).unwrap(), Control::PeerPath(path));
+        assert!(control_from_json(r#"{"type":"PeerPath","heard":3}"#).is_err(), "a path of no link");
     }
 
     #[test]

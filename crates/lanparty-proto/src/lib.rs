@@ -36,7 +36,8 @@ pub use checksum::Checksum;
 pub use class::TrafficClass;
 pub use control::{
     Attach, BondPath, BondRole, CANDIDATES_MAX, CONTROL_MESSAGE_LEN_MAX, CableAttach, CableHello, Control, ControlDecoder, ControlError,
-    Hello, MemberInfo, Move, PROTOCOL_VERSION, Refusal, Role, TrialStep, Welcome, control_from_json, control_to_json, encode_control,
+    Hello, MemberInfo, Move, PROTOCOL_VERSION, PeerHello, PeerPath, Refusal, Role, TrialStep, Welcome, control_from_json, control_to_json,
+    encode_control,
 };
 pub use drop_reason::{Direction, DropReason};
 pub use echo::{Echo, GatewaySign, MemberFrame};
