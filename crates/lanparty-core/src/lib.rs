@@ -28,6 +28,7 @@ mod limiter;
 mod mac_moves;
 mod neighbours;
 mod outbound;
+mod pairs;
 mod path_sense;
 mod path_size;
 mod relay;
@@ -59,6 +60,7 @@ pub use limiter::{BumLimits, Limits, MemberLimiter, Rate, TokenBucket};
 pub use mac_moves::{MacMoves, Moved, Side};
 pub use neighbours::{Neighbours, SIGN_INTERVAL, SIGN_INTERVAL_WATCHED};
 pub use outbound::{Outbound, OutboundWork};
+pub use pairs::{Pair, PairUse, UPLINKS_MAX, tries_of_round};
 pub use path_sense::{FALLEN_REST, Padding, PathFacts, PathSense, Sensed};
 pub use path_size::PathSize;
 pub use relay::{
