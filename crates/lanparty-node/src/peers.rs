@@ -5,28 +5,29 @@
 
 mod carry;
 mod dial;
+mod look;
 mod offer;
 mod peer;
 mod probes;
 mod report;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{Drops, INTRODUCTIONS_MAX, Roster, worth_trying};
-use lanparty_proto::{DatagramBudget, DatagramHeader, DropReason, IPV6_LAN_MTU_MIN, IdentityId, MacAddr, MemberId, Role};
+use lanparty_proto::{DatagramHeader, DropReason, IdentityId, MacAddr, MemberId, Role};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use crate::port_mapping::{OpenedPort, PortMapping};
+use crate::port_mapping::PortMapping;
 use crate::{Identity, Link, LinkEnded, uplink};
 use carry::Shared;
 use offer::Offer;
@@ -155,55 +156,6 @@ impl Drop for Peers {
 }
 
 impl Peers {
-    /// Uses these sockets from now on. The addresses at which others may try us.
-    pub(crate) fn listen_on(&mut self, endpoints: &[noq::Endpoint], own: &Arc<Identity>, own_interface: Option<&str>) -> Vec<SocketAddr> {
-        self.listening.drain(..).for_each(|(_, task)| task.abort());
-        self.own = Some(Arc::clone(own));
-        self.own_interface = own_interface.map(str::to_owned);
-        let accept = |endpoint: &noq::Endpoint| (endpoint.clone(), tokio::spawn(dial::accept(endpoint.clone(), self.sender.clone())));
-        self.listening = endpoints.iter().map(accept).collect();
-        self.offer = Offer::default();
-        self.new_addresses(Instant::now()).unwrap_or_default()
-    }
-
-    /// The addresses at which others may try us, when they are others than those that were given last.
-    pub(crate) fn new_addresses(&mut self, now: Instant) -> Option<Vec<SocketAddr>> {
-        self.follow_socket();
-        let sockets = self.listening.iter().filter_map(|(endpoint, _)| endpoint.local_addr().ok());
-        let opened = self.opened_port().map(|opened| opened.address);
-        self.offer.renew(opened, sockets, self.own_interface.as_deref(), now)
-    }
-
-    /// Asks the router to let others in, from now on.
-    pub(crate) const fn map_ports(&mut self) {
-        self.maps_ports = true;
-    }
-
-    /// The router's port leads to the socket for IPv4, also when that is another one than before.
-    fn follow_socket(&mut self) {
-        if !self.maps_ports {
-            return;
-        }
-        let ports = self.listening.iter().filter_map(|(endpoint, _)| endpoint.local_addr().ok().filter(|local| local.is_ipv4()));
-        let port = ports.map(|local| local.port()).find_map(NonZeroU16::new);
-        if self.port_mapping.as_ref().map(PortMapping::local_port) != port {
-            self.port_mapping.take().map(|mapping| tokio::spawn(mapping.end()));
-            self.port_mapping = port.map(|port| PortMapping::start(port, self.own_interface.clone()));
-        }
-    }
-
-    /// Gives the router's port back.
-    pub(crate) async fn end_port_mapping(&mut self) {
-        if let Some(mapping) = self.port_mapping.take() {
-            mapping.end().await;
-        }
-    }
-
-    /// The port that the router has opened.
-    pub(crate) fn opened_port(&self) -> Option<OpenedPort> {
-        self.port_mapping.as_ref().and_then(PortMapping::opened)
-    }
-
     /// The relay says where a member may be: it is tried now.
     pub(crate) fn introduce(&mut self, (member, mac): (MemberId, MacAddr), identity: IdentityId, addresses: &[SocketAddr], now: Instant) {
         let is_full = self.known.len() >= INTRODUCTIONS_MAX && !self.known.contains_key(&member);
@@ -377,66 +329,6 @@ impl Peers {
             Hold::Waiting { frames, .. } => frames,
             Hold::Open => vec![],
         }
-    }
-
-    /// Looks at every link. Members to whom frames go directly from now on: the relay's way is to be ended for them first.
-    pub(crate) fn look(&mut self, roster: &Roster, now: Instant) -> Vec<MacAddr> {
-        self.end_unproven(now);
-        self.dial_due(now);
-        let (mut begin, mut is_busy) = (vec![], false);
-        for (id, peer) in &mut self.live {
-            let (received, sent) = (peer.link.received_packets(), peer.link.datagrams_sent());
-            let patience = SILENT_AFTER + peer.link.rtt().unwrap_or_default() * 4;
-            if received != peer.heard.0 {
-                (peer.heard, peer.unanswered) = ((received, sent), None);
-            } else if sent > peer.heard.1 {
-                peer.unanswered.get_or_insert(now);
-            }
-            is_busy |= peer.unanswered.is_some() || sent > peer.sent_at_look;
-            peer.sent_at_look = sent;
-            let silent = peer.unanswered.is_some_and(|since| now.saturating_duration_since(since) > patience);
-            if silent {
-                peer.rests_until = now + REST;
-            }
-            let fits = peer.link.budget().lan_mtu().is_some_and(|mtu| mtu >= roster.lan_mtu());
-            let ready = fits && peer.shared.settled.load(Ordering::Relaxed) && received > 0;
-            if peer.carries && (silent || !fits) {
-                peer.carries = false;
-                debug!("the direct link to peer {id} is silent or too small; frames go by the relay");
-            } else if !peer.carries && ready && now >= peer.rests_until {
-                peer.carries = true;
-                if let Some(member) = roster.member(*id) {
-                    info!(
-                        "frames to peer {id} go directly{}",
-                        peer.link.remote_address().map_or_else(String::new, |a| format!(", to {a}"))
-                    );
-                    begin.push(member.mac);
-                }
-            }
-        }
-        self.look_at = now + if is_busy { BUSY_LOOK_INTERVAL } else { QUIET_LOOK_INTERVAL };
-        begin
-    }
-
-    /// A link that its member's new addresses have left behind makes place for another one.
-    fn end_unproven(&mut self, now: Instant) {
-        self.live.retain(|id, peer| {
-            let Some((until, packets)) = peer.to_prove else { return true };
-            let is_heard = peer.link.received_packets() > packets;
-            if is_heard {
-                peer.to_prove = None;
-            } else if now >= until {
-                info!("the direct link to peer {id} is silent since an address changed; it is dialled anew");
-            }
-            is_heard || now < until
-        });
-    }
-
-    /// The smallest direct path that is worth a smaller LAN MTU: it answers, and IPv6 fits.
-    pub(crate) fn smallest(&self, now: Instant) -> Option<DatagramBudget> {
-        let answers = |peer: &&Peer| peer.carries || (now >= peer.rests_until && peer.shared.settled.load(Ordering::Relaxed));
-        let worth = |budget: &DatagramBudget| budget.lan_mtu().is_some_and(|mtu| mtu.bytes() >= IPV6_LAN_MTU_MIN);
-        self.live.values().filter(answers).map(|peer| peer.link.budget()).filter(worth).min()
     }
 
     /// Takes a datagram whose frame goes to `member` alone; gives it back when it goes by the relay, with a reason when it is dropped.
