@@ -7,6 +7,7 @@
 mod book;
 mod capture;
 mod control;
+mod direct;
 mod path;
 mod recv;
 mod report;

@@ -274,6 +274,9 @@ impl<D: Device> MemberDriver<D> {
                 Err(ended) => {
                     self.drop_pending();
                     let roster = self.connected.take().map(|c| c.roster);
+                    if let Some(roster) = &roster {
+                        self.peers.without_relay(roster, Instant::now());
+                    }
                     self.island = roster.filter(|_| !self.peers.reached().is_empty());
                     self.draining = None;
                     return DriverEvent::LinkEnded(ended);

@@ -155,7 +155,10 @@ impl RelayEndpoint {
         let tls = tls.config().map_err(|e| unusable(&e))?;
         let quic = QuicServerConfig::try_from(tls).map_err(|e| unusable(&e))?;
         let mut server = noq::ServerConfig::with_crypto(Arc::new(quic));
-        server.transport_config(transport(Sizing::default(), CongestionControl::default()));
+        let mut transport = TransportConfig::clone(&transport(Sizing::default(), CongestionControl::default()));
+        // Its members tell each other where they are seen.
+        transport.send_observed_address_reports(true);
+        server.transport_config(Arc::new(transport));
         let endpoint =
             noq::Endpoint::new(config, Some(server), socket, Arc::new(noq::TokioRuntime)).map_err(|e| cannot_listen(addr, "udp", &e))?;
         Ok(Self { endpoint })
@@ -259,7 +262,9 @@ pub(crate) fn dial_endpoint(
     let endpoint = endpoint.map_err(|e| failed("cannot use the UDP socket", &e))?;
     let quic = QuicClientConfig::try_from(tls).map_err(|e| failed("TLS cannot be set up", &e))?;
     let mut config = noq::ClientConfig::new(Arc::new(quic));
-    config.transport_config(transport(sizing, congestion));
+    let mut transport = TransportConfig::clone(&transport(sizing, congestion));
+    transport.receive_observed_address_reports(true);
+    config.transport_config(Arc::new(transport));
     endpoint.set_default_client_config(config);
     Ok(endpoint)
 }

@@ -96,6 +96,18 @@ impl Link {
         Self { way: Way::Quic(Quic::new(connection)), budget_max: None, device_limit: DeviceLimit::default(), inbound_end: Arc::default() }
     }
 
+    /// This link, whose socket others may come in by.
+    pub(crate) fn dialled_from(self, socket: noq::Endpoint) -> Self {
+        let way = if let Way::Quic(quic) = self.way { Way::Quic(quic.dialled_from(socket)) } else { self.way };
+        Self { way, ..self }
+    }
+
+    /// The socket that it was dialled from, and where the other side sees that.
+    pub(crate) fn socket(&self) -> Option<(noq::Endpoint, Option<SocketAddr>)> {
+        let Way::Quic(quic) = &self.way else { return None };
+        Some((quic.socket()?.clone(), quic.seen_at().map(canonical)))
+    }
+
     /// A link over TLS.
     #[must_use]
     pub fn over(stream: StreamLink) -> Self {

@@ -1,20 +1,20 @@
 //! Joining a room: dial the relay, measure the path, say hello, be welcomed or refused with words.
 
 pub(crate) mod bond;
+mod direct;
 mod follow;
 mod quic;
 mod race;
 mod standby;
 pub(crate) mod words;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lanparty_core::{Carrier, Step};
 use lanparty_proto::{Control, DatagramBudget, Hello, LAN_MTU_MIN, MacAddr, MemberId, Move, PROTOCOL_VERSION, Role, RoomCode, Welcome};
 use ring::rand::{SecureRandom, SystemRandom};
-use tracing::debug;
 
 use crate::control::{ControlReader, ControlWriter};
 use crate::{DeviceLimit, ExitCode, Fault, Identity, Link, LinkEnded, Proxy, RelayAddress, RelayTrust, Sizing, sizing};
@@ -30,11 +30,6 @@ const SETTLE_MAX: Duration = Duration::from_millis(1500);
 /// The path is taken as settled when its budget has not moved for this long, or for eight round trips: a size that does not
 /// pass is tried three times.
 const SETTLE_QUIET: Duration = Duration::from_millis(60);
-/// Addresses of the documentation's (RFC 5737, RFC 3849), one of each family: nothing is sent there, only the routing table is asked.
-const SOMEWHERE: [SocketAddr; 2] = [
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 443),
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 443),
-];
 /// Time for the uplinks' counts to be saved.
 const STEWARD_LINGER: Duration = Duration::from_secs(1);
 /// Time for a farewell to reach the relay.
@@ -133,6 +128,8 @@ pub struct Dialer {
     transport: Transport,
     /// Whether other members may reach us without the relay.
     is_direct: bool,
+    /// Sockets of uplinks for addresses of the family by which the relay is not reached.
+    beside: Vec<direct::Beside>,
     /// Whether the router is asked to let them in.
     maps_ports: bool,
     proxy: Option<Proxy>,
@@ -165,6 +162,7 @@ impl Dialer {
             probed: None,
             transport: Transport::Auto,
             is_direct: false,
+            beside: vec![],
             maps_ports: false,
             proxy: None,
             stream_relay: None,
@@ -215,27 +213,6 @@ impl Dialer {
     pub const fn mapping_ports(mut self, maps_ports: bool) -> Self {
         self.maps_ports = maps_ports;
         self
-    }
-
-    /// Whether the router is asked.
-    pub(crate) const fn maps_ports(&self) -> bool {
-        self.maps_ports
-    }
-
-    /// The sockets on which other members may reach us, of both address families where the system has them, and the interface that is no
-    /// way to them.
-    pub(crate) fn direct_endpoints(&mut self, identity: &Identity) -> Option<(Vec<noq::Endpoint>, Option<&str>)> {
-        if !self.is_direct {
-            return None;
-        }
-        for somewhere in &SOMEWHERE {
-            let is_missing = self.endpoints.iter().all(|dial| dial.is_ipv6 != somewhere.is_ipv6());
-            if is_missing && let Err(fault) = self.endpoint(*somewhere, identity) {
-                debug!("no socket for members at addresses like {somewhere}: {fault}");
-            }
-        }
-        let endpoints = self.endpoints.iter().map(|dial| dial.endpoint.clone()).collect();
-        Some((endpoints, self.own_interface.as_deref()))
     }
 
     /// Lets a gateway stand by on this line.
@@ -326,7 +303,7 @@ impl Dialer {
 }
 
 /// Never 0, which stands for a member that does not move.
-fn random_run() -> u64 {
+pub(crate) fn random_run() -> u64 {
     let mut bytes = [0; 8];
     SystemRandom::new().fill(&mut bytes).expect("INVARIANT: the operating system gives random bytes");
     u64::from_ne_bytes(bytes).max(1)

@@ -3,13 +3,16 @@
 //! A direct link carries unicast between two members. The relay stays the way for everything else, and for these frames too as soon as
 //! the direct one says nothing.
 
+mod bonding;
 mod carry;
 mod dial;
 mod look;
+mod met;
 mod offer;
 mod peer;
 mod probes;
 mod report;
+mod round;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -17,25 +20,27 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Drops, INTRODUCTIONS_MAX, Roster, worth_trying};
-use lanparty_proto::{DatagramHeader, DropReason, IdentityId, MacAddr, MemberId, Role};
+use lanparty_core::{Drops, INTRODUCTIONS_MAX, Redundancy, Roster, worth_trying};
+use lanparty_proto::{DatagramHeader, DropReason, IdentityId, MacAddr, MemberId, PeerPath, Role};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::port_mapping::PortMapping;
-use crate::{Identity, Link, LinkEnded, uplink};
+use crate::{Link, LinkEnded};
+use bonding::{Bonding, Forming, PathMade};
 use carry::Shared;
+use met::{Met, Own, Reached};
 use offer::Offer;
 use peer::{Hold, Peer};
 use probes::{Probes, Tries};
+use sockets::Listening;
 
-pub(crate) use dial::listen;
 pub use report::PeerReport;
+pub(crate) use sockets::{PeerSocket, PeerSockets, SocketUplink};
 
 /// Events that wait for the driver.
 const EVENTS_MAX: usize = 64;
@@ -52,6 +57,9 @@ const HELD_MAX: usize = 1024;
 const SILENT_AFTER: Duration = Duration::from_millis(300);
 /// A link that was silent rests for so long after it is heard again.
 const REST: Duration = Duration::from_secs(2);
+/// A direct link with fewer lines than the way by the relay is used for so long at most: when a line dies, it dies by both ways, and one
+/// of them notices first.
+const SHORT_MAX: Duration = Duration::from_secs(3);
 /// How often links are looked at that carry something, and others.
 const BUSY_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const QUIET_LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -69,9 +77,15 @@ const PINNED_MAX: usize = 4096;
 /// What a direct link, or a try of one, tells the driver.
 pub(crate) enum PeerEvent {
     /// Somebody with this key is there.
-    Up { identity: IdentityId, link: Link, by_us: bool },
-    /// A member was reached at none of its addresses, in this try.
-    Failed { member: MemberId, serial: u64 },
+    Up { identity: IdentityId, reached: Reached, by_us: bool },
+    /// All tries to reach a member have ended.
+    Tried { member: MemberId, serial: u64 },
+    /// The member that leads wants this connection to be a path.
+    Asked(Box<Met>, PeerPath),
+    /// A connection became a path, or did not.
+    PathMade(PathMade),
+    /// A member has so many lines.
+    Lines { member: MemberId, serial: u64, lines: u8 },
     /// Datagrams came.
     Frames { member: MemberId, serial: u64, frames: Vec<Bytes> },
     /// Frames have waited long enough for those that came before by the relay.
@@ -90,7 +104,11 @@ struct Known {
     dialling: Option<Dialling>,
     pause: Duration,
     next: Option<Instant>,
+    /// Rounds of tries so far.
+    round: usize,
     tries: Tries,
+    /// A link of several paths that is being made.
+    forming: Option<Forming>,
 }
 
 /// A try to reach a member, which ends with this.
@@ -109,15 +127,19 @@ impl Drop for Dialling {
 pub(crate) struct Peers {
     events: mpsc::Receiver<PeerEvent>,
     sender: mpsc::Sender<PeerEvent>,
-    own: Option<Arc<Identity>>,
+    own: Option<Arc<Own>>,
     own_interface: Option<String>,
     offer: Offer,
     maps_ports: bool,
     port_mapping: Option<PortMapping>,
-    listening: Vec<(noq::Endpoint, JoinHandle<()>)>,
+    listening: Vec<Listening>,
+    /// What goes by two paths at once.
+    redundancy: Redundancy,
+    /// So many lines carry our frames to the relay.
+    own_lines: u8,
     known: BTreeMap<MemberId, Known>,
     live: BTreeMap<MemberId, Peer>,
-    strangers: Vec<(Instant, IdentityId, Link)>,
+    strangers: Vec<(Instant, IdentityId, Reached)>,
     /// The key that the relay named first for each machine.
     pinned: BTreeMap<MacAddr, IdentityId>,
     probes: Probes,
@@ -138,6 +160,8 @@ impl Default for Peers {
             maps_ports: false,
             port_mapping: None,
             listening: vec![],
+            redundancy: Redundancy::default(),
+            own_lines: 1,
             known,
             live,
             strangers: vec![],
@@ -146,12 +170,6 @@ impl Default for Peers {
             serial: 0,
             look_at: Instant::now(),
         }
-    }
-}
-
-impl Drop for Peers {
-    fn drop(&mut self) {
-        self.listening.iter().for_each(|(_, task)| task.abort());
     }
 }
 
@@ -173,14 +191,17 @@ impl Peers {
         }
         let addresses = worth_trying(addresses.iter().copied());
         // A try at the old addresses ends here.
-        let tries = self.known.remove(&member).map_or_else(|| Tries::new(now), |before| before.tries);
-        self.known.insert(member, Known { identity, addresses, dialling: None, pause: REDIAL_FIRST, next: Some(now), tries });
-        if let Some(peer) = self.live.get_mut(&member) {
+        let before = self.known.remove(&member).map(|before| (before.tries, before.forming));
+        let (tries, forming) = before.unwrap_or_else(|| (Tries::new(now), None));
+        let known = Known { identity, addresses, dialling: None, pause: REDIAL_FIRST, next: Some(now), round: 0, tries, forming };
+        self.known.insert(member, known);
+        // Each path of several has a watch of its own.
+        if let Some(peer) = self.live.get_mut(&member).filter(|peer| peer.bond.is_none()) {
             peer.to_prove = Some((now + PROOF_WITHIN, peer.link.received_packets()));
         }
-        if let Some(at) = self.strangers.iter().position(|(_, who, _)| *who == identity) {
-            let (_, identity, link) = self.strangers.swap_remove(at);
-            self.up(identity, link, false, now);
+        let waiting: Vec<_> = self.strangers.extract_if(.., |(_, who, _)| *who == identity).collect();
+        for (_, identity, reached) in waiting {
+            self.up(identity, reached, false, now);
         }
         self.dial_due(now);
     }
@@ -195,28 +216,6 @@ impl Peers {
     pub(crate) fn retain(&mut self, roster: &Roster) {
         self.known.retain(|id, _| roster.member(*id).is_some());
         self.live.retain(|id, _| roster.member(*id).is_some());
-    }
-
-    /// Dials everybody whose time has come.
-    pub(crate) fn dial_due(&mut self, now: Instant) {
-        let Some(own) = &self.own else { return };
-        let endpoints: Vec<_> = self.listening.iter().map(|(endpoint, _)| endpoint.clone()).collect();
-        for (member, known) in &mut self.known {
-            if self.live.contains_key(member) || known.dialling.is_some() || known.next.is_none_or(|at| at > now) {
-                continue;
-            }
-            // What only the tunnel leads to would be a tunnel in the tunnel.
-            let inside = |address: &SocketAddr| self.own_interface.is_some() && uplink::toward(*address) == self.own_interface;
-            let addresses: Vec<SocketAddr> = known.addresses.iter().copied().filter(|address| !inside(address)).collect();
-            if !self.probes.allow(&mut known.tries, addresses.len(), now) {
-                known.next = Some(now + known.pause);
-                continue;
-            }
-            self.serial += 1;
-            let whom = (*member, self.serial, known.identity);
-            let task = tokio::spawn(dial::dial(endpoints.clone(), Arc::clone(own), whom, addresses, self.sender.clone()));
-            known.dialling = Some(Dialling { serial: self.serial, task });
-        }
     }
 
     /// The next thing that happens. Cancel-safe.
@@ -237,8 +236,16 @@ impl Peers {
     /// Deals with an event. Datagrams that may be taken for arrived.
     pub(crate) fn handle(&mut self, event: PeerEvent, now: Instant) -> Vec<Bytes> {
         match event {
-            PeerEvent::Up { identity, link, by_us } => self.up(identity, link, by_us, now),
-            PeerEvent::Failed { member, serial } => {
+            PeerEvent::Up { identity, reached, by_us } => self.up(identity, reached, by_us, now),
+            PeerEvent::Asked(met, path) => self.asked(met, path),
+            PeerEvent::PathMade(made) => self.path_made(made, now),
+            PeerEvent::Lines { member, serial, lines } => {
+                let peer = self.live.get_mut(&member).filter(|peer| peer.serial == serial);
+                if let Some(bond) = peer.and_then(|peer| peer.bond.as_mut()) {
+                    bond.their_lines = lines;
+                }
+            }
+            PeerEvent::Tried { member, serial } => {
                 let tried = self.known.get_mut(&member).filter(|known| known.dialling.as_ref().is_some_and(|d| d.serial == serial));
                 if let Some(known) = tried {
                     known.dialling = None;
@@ -266,25 +273,34 @@ impl Peers {
         vec![]
     }
 
-    fn up(&mut self, identity: IdentityId, link: Link, by_us: bool, now: Instant) {
+    fn up(&mut self, identity: IdentityId, reached: Reached, by_us: bool, now: Instant) {
         let Some((member, known)) = self.known.iter_mut().find(|(_, known)| known.identity == identity) else {
             self.strangers.retain(|(since, _, _)| now.saturating_duration_since(*since) < STRANGER_PATIENCE);
             if self.strangers.len() < STRANGERS_MAX {
-                self.strangers.push((now, identity, link));
+                self.strangers.push((now, identity, reached));
             }
             return;
         };
         let member = *member;
+        known.pause = REDIAL_FIRST;
+        let link = match reached {
+            Reached::Alone(link) => link,
+            Reached::Met(met) => return self.met(met, now),
+        };
         if by_us {
             known.dialling = None;
         }
-        known.pause = REDIAL_FIRST;
         // Of two that cross, both ends keep the one that the smaller key has dialled.
-        let own = self.own.as_ref().map_or(identity, |own| own.id());
+        let leads = self.own.as_ref().is_some_and(|own| own.leads(identity));
         let crossing = self.live.get(&member).is_some_and(|peer| peer.by_us != by_us && !peer.has_lived(now));
-        if crossing && by_us != (own < identity) {
+        if crossing && by_us != leads {
             return link.close("the other direct link stays");
         }
+        self.insert(member, link, by_us, None, now);
+    }
+
+    /// A member has this link from now on.
+    fn insert(&mut self, member: MemberId, link: Link, by_us: bool, bond: Option<Bonding>, now: Instant) {
         self.serial += 1;
         let ((outgoing, rx), shared) = (mpsc::channel(OUTGOING_MAX), Arc::new(Shared::default()));
         let task = tokio::spawn(carry::carry((member, self.serial), link.clone(), rx, self.sender.clone(), Arc::clone(&shared)));
@@ -293,6 +309,7 @@ impl Peers {
             serial: self.serial,
             by_us,
             link,
+            bond,
             outgoing,
             task,
             shared,
@@ -302,6 +319,7 @@ impl Peers {
             sent_at_look: 0,
             unanswered: None,
             rests_until: now,
+            short_since: None,
             to_prove: None,
             inbound,
         };
@@ -361,7 +379,7 @@ impl Peers {
         let mut all = Drops::default();
         for peer in self.live.values() {
             all.add_all(&peer.link.take_discarded());
-            all.add(DropReason::DatagramBudget, peer.shared.refused.swap(0, Ordering::Relaxed));
+            all.add_all(&peer.shared.take_dropped());
         }
         all
     }

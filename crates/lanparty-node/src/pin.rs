@@ -22,15 +22,15 @@ pub(crate) const WRONG_KEY_ALERT: u8 = 49;
 #[derive(Debug)]
 pub(crate) struct Pin {
     peer: IdentityId,
-    /// Application protocol name (RFC 7301).
-    alpn: &'static [u8],
+    /// Application protocol names (RFC 7301), the one that is liked best first.
+    alpn: &'static [&'static [u8]],
     shown: Mutex<Option<IdentityId>>,
     provider: Arc<CryptoProvider>,
 }
 
 impl Pin {
     /// A pin for one handshake.
-    pub(crate) fn new(peer: IdentityId, alpn: &'static [u8]) -> Arc<Self> {
+    pub(crate) fn new(peer: IdentityId, alpn: &'static [&'static [u8]]) -> Arc<Self> {
         Arc::new(Self { peer, alpn, shown: Mutex::default(), provider: provider() })
     }
 
@@ -48,13 +48,17 @@ impl Pin {
         Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
     }
 
+    fn protocols(&self) -> Vec<Vec<u8>> {
+        self.alpn.iter().map(|name| name.to_vec()).collect()
+    }
+
     /// What the end that was dialled uses.
     pub(crate) fn server(self: &Arc<Self>, identity: &Identity) -> Result<rustls::ServerConfig, rustls::Error> {
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::clone(self) as Arc<dyn ClientCertVerifier>)
             .with_single_cert(vec![identity.certificate()], identity.key())?;
-        config.alpn_protocols = vec![self.alpn.to_vec()];
+        config.alpn_protocols = self.protocols();
         config.max_early_data_size = 0;
         // Both keys are proven in every handshake; there is nothing to resume.
         config.send_tls13_tickets = 0;
@@ -68,7 +72,7 @@ impl Pin {
             .dangerous()
             .with_custom_certificate_verifier(Arc::clone(self) as Arc<dyn ServerCertVerifier>)
             .with_client_auth_cert(vec![identity.certificate()], identity.key())?;
-        config.alpn_protocols = vec![self.alpn.to_vec()];
+        config.alpn_protocols = self.protocols();
         config.enable_sni = false;
         config.resumption = Resumption::disabled();
         Ok(config)

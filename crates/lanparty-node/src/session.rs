@@ -279,17 +279,23 @@ impl<D: Device> Session<D> {
 
     /// Tells the relay where other members may reach this one directly, on every connection, and again when that is elsewhere.
     async fn offer_direct(&mut self) {
-        let addresses = match (&mut self.state, std::mem::take(&mut self.is_new)) {
-            (State::Joined(dialer), true) => {
-                if dialer.maps_ports() {
-                    self.driver.peers().map_ports();
-                }
-                let Some((endpoints, own_interface)) = dialer.direct_endpoints(&self.identity) else { return };
-                Some(self.driver.peers().listen_on(&endpoints, &self.identity, own_interface))
+        let is_new = std::mem::take(&mut self.is_new);
+        let bond = self.driver.link().and_then(|link| link.bond().cloned());
+        if let State::Joined(dialer) = &mut self.state
+            && (is_new || bond.is_some())
+        {
+            if dialer.maps_ports() {
+                self.driver.peers().map_ports();
             }
-            _ => self.driver.peers().new_addresses(Instant::now()),
-        };
-        if let Some(addresses) = addresses {
+            let Some(sockets) = dialer.direct_sockets(&self.identity, bond.as_ref()) else { return };
+            self.driver.peers().listen_on(sockets, &self.identity);
+        }
+        let peers = self.driver.peers();
+        if is_new {
+            peers.offer_anew();
+        }
+        let addresses = peers.new_addresses(Instant::now());
+        if let Some(addresses) = addresses.or_else(|| is_new.then(Vec::new)) {
             self.driver.tell(&Control::Candidates { addresses }).await;
         }
     }

@@ -202,12 +202,12 @@ fn read_files(files: &CertificateFiles) -> Result<(Vec<CertificateDer<'static>>,
 }
 
 /// What a member shows to other members that dial it; any key is let in, and its link judged by it.
-pub(crate) fn any_member(identity: &Identity, alpn: &'static [u8]) -> Result<rustls::ServerConfig, rustls::Error> {
+pub(crate) fn any_member(identity: &Identity, alpn: &[&[u8]]) -> Result<rustls::ServerConfig, rustls::Error> {
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(AnyIdentity(provider())))
         .with_single_cert(vec![identity.certificate()], identity.key())?;
-    config.alpn_protocols = vec![alpn.to_vec()];
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config.max_early_data_size = 0;
     config.send_tls13_tickets = 0;
     Ok(config)

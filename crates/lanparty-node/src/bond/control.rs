@@ -109,7 +109,7 @@ impl BondControl {
 }
 
 impl Shared {
-    pub(super) fn say(&self, message: &Control) {
+    pub(crate) fn say(&self, message: &Control) {
         let mut state = self.state();
         let numbered = state.control.say(message);
         state.paths.iter().for_each(|path| path.say(numbered.clone()));

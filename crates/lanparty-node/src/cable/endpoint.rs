@@ -17,7 +17,7 @@ use crate::pin::{Pin, SERVER_NAME};
 use crate::{CABLE_PORT, CongestionControl, ExitCode, Fault, Identity, Sizing};
 
 /// Application protocol name (RFC 7301) of a cable.
-const ALPN: &[u8] = b"lanparty-cable/1";
+const ALPN: &[&[u8]] = &[b"lanparty-cable/1"];
 /// Time for a farewell to reach the other end.
 const CLOSE_LINGER: Duration = Duration::from_millis(300);
 

@@ -121,7 +121,7 @@ pub(super) async fn introduce(
     bond: Option<(BondPath, String)>,
 ) -> Result<Contacted, NotContacted> {
     // Its handshake has looked at the key already.
-    introduce_with(endpoint, link, &Pin::new(endpoint.peer(), b""), remote, intro, bond).await
+    introduce_with(endpoint, link, &Pin::new(endpoint.peer(), &[]), remote, intro, bond).await
 }
 
 async fn introduce_with(

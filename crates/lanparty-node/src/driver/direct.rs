@@ -9,7 +9,7 @@ use lanparty_proto::{DATAGRAM_HEADER_LEN, DropReason, Frame, MacAddr, MemberFram
 
 use super::{DriverEvent, MemberDriver, room_and_path, take_back};
 use crate::peers::{PeerEvent, PeerReport, Peers};
-use crate::{LinkEnded, OpenedPort};
+use crate::{BondLink, LinkEnded, OpenedPort};
 
 impl<D: Device> MemberDriver<D> {
     /// Lets other members reach this one by these sockets.
@@ -98,7 +98,8 @@ impl<D: Device> MemberDriver<D> {
         let own = roster.own().mac;
         let discarded = self.peers.take_discarded();
         self.outbound.count_discarded(&discarded);
-        for mac in self.peers.look(&roster, Instant::now()) {
+        let lines = self.link().map_or(0, |link| link.bond().map_or(1, BondLink::lines));
+        for mac in self.peers.look(&roster, lines, Instant::now()) {
             self.end_relay_way(&MemberFrame::DirectBegins.encode(mac, own, MemberFrame::LEN_MIN));
         }
     }

@@ -44,6 +44,8 @@ const HEADERS_LEN: (u64, u64) = (20 + 8, 40 + 8);
 #[derive(Clone)]
 pub(crate) struct Quic {
     connection: Connection,
+    /// What it was dialled from, when others may come in there as well.
+    socket: Option<noq::Endpoint>,
     /// Datagrams handed to the stack, less those it sent or gave up: how many it holds.
     handed_over: Arc<AtomicU64>,
     /// Datagrams the stack gave up in silence because the path shrank under them.
@@ -54,7 +56,29 @@ pub(crate) struct Quic {
 
 impl Quic {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, handed_over: Arc::default(), discarded: Arc::default(), packing: Arc::default(), gauge: Arc::default() }
+        Self {
+            connection,
+            socket: None,
+            handed_over: Arc::default(),
+            discarded: Arc::default(),
+            packing: Arc::default(),
+            gauge: Arc::default(),
+        }
+    }
+
+    /// Remembers the socket that it was dialled from.
+    pub(super) fn dialled_from(mut self, socket: noq::Endpoint) -> Self {
+        self.socket = Some(socket);
+        self
+    }
+
+    pub(super) const fn socket(&self) -> Option<&noq::Endpoint> {
+        self.socket.as_ref()
+    }
+
+    /// Where the other side sees this one, when it says so (draft-ietf-quic-address-discovery).
+    pub(super) fn seen_at(&self) -> Option<SocketAddr> {
+        self.connection.observed_external_addr().get()
     }
 
     pub(crate) const fn connection(&self) -> &Connection {

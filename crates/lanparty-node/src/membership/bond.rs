@@ -324,7 +324,8 @@ impl Dial {
         let connecting = endpoint.connect(remote, &self.server_name).map_err(|e| unusable(&e))?;
         let outcome = tokio::time::timeout(ATTEMPT_MAX, connecting).await.unwrap_or(Err(ConnectionError::TimedOut));
         let connection = outcome.map_err(|e| words::handshake(&self.server_name, &self.trust, remote, &e))?;
-        Ok((Link::new(connection).limited_to(self.sizing.budget_max, self.device_limit.clone()), remote))
+        let link = Link::new(connection).dialled_from(endpoint);
+        Ok((link.limited_to(self.sizing.budget_max, self.device_limit.clone()), remote))
     }
 
     async fn by_stream(&self, uplink: &Uplink, remotes: &[SocketAddr]) -> Result<Reached, JoinError> {

@@ -10,7 +10,7 @@ use super::race::Reached;
 use super::{Dialer, JoinError, words};
 use crate::endpoint::dial_endpoint;
 use crate::probe::Survey;
-use crate::{CongestionControl, ExitCode, Fault, Identity, Link, ProbePorts, peers, sizing, uplink};
+use crate::{CongestionControl, ExitCode, Fault, Identity, Link, ProbePorts, sizing, uplink};
 
 /// Time for one address of the relay to answer.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -103,9 +103,6 @@ impl Dialer {
         let unusable = |e: rustls::Error| Fault::new(ExitCode::Unexpected, format!("TLS cannot be set up: {e}"), "");
         let tls = self.trust.config(identity).map_err(unusable)?;
         let endpoint = dial_endpoint(remote, uplink.as_deref(), tls, self.sizing, CongestionControl::default())?;
-        if self.is_direct {
-            peers::listen(&endpoint, identity).map_err(unusable)?;
-        }
         let following = Following::start(endpoint.clone(), remote, uplink, self.own_interface.clone());
         self.endpoints.push(DialEndpoint { is_ipv6, following, endpoint: endpoint.clone() });
         Ok(endpoint)

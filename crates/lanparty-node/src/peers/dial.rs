@@ -12,13 +12,13 @@ use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::PeerEvent;
+use super::met::{ALPN, Own, Reached, greet, says_hello};
+use super::sockets::PeerSocket;
 use crate::endpoint::{PEER_INITIAL_RTT, peer_transport};
 use crate::pin::{Pin, SERVER_NAME};
 use crate::tls::any_member;
 use crate::{Identity, Link};
 
-/// Application protocol name (RFC 7301) between members.
-const ALPN: &[u8] = b"lanparty-peer/1";
 /// Time for one address to answer at all: one packet at once, two after three times [`PEER_INITIAL_RTT`], and the next two would come at nine
 /// times that. With the farewell these are four (THREATS A18: five at most).
 const ANSWER_TIMEOUT: Duration = PEER_INITIAL_RTT.saturating_mul(8);
@@ -32,7 +32,7 @@ const HANDSHAKES_MAX: usize = 16;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Lets members in by `endpoint`, whoever they are: the driver knows whom it expects.
-pub(crate) fn listen(endpoint: &noq::Endpoint, identity: &Identity) -> Result<(), rustls::Error> {
+pub(super) fn listen(endpoint: &noq::Endpoint, identity: &Identity) -> Result<(), rustls::Error> {
     let tls = any_member(identity, ALPN)?;
     let quic = QuicServerConfig::try_from(tls).map_err(|e| rustls::Error::General(e.to_string()))?;
     let mut server = noq::ServerConfig::with_crypto(Arc::new(quic));
@@ -42,62 +42,65 @@ pub(crate) fn listen(endpoint: &noq::Endpoint, identity: &Identity) -> Result<()
 }
 
 /// Gives every member that comes in to `events`, until the endpoint closes.
-pub(super) async fn accept(endpoint: noq::Endpoint, events: mpsc::Sender<PeerEvent>) {
+pub(super) async fn accept(socket: PeerSocket, own: Arc<Own>, events: mpsc::Sender<PeerEvent>) {
     let under_way = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    while let Some(incoming) = endpoint.accept().await {
+    while let Some(incoming) = socket.endpoint.accept().await {
         if !incoming.remote_address_validated() {
             // Fails only when the attempt has its token already.
             drop(incoming.retry());
             continue;
         }
         let Ok(permit) = Arc::clone(&under_way).try_acquire_owned() else { continue };
-        let events = events.clone();
+        let (socket, own, events) = (socket.clone(), Arc::clone(&own), events.clone());
         tokio::spawn(async move {
             let _permit = permit;
             let Ok(connecting) = incoming.accept() else { return };
             let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await else { return };
-            if let Ok((link, identity)) = Link::accepted(connection) {
+            let says_hello = says_hello(&connection);
+            let Ok((link, identity)) = Link::accepted(connection) else { return };
+            let reached = if says_hello { greet(link, identity, false, &socket, &own).await } else { Ok(Reached::Alone(link)) };
+            if let Ok(reached) = reached {
                 // A driver that is gone needs no link.
-                let _ = events.send(PeerEvent::Up { identity, link, by_us: false }).await;
+                let _ = events.send(PeerEvent::Up { identity, reached, by_us: false }).await;
             }
         });
     }
 }
 
-/// Dials a member at all of its addresses, those on this host's own networks a moment before the rest; the first that answers with its key
-/// is the link.
+/// Makes these tries to reach a member: those on this host's own networks a moment before the rest. The first that answers with its key is
+/// the link, unless that is one of several paths.
 pub(super) async fn dial(
-    endpoints: Vec<noq::Endpoint>,
-    own: Arc<Identity>,
+    own: Arc<Own>,
     (member, serial, identity): (MemberId, u64, IdentityId),
-    addresses: Vec<SocketAddr>,
+    tries: Vec<(PeerSocket, SocketAddr)>,
     events: mpsc::Sender<PeerEvent>,
 ) {
-    let (near, far): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_near());
-    let dial_all = |addresses: Vec<SocketAddr>| addresses.into_iter().filter_map(|address| dial_one(&endpoints, &own, identity, address));
-    let mut tries: FuturesUnordered<_> = dial_all(near).collect();
-    let link = match tokio::time::timeout(NEAR_FIRST, first(&mut tries)).await {
-        Ok(Some(link)) => Some(link),
-        Ok(None) | Err(_) => {
-            tries.extend(dial_all(far));
-            first(&mut tries).await
+    let is_near = is_near();
+    let (near, far): (Vec<_>, Vec<_>) = tries.into_iter().partition(|(_, address)| is_near(address));
+    let start = |tries: Vec<_>| tries.into_iter().filter_map(|(socket, address)| dial_one(socket, &own, identity, address));
+    let (mut under_way, mut far) = (start(near).collect::<FuturesUnordered<_>>(), Some(far));
+    let mut far_is_due = std::pin::pin!(tokio::time::sleep(NEAR_FIRST));
+    loop {
+        if under_way.is_empty() {
+            let Some(far) = far.take() else { break };
+            under_way.extend(start(far));
+            continue;
         }
-    };
-    let event = match link {
-        Some(link) => PeerEvent::Up { identity, link, by_us: true },
-        None => PeerEvent::Failed { member, serial },
-    };
-    let _ = events.send(event).await;
-}
-
-/// The first link that comes of the tries. Cancel-safe.
-async fn first(tries: &mut FuturesUnordered<impl Future<Output = Option<Link>>>) -> Option<Link> {
-    while let Some(link) = tries.next().await {
-        if link.is_some() {
-            return link;
+        let reached = tokio::select! {
+            Some(reached) = under_way.next() => reached,
+            () = &mut far_is_due, if far.is_some() => {
+                under_way.extend(start(far.take().unwrap_or_default()));
+                continue;
+            }
+        };
+        let Some(reached) = reached else { continue };
+        let is_all = matches!(reached, Reached::Alone(_));
+        let _ = events.send(PeerEvent::Up { identity, reached, by_us: true }).await;
+        if is_all {
+            return;
         }
     }
-    None
+    let _ = events.send(PeerEvent::Tried { member, serial }).await;
 }
 
 /// Whether an address is on a network of this host.
@@ -115,25 +118,29 @@ fn is_within(network: &if_addrs::IfAddr, ip: IpAddr) -> bool {
 }
 
 fn dial_one(
-    endpoints: &[noq::Endpoint],
-    own: &Identity,
+    socket: PeerSocket,
+    own: &Arc<Own>,
     identity: IdentityId,
     address: SocketAddr,
-) -> Option<impl Future<Output = Option<Link>> + use<>> {
-    let endpoint = endpoints.iter().find(|e| e.local_addr().is_ok_and(|local| local.is_ipv6() == address.is_ipv6()))?;
-    let quic = QuicClientConfig::try_from(Pin::new(identity, ALPN).client(own).ok()?).ok()?;
+) -> Option<impl Future<Output = Option<Reached>> + use<>> {
+    let quic = QuicClientConfig::try_from(Pin::new(identity, ALPN).client(&own.identity).ok()?).ok()?;
     let mut config = noq::ClientConfig::new(Arc::new(quic));
     config.transport_config(peer_transport());
-    let mut connecting = endpoint.connect_with(config, address, SERVER_NAME).ok()?;
+    let mut connecting = socket.endpoint.connect_with(config, address, SERVER_NAME).ok()?;
+    let own = Arc::clone(own);
     Some(async move {
         let _ = tokio::time::timeout(ANSWER_TIMEOUT, connecting.handshake_data()).await.ok()?;
-        tokio::time::timeout(DIAL_TIMEOUT, connecting).await.ok()?.ok().map(Link::new)
+        let connection = tokio::time::timeout(DIAL_TIMEOUT, connecting).await.ok()?.ok()?;
+        let says_hello = says_hello(&connection);
+        let link = Link::new(connection);
+        if says_hello { greet(link, identity, true, &socket, &own).await.ok() } else { Some(Reached::Alone(link)) }
     })
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;
+    use std::sync::atomic::AtomicU8;
 
     use super::*;
 
@@ -152,8 +159,11 @@ mod tests {
         let sinks: Vec<UdpSocket> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
         let addresses: Vec<SocketAddr> = sinks.iter().map(|sink| sink.local_addr().unwrap()).collect();
         let (events, mut heard) = mpsc::channel(1);
-        dial(vec![endpoint], own, (MemberId(2), 7, IdentityId([2; 32])), addresses, events).await;
-        assert!(matches!(heard.recv().await, Some(PeerEvent::Failed { member: MemberId(2), serial: 7 })));
+        let own = Arc::new(Own { identity: own, lines: AtomicU8::new(1) });
+        let socket = PeerSocket { endpoint, uplink: None, seen: None };
+        let tries = addresses.into_iter().map(|address| (socket.clone(), address)).collect();
+        dial(own, (MemberId(2), 7, IdentityId([2; 32])), tries, events).await;
+        assert!(matches!(heard.recv().await, Some(PeerEvent::Tried { member: MemberId(2), serial: 7 })));
         // What is on its way yet.
         tokio::time::sleep(Duration::from_millis(500)).await;
         for sink in sinks {

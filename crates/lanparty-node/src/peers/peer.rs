@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::bonding::Bonding;
 use super::carry::Shared;
 use super::dial::DIAL_TIMEOUT;
 use crate::Link;
@@ -19,6 +20,8 @@ pub(super) struct Peer {
     pub(super) serial: u64,
     pub(super) by_us: bool,
     pub(super) link: Link,
+    /// What it is beside its paths, when it has several.
+    pub(super) bond: Option<Bonding>,
     pub(super) outgoing: mpsc::Sender<Bytes>,
     pub(super) task: JoinHandle<()>,
     pub(super) shared: Arc<Shared>,
@@ -32,6 +35,8 @@ pub(super) struct Peer {
     pub(super) unanswered: Option<Instant>,
     /// It carries nothing before then: it was silent.
     pub(super) rests_until: Instant,
+    /// Since when the way by the relay has more lines than this one.
+    pub(super) short_since: Option<Instant>,
     /// Its member has other addresses now: until then it must be heard, beyond so many packets.
     pub(super) to_prove: Option<(Instant, u64)>,
     pub(super) inbound: Hold,

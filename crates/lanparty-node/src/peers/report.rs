@@ -5,6 +5,7 @@ use lanparty_proto::MemberId;
 use serde::Serialize;
 
 use super::Peers;
+use crate::bond::PathReport;
 
 /// A direct link in `lanparty status`.
 #[derive(Clone, Debug, Serialize)]
@@ -21,6 +22,8 @@ pub struct PeerReport {
     pub packets: Option<(u64, u64)>,
     /// How long it is there.
     pub seconds: Option<u64>,
+    /// Its paths, when it has several or may have.
+    pub paths: Vec<PathReport>,
     /// Why frames go by the relay, in words.
     pub because: Option<String>,
 }
@@ -38,6 +41,7 @@ impl Peers {
             (Some(peer), _) if peer.link.budget().lan_mtu().is_none_or(|mtu| mtu < roster.lan_mtu()) => {
                 Some("the direct path is too small for this room".to_owned())
             }
+            (Some(peer), _) if peer.short_since.is_some() => Some("the way by the relay has more lines than the direct one".to_owned()),
             (Some(_), _) => Some("the direct path does not answer at the moment".to_owned()),
             (None, Some(known)) if known.dialling.is_some() => Some("it is being tried".to_owned()),
             (None, Some(_)) => {
@@ -53,6 +57,7 @@ impl Peers {
             rtt_ms: peer.and_then(|p| p.link.rtt()).map(|rtt| rtt.as_secs_f64() * 1e3),
             packets: peer.map(|p| p.link.packets()),
             seconds: peer.map(|p| p.since.elapsed().as_secs()),
+            paths: peer.and_then(|p| p.link.bond()).map(|bond| bond.report().paths).unwrap_or_default(),
             because,
         }
     }

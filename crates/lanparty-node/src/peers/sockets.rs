@@ -3,31 +3,114 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 use std::time::Instant;
 
+use lanparty_core::Redundancy;
+use lanparty_proto::BondPath;
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+use super::met::Own;
 use super::offer::Offer;
 use super::{Peers, dial};
 use crate::Identity;
 use crate::port_mapping::{OpenedPort, PortMapping};
 
+/// A socket by which others may come in.
+#[derive(Clone)]
+pub(crate) struct PeerSocket {
+    pub(crate) endpoint: noq::Endpoint,
+    /// The uplink that it is bound to, when several are bonded.
+    pub(crate) uplink: Option<SocketUplink>,
+    /// Where the relay sees it, when it says so.
+    pub(crate) seen: Option<SocketAddr>,
+}
+
+/// The uplink of a socket.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SocketUplink {
+    pub(crate) path: BondPath,
+    pub(crate) interface: String,
+}
+
+/// Everything by which others may come in.
+pub(crate) struct PeerSockets {
+    pub(crate) sockets: Vec<PeerSocket>,
+    /// The tunnel's own interface, which leads to nobody.
+    pub(crate) own_interface: Option<String>,
+    pub(crate) redundancy: Redundancy,
+}
+
+/// A socket in use.
+pub(super) struct Listening {
+    pub(super) socket: PeerSocket,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl PeerSocket {
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        self.endpoint.local_addr().ok()
+    }
+
+    /// Whether it is the same socket of the same uplink.
+    fn is_same(&self, other: &Self) -> bool {
+        let interface = |socket: &Self| socket.uplink.as_ref().map(|uplink| (uplink.path.path, uplink.interface.clone()));
+        self.local() == other.local() && interface(self) == interface(other)
+    }
+}
+
 impl Peers {
-    /// Uses these sockets from now on. The addresses at which others may try us.
-    pub(crate) fn listen_on(&mut self, endpoints: &[noq::Endpoint], own: &Arc<Identity>, own_interface: Option<&str>) -> Vec<SocketAddr> {
-        self.listening.drain(..).for_each(|(_, task)| task.abort());
-        self.own = Some(Arc::clone(own));
-        self.own_interface = own_interface.map(str::to_owned);
-        let accept = |endpoint: &noq::Endpoint| (endpoint.clone(), tokio::spawn(dial::accept(endpoint.clone(), self.sender.clone())));
-        self.listening = endpoints.iter().map(accept).collect();
+    /// Uses these sockets from now on, and no others for what comes new. Links that are there stay.
+    pub(crate) fn listen_on(&mut self, ways: PeerSockets, own: &Arc<Identity>) {
+        let PeerSockets { sockets, own_interface, redundancy } = ways;
+        (self.own_interface, self.redundancy) = (own_interface, redundancy);
+        let own = self.own.get_or_insert_with(|| Arc::new(Own { identity: Arc::clone(own), lines: AtomicU8::new(1) }));
+        let before = std::mem::take(&mut self.listening);
+        let mut is_new = before.len() != sockets.len();
+        let (mut kept, mut wanted) = (before, vec![]);
+        for socket in sockets {
+            match kept.iter().position(|known| known.socket.is_same(&socket)) {
+                Some(at) => {
+                    let mut known = kept.swap_remove(at);
+                    is_new |= known.socket.seen != socket.seen;
+                    known.socket = socket;
+                    wanted.push(known);
+                }
+                None => {
+                    is_new = true;
+                    if let Err(error) = dial::listen(&socket.endpoint, &own.identity) {
+                        warn!("a socket lets no members in: {error}");
+                        continue;
+                    }
+                    let task = tokio::spawn(dial::accept(socket.clone(), Arc::clone(own), self.sender.clone()));
+                    wanted.push(Listening { socket, task });
+                }
+            }
+        }
+        self.listening = wanted;
+        if is_new {
+            self.offer = Offer::default();
+        }
+    }
+
+    /// Another relay, or the same one anew, has to hear the addresses.
+    pub(crate) fn offer_anew(&mut self) {
         self.offer = Offer::default();
-        self.new_addresses(Instant::now()).unwrap_or_default()
     }
 
     /// The addresses at which others may try us, when they are others than those that were given last.
     pub(crate) fn new_addresses(&mut self, now: Instant) -> Option<Vec<SocketAddr>> {
         self.follow_socket();
-        let sockets = self.listening.iter().filter_map(|(endpoint, _)| endpoint.local_addr().ok());
         let opened = self.opened_port().map(|opened| opened.address);
-        self.offer.renew(opened, sockets, self.own_interface.as_deref(), now)
+        let sockets: Vec<_> = self.listening.iter().map(|listening| &listening.socket).collect();
+        self.offer.renew(opened, &sockets, self.own_interface.as_deref(), now)
     }
 
     /// Asks the router to let others in, from now on.
@@ -40,7 +123,7 @@ impl Peers {
         if !self.maps_ports {
             return;
         }
-        let ports = self.listening.iter().filter_map(|(endpoint, _)| endpoint.local_addr().ok().filter(|local| local.is_ipv4()));
+        let ports = self.listening.iter().filter_map(|listening| listening.socket.local().filter(SocketAddr::is_ipv4));
         let port = ports.map(|local| local.port()).find_map(NonZeroU16::new);
         if self.port_mapping.as_ref().map(PortMapping::local_port) != port {
             self.port_mapping.take().map(|mapping| tokio::spawn(mapping.end()));

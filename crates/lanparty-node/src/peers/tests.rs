@@ -1,7 +1,8 @@
-use lanparty_proto::{LanMtu, MemberInfo, PROTOCOL_VERSION, Welcome};
+use lanparty_proto::{BondPath, LanMtu, MemberInfo, PROTOCOL_VERSION, Welcome};
 use tempfile::TempDir;
 
 use super::*;
+use crate::Identity;
 
 /// Anything that happens at once, on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
@@ -20,24 +21,36 @@ fn frame(source: u16, what: u8) -> Bytes {
     [&header[..], &mac(3 - source).0, &mac(source).0, &[8, 0], &[what; 46]].concat().into()
 }
 
+/// A socket of this uplink, when it is one.
+fn socket(uplink: Option<u8>) -> PeerSocket {
+    let endpoint = noq::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let of = |path| SocketUplink { path: BondPath { path, ..BondPath::default() }, interface: "lo".into() };
+    PeerSocket { endpoint, uplink: uplink.map(of), seen: None }
+}
+
 /// Member 1 or 2 of a room, with the socket that leads to its relay.
 struct Side {
     number: u16,
     peers: Peers,
     identity: Arc<Identity>,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
+    lines: u8,
     roster: Roster,
     came: Vec<Bytes>,
 }
 
 impl Side {
     fn new(dir: &TempDir, number: u16) -> Self {
+        Self::with(dir, number, &[None])
+    }
+
+    /// One with a socket for each of these uplinks.
+    fn with(dir: &TempDir, number: u16, uplinks: &[Option<u8>]) -> Self {
         let (identity, _) = Identity::load_or_create(dir.path().join(number.to_string()), false).unwrap();
-        let endpoint = noq::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        listen(&endpoint, &identity).unwrap();
-        let (identity, address) = (Arc::new(identity), endpoint.local_addr().unwrap());
+        let sockets: Vec<_> = uplinks.iter().copied().map(socket).collect();
+        let (identity, addresses) = (Arc::new(identity), sockets.iter().map(|socket| socket.local().unwrap()).collect());
         let mut peers = Peers::default();
-        peers.listen_on(&[endpoint], &identity, None);
+        peers.listen_on(PeerSockets { sockets, own_interface: None, redundancy: Redundancy::Auto }, &identity);
         let welcome = Welcome {
             version: PROTOCOL_VERSION,
             member: MemberId(number),
@@ -48,7 +61,15 @@ impl Side {
             bond: false,
             members: vec![member(3 - number)],
         };
-        Self { number, peers, identity, address, roster: Roster::new(Role::Client, mac(number), &welcome), came: vec![] }
+        Self {
+            number,
+            peers,
+            identity,
+            addresses,
+            lines: uplinks.len() as u8,
+            roster: Roster::new(Role::Client, mac(number), &welcome),
+            came: vec![],
+        }
     }
 
     fn other(&self) -> MemberId {
@@ -58,8 +79,9 @@ impl Side {
     /// It is told of the other one. Nobody is introduced by an address of the own host, as here.
     fn knows(&mut self, other: &Self) {
         let now = Instant::now();
-        let (identity, addresses) = (other.identity.id(), vec![other.address]);
-        let known = Known { identity, addresses, dialling: None, pause: REDIAL_FIRST, next: Some(now), tries: Tries::new(now) };
+        let (identity, addresses) = (other.identity.id(), other.addresses.clone());
+        let tries = Tries::new(now);
+        let known = Known { identity, addresses, dialling: None, pause: REDIAL_FIRST, next: Some(now), round: 0, tries, forming: None };
         self.peers.known.insert(other.peers_id(), known);
     }
 
@@ -71,7 +93,7 @@ impl Side {
     async fn step(&mut self) {
         let event = self.peers.next().await;
         if matches!(event, PeerEvent::LookDue) {
-            self.peers.look(&self.roster, Instant::now());
+            self.peers.look(&self.roster, self.lines, Instant::now());
         }
         let came = self.peers.handle(event, Instant::now());
         self.came.extend(came);
@@ -96,7 +118,10 @@ async fn both(one: &mut Side, other: &mut Side, what: &str, done: impl Fn(&Side,
 }
 
 async fn meet(dir: &TempDir) -> (Side, Side) {
-    let (mut one, mut two) = (Side::new(dir, 1), Side::new(dir, 2));
+    meet_as(Side::new(dir, 1), Side::new(dir, 2)).await
+}
+
+async fn meet_as(mut one: Side, mut two: Side) -> (Side, Side) {
     one.knows(&two);
     two.knows(&one);
     let now = Instant::now();
@@ -156,7 +181,8 @@ async fn an_old_link_makes_place_for_a_younger_one_whoever_has_dialled() {
         let peer = side.peers.live.values_mut().next().unwrap();
         peer.since -= dial::DIAL_TIMEOUT;
     }
-    larger.peers.live.remove(&other);
+    // It is not closed: the smaller one learns of nothing but the new one.
+    let _old = larger.peers.live.remove(&other);
     larger.knows(smaller);
     larger.peers.dial_due(Instant::now());
     let renewed = |larger: &Side, smaller: &Side| larger.serial().is_some() && smaller.serial().is_some_and(|now| Some(now) != before);
@@ -207,4 +233,110 @@ async fn a_link_that_is_not_heard_since_an_address_changed_is_given_up() {
     one.peers.end_unproven(now + PROOF_WITHIN);
     assert!(!one.peers.carries(MemberId(2)));
     drop(two);
+}
+
+/// The pairs of uplinks of the only direct link there is, as this side sees them.
+fn pairs(side: &Side) -> Vec<(u8, u8)> {
+    let mut pairs: Vec<_> = side.peers.live.values().flat_map(Peer::alive).map(|pair| (pair.own, pair.theirs)).collect();
+    pairs.sort_unstable();
+    pairs
+}
+
+fn swapped(pairs: &[(u8, u8)]) -> Vec<(u8, u8)> {
+    let mut pairs: Vec<_> = pairs.iter().map(|(own, theirs)| (*theirs, *own)).collect();
+    pairs.sort_unstable();
+    pairs
+}
+
+#[tokio::test]
+async fn a_member_with_two_uplinks_and_one_with_one_have_a_link_of_two_paths() {
+    let dir = tempfile::tempdir().unwrap();
+    for bonded in [1, 2] {
+        let side = |number| Side::with(&dir, number, if number == bonded { &[Some(0), Some(1)] } else { &[None] });
+        let (one, two) = meet_as(side(1), side(2)).await;
+        let expected = if bonded == 1 { vec![(0, 0), (1, 0)] } else { vec![(0, 0), (0, 1)] };
+        assert_eq!((pairs(&one), swapped(&pairs(&two))), (expected.clone(), expected));
+        let run = |side: &Side| side.peers.live[&side.other()].bond.as_ref().map(Bonding::run);
+        assert!(run(&one).is_some() && run(&one) == run(&two), "one link");
+    }
+}
+
+#[tokio::test]
+async fn two_members_with_two_uplinks_have_a_path_for_each_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = meet_as(Side::with(&dir, 1, &[Some(0), Some(1)]), Side::with(&dir, 2, &[Some(0), Some(1)])).await;
+    let pairs = pairs(&one);
+    assert!([0, 1].iter().all(|line| pairs.iter().any(|(own, _)| own == line) && pairs.iter().any(|(_, theirs)| theirs == line)));
+    assert!(pairs.len() <= 3 && swapped(&pairs) == self::pairs(&two), "{pairs:?}");
+}
+
+#[tokio::test]
+async fn frames_pass_a_link_of_several_paths_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut one, mut two) = meet_as(Side::with(&dir, 1, &[Some(0), Some(1)]), Side::new(&dir, 2)).await;
+    two.peers.open(MemberId(1));
+    (0..100).for_each(|what| one.peers.take(MemberId(2), frame(1, what)).unwrap());
+    both(&mut one, &mut two, "all frames are there", |_, two| two.came.len() >= 100).await;
+    assert_eq!(two.came, (0..100).map(|what| frame(1, what)).collect::<Vec<_>>());
+    one.peers.take(MemberId(2), frame(2, 8)).unwrap();
+    one.peers.take(MemberId(2), frame(1, 101)).unwrap();
+    both(&mut one, &mut two, "nobody speaks for others", |_, two| two.came.len() > 100).await;
+    assert_eq!(two.came[100..], [frame(1, 101)]);
+}
+
+#[tokio::test]
+async fn a_link_with_one_of_two_lines_carries_only_while_there_is_no_relay() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut one, mut two) = (Side::with(&dir, 1, &[Some(0)]), Side::new(&dir, 2));
+    one.lines = 2;
+    one.knows(&two);
+    two.knows(&one);
+    one.peers.dial_due(Instant::now());
+    let is_ready = |one: &Side, two: &Side| one.peers.report(&one.roster)[0].paths.len() == 1 && !two.peers.live.is_empty();
+    both(&mut one, &mut two, "the link is there", is_ready).await;
+    let settled = |one: &Side, _: &Side| one.peers.smallest(Instant::now()).is_some();
+    both(&mut one, &mut two, "and looked at", settled).await;
+    one.peers.look(&one.roster, 2, Instant::now());
+    assert!(!one.peers.carries(MemberId(2)), "by the relay go two lines");
+    let why = one.peers.report(&one.roster)[0].because.clone().unwrap();
+    assert!(why.contains("more lines"), "{why}");
+    one.peers.without_relay(&one.roster, Instant::now());
+    assert!(one.peers.carries(MemberId(2)));
+}
+
+#[tokio::test]
+async fn a_path_of_another_run_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = meet_as(Side::with(&dir, 1, &[Some(0), Some(1)]), Side::new(&dir, 2)).await;
+    let (leader, mut follower) = if one.identity.id() < two.identity.id() { (one, two) } else { (two, one) };
+    let other = leader.other();
+    let run = leader.peers.live[&other].bond.as_ref().unwrap().run();
+    // As one that has copied the key and does not know the link; and as the one that knows it.
+    for (run, is_taken) in [(run ^ 1, false), (run, true)] {
+        let own = leader.peers.own.clone().unwrap();
+        let socket = leader.peers.listening[0].socket.clone();
+        let to = follower.addresses[0];
+        let (events, mut heard) = mpsc::channel(4);
+        let whom = (other, 99, follower.identity.id());
+        tokio::spawn(dial::dial(own, whom, vec![(socket, to)], events));
+        let met = loop {
+            tokio::select! {
+                () = follower.step() => {}
+                event = heard.recv() => match event.unwrap() {
+                    PeerEvent::Up { reached: Reached::Met(met), .. } => break met,
+                    _ => panic!("no connection"),
+                }
+            }
+        };
+        let path = PeerPath { run, begins: false, heard: 0 };
+        let offered = met.offer(path);
+        let mut offered = std::pin::pin!(offered);
+        let outcome = loop {
+            tokio::select! {
+                () = follower.step() => {}
+                outcome = &mut offered => break outcome,
+            }
+        };
+        assert_eq!(outcome.is_ok(), is_taken, "{:?}", outcome.err());
+    }
 }

@@ -1,0 +1,40 @@
+//! What a bond says of its paths to those who make direct links, or whose direct link it is.
+
+use std::net::SocketAddr;
+
+use lanparty_proto::BondRole;
+
+use super::BondLink;
+use crate::peers::{PeerSocket, SocketUplink};
+
+impl BondLink {
+    /// The sockets of its paths.
+    pub(crate) fn sockets(&self) -> Vec<PeerSocket> {
+        let state = self.shared().state();
+        let socket = |path: &super::Path| {
+            let (endpoint, seen) = path.link.socket()?;
+            let uplink = Some(SocketUplink { path: path.bond, interface: path.name.clone() });
+            Some(PeerSocket { endpoint, uplink, seen })
+        };
+        state.paths.iter().filter_map(socket).collect()
+    }
+
+    /// The numbers of its paths that live.
+    pub(crate) fn living(&self) -> Vec<u8> {
+        self.shared().state().living().map(|path| path.bond.path).collect()
+    }
+
+    /// So many paths carry bulk: those that live, but for backups beside others.
+    pub(crate) fn lines(&self) -> u8 {
+        let state = self.shared().state();
+        let (backups, others): (Vec<_>, Vec<_>) = state.living().partition(|path| path.bond.role == BondRole::Backup);
+        let lines = if others.is_empty() { backups.len().min(1) } else { others.len() };
+        u8::try_from(lines).unwrap_or(u8::MAX)
+    }
+
+    /// Whether a living path of this name, or of any when there is none, leads to this address.
+    pub(crate) fn leads_by(&self, name: Option<&str>, address: SocketAddr) -> bool {
+        let state = self.shared().state();
+        state.living().any(|path| name.is_none_or(|name| path.name == name) && path.link.remote_address() == Some(address))
+    }
+}
