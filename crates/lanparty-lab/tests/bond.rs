@@ -228,7 +228,7 @@ fn the_status_names_every_uplink_and_why_it_carries_nothing() {
     let captures = tempfile::tempdir().unwrap();
     let bonded = Bonded::join(&dual, &uplinks, &["--pcap", captures.path().to_str().unwrap()]).unwrap();
     wait_for_paths(&bonded, UPLINKS);
-    wait_for_words(&bonded, &["bond of 2 paths", "dsl0: alive for", "lte0: alive for", "50.0 GB a month"]);
+    wait_for_words(&bonded, &["bond of 2 paths", "dsl0: alive for", "lte0: alive for", "of 50.0 GB used this month"]);
     wait_for_words(&bonded, &["sat0: not connected: there is no interface sat0", "eth9: not connected: its role is never"]);
     dual.lines[1].carrier(false).unwrap();
     wait_for_words(&bonded, &["dsl0: alive for", "lte0 has no carrier"]);

@@ -161,6 +161,8 @@ pub struct PathReport {
     pub budget: u16,
     /// Bytes that it may carry in a month, when its owner has said so.
     pub cap: Option<u64>,
+    /// What its uplink has carried of that.
+    pub cap_used: Option<u64>,
     /// For how long it is there, in seconds.
     pub seconds: u64,
 }

@@ -242,6 +242,7 @@ impl Path {
             capacity: self.rate(),
             budget: self.link.budget().0,
             cap: None,
+            cap_used: None,
             seconds: now.saturating_duration_since(self.since).as_secs(),
         }
     }

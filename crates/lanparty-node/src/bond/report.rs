@@ -124,6 +124,8 @@ impl BondLink {
         for path in &mut paths {
             if let Some(wanted) = wanted.get(&path.path) {
                 path.cap = wanted.cap;
+                let uplink = uplinks.iter().find(|uplink| uplink.path == path.path);
+                path.cap_used = wanted.cap.and(uplink).map(|uplink| uplink.month_bytes);
                 path.trouble.clone_from(&wanted.trouble);
             }
         }
