@@ -90,6 +90,8 @@ pub(crate) enum PeerEvent {
     Frames { member: MemberId, serial: u64, frames: Vec<Bytes> },
     /// Frames have waited long enough for those that came before by the relay.
     HeldLongEnough { member: MemberId },
+    /// The interface of this uplink has no carrier.
+    CarrierLost { uplink: u8 },
     /// It is time to look at the links.
     LookDue,
     /// A link ended.
@@ -255,6 +257,7 @@ impl Peers {
             }
             PeerEvent::Frames { member, serial, frames } => return self.frames(member, serial, frames, now),
             PeerEvent::HeldLongEnough { member } => return self.open(member),
+            PeerEvent::CarrierLost { uplink } => self.leave_paths_of(uplink),
             // The driver does, with its roster.
             PeerEvent::LookDue => {}
             PeerEvent::Ended { member, serial, ended } => {

@@ -168,7 +168,9 @@ fn refused(refusal: Option<Value>, silent: &[String]) -> Fault {
 fn start_line(start: &Value, args: &PingArgs) -> String {
     let what = if args.sweep { "which sizes pass".to_owned() } else { format!("frames of {} bytes", start["size"]) };
     let (role, mac) = (text(&start["role"]).to_lowercase(), text(&start["mac"]));
-    format!("{role} peer {} ({mac}) by {}, LAN MTU {}: {what}\n", start["peer"], text(&start["way"]), start["lan_mtu"])
+    let paths: Vec<_> = start["paths"].as_array().into_iter().flatten().map(text).collect();
+    let by = if paths.is_empty() { String::new() } else { format!(" ({})", paths.join(", ")) };
+    format!("{role} peer {} ({mac}) by {}{by}, LAN MTU {}: {what}\n", start["peer"], text(&start["way"]), start["lan_mtu"])
 }
 
 fn event_line(event: &Value) -> String {

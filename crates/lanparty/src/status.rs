@@ -199,12 +199,18 @@ fn findings(all: &Value, out: &mut String) {
 /// What the way to a member takes, when that is less than the LAN MTU.
 /// By which way a member is reached, and why not directly.
 fn reached(peer: &Value) -> String {
+    let paths: String = array(&peer["paths"]).iter().map(|path| format!("\n        {}", bond::path(path, array(&peer["paths"])))).collect();
     if let Some(because) = peer["because"].as_str() {
-        return format!("\n      by the relay: {because}");
+        return format!("\n      by the relay: {because}{paths}");
     }
     let rtt = peer["rtt_ms"].as_f64().map_or_else(String::new, |rtt| format!(", RTT {rtt:.1} ms"));
     let (sent, lost) = (&peer["packets"][0], &peer["packets"][1]);
-    format!("\n      directly, at {}{rtt}, {lost} of {sent} packets lost, for {} s", text(&peer["address"]), peer["seconds"])
+    let way = match array(&peer["paths"]).len() {
+        0 => format!("directly, at {}", text(&peer["address"])),
+        1 => "directly by 1 path".to_owned(),
+        several => format!("directly by {several} paths"),
+    };
+    format!("\n      {way}{rtt}, {lost} of {sent} packets lost, for {} s{paths}", peer["seconds"])
 }
 
 fn way(member: &Value) -> String {

@@ -106,6 +106,7 @@ impl<D: Device> MemberDriver<D> {
         let way = self.way_to(member.id);
         answers.give(json!({
             "event": "start", "peer": member.id, "role": member.role, "mac": member.mac, "way": way,
+            "paths": self.peers.path_names(member.id),
             "lan_mtu": roster.lan_mtu(), "size": ask.size,
         }));
         self.runs.0.push(Run { target: member.mac, member: member.id, way, course, answers, poll_at: now });

@@ -40,7 +40,7 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(1);
 /// How often an uplink is looked at when the system says nothing.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often an uplink's carrier is looked at: one read of one small file.
-const CARRIER_LOOK_INTERVAL: Duration = Duration::from_millis(25);
+pub(crate) const CARRIER_LOOK_INTERVAL: Duration = Duration::from_millis(25);
 /// A path by a stream is replaced by QUIC when that works again: asked this often.
 const CLIMB_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -357,7 +357,7 @@ fn wanted(plan: &UplinkPlan) -> Wanted {
 }
 
 /// Resolves when an interface has no carrier. The kernel's own news of it may be a second late (its link watch is rate-limited).
-async fn lost_carrier(interface: &str) {
+pub(crate) async fn lost_carrier(interface: &str) {
     while !has_lost_carrier(interface) {
         tokio::time::sleep(CARRIER_LOOK_INTERVAL).await;
     }

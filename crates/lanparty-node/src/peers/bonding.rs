@@ -179,6 +179,16 @@ impl Peers {
         }
     }
 
+    /// An uplink leads nowhere for now.
+    pub(super) fn leave_paths_of(&self, uplink: u8) {
+        for (peer, bond) in self.live.values().filter_map(|peer| Some((peer, peer.bond.as_ref()?))) {
+            let Some(link) = peer.link.bond() else { continue };
+            for pair in peer.alive().into_iter().filter(|pair| pair.own == uplink) {
+                link.shared_arc().path_is_down(pair.path(bond.leads));
+            }
+        }
+    }
+
     fn begin(
         &mut self,
         (member, identity): (MemberId, IdentityId),

@@ -34,6 +34,13 @@ impl Peers {
         roster.members().map(|member| self.report_one(member.id, roster)).collect()
     }
 
+    /// The names of the paths by which a member is reached directly, when that is by several.
+    pub(crate) fn path_names(&self, member: MemberId) -> Vec<String> {
+        let bond = self.live.get(&member).filter(|peer| peer.carries).and_then(|peer| peer.link.bond());
+        let paths = bond.map(|bond| bond.report().paths).unwrap_or_default();
+        paths.into_iter().filter(|path| path.is_alive).map(|path| path.name).collect()
+    }
+
     fn report_one(&self, id: MemberId, roster: &Roster) -> PeerReport {
         let peer = self.live.get(&id);
         let because = match (peer, self.known.get(&id)) {

@@ -8,13 +8,16 @@ use std::time::Instant;
 
 use lanparty_core::Redundancy;
 use lanparty_proto::BondPath;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::met::Own;
 use super::offer::Offer;
-use super::{Peers, dial};
+use super::{PeerEvent, Peers, dial};
 use crate::Identity;
+use crate::bond::has_lost_carrier;
+use crate::membership::bond::{CARRIER_LOOK_INTERVAL, lost_carrier};
 use crate::port_mapping::{OpenedPort, PortMapping};
 
 /// A socket by which others may come in.
@@ -45,12 +48,12 @@ pub(crate) struct PeerSockets {
 /// A socket in use.
 pub(super) struct Listening {
     pub(super) socket: PeerSocket,
-    task: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -89,8 +92,9 @@ impl Peers {
                         warn!("a socket lets no members in: {error}");
                         continue;
                     }
-                    let task = tokio::spawn(dial::accept(socket.clone(), Arc::clone(own), self.sender.clone()));
-                    wanted.push(Listening { socket, task });
+                    let mut tasks = vec![tokio::spawn(dial::accept(socket.clone(), Arc::clone(own), self.sender.clone()))];
+                    tasks.extend(socket.uplink.clone().map(|uplink| tokio::spawn(watch_carrier(uplink, self.sender.clone()))));
+                    wanted.push(Listening { socket, tasks });
                 }
             }
         }
@@ -141,5 +145,18 @@ impl Peers {
     /// The port that the router has opened.
     pub(crate) fn opened_port(&self) -> Option<OpenedPort> {
         self.port_mapping.as_ref().and_then(PortMapping::opened)
+    }
+}
+
+/// Says when an uplink's interface loses its carrier: paths by it that are silent anyway would be left a second later.
+async fn watch_carrier(uplink: SocketUplink, events: mpsc::Sender<PeerEvent>) {
+    loop {
+        lost_carrier(&uplink.interface).await;
+        if events.send(PeerEvent::CarrierLost { uplink: uplink.path.path }).await.is_err() {
+            return;
+        }
+        while has_lost_carrier(&uplink.interface) {
+            tokio::time::sleep(CARRIER_LOOK_INTERVAL).await;
+        }
     }
 }

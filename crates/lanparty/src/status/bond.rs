@@ -40,7 +40,8 @@ fn restored(inbound: &Value) -> String {
     )
 }
 
-fn path(path: &Value, all: &[Value]) -> String {
+/// One of these paths.
+pub(super) fn path(path: &Value, all: &[Value]) -> String {
     let mut out = format!("{}: {}, {}", text(&path["name"]), state(path), text(&path["role"]));
     out.push_str(if path["carrier"] == "stream" { ", by TLS (TCP)" } else { ", by QUIC (UDP)" });
     if let Some(remote) = path["remote"].as_str().filter(|remote| path["name"] != *remote) {
