@@ -16,6 +16,7 @@ mod round;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod used;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -30,7 +31,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::port_mapping::PortMapping;
-use crate::{Link, LinkEnded};
+use crate::{Link, LinkEnded, UseBook};
 use bonding::{Bonding, Forming, PathMade};
 use carry::Shared;
 use met::{Met, Own, Reached};
@@ -135,6 +136,8 @@ pub(crate) struct Peers {
     maps_ports: bool,
     port_mapping: Option<PortMapping>,
     listening: Vec<Listening>,
+    /// Where what the uplinks carry is counted.
+    book: Option<Arc<UseBook>>,
     /// What goes by two paths at once.
     redundancy: Redundancy,
     /// So many lines carry our frames to the relay.
@@ -162,6 +165,7 @@ impl Default for Peers {
             maps_ports: false,
             port_mapping: None,
             listening: vec![],
+            book: None,
             redundancy: Redundancy::default(),
             own_lines: 1,
             known,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use lanparty_proto::BondRole;
+use lanparty_proto::{BondPath, BondRole};
 
 use super::BondLink;
 use crate::peers::{PeerSocket, SocketUplink};
@@ -19,9 +19,9 @@ impl BondLink {
         state.paths.iter().filter_map(socket).collect()
     }
 
-    /// The numbers of its paths that live.
-    pub(crate) fn living(&self) -> Vec<u8> {
-        self.shared().state().living().map(|path| path.bond.path).collect()
+    /// Its paths that live.
+    pub(crate) fn living(&self) -> Vec<BondPath> {
+        self.shared().state().living().map(|path| path.bond).collect()
     }
 
     /// So many paths carry bulk: those that live, but for backups beside others.

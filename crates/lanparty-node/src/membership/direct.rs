@@ -39,8 +39,10 @@ impl Dialer {
             Some(bond) => self.sockets_of_uplinks(bond.sockets()),
             None => self.sockets_of_host(identity),
         };
-        let redundancy = self.bond.as_ref().map_or_else(Redundancy::default, |plan| plan.redundancy);
-        Some(PeerSockets { sockets, own_interface: self.own_interface.clone(), redundancy })
+        let plan = self.bond.as_ref().filter(|_| bond.is_some());
+        let redundancy = plan.map_or_else(Redundancy::default, |plan| plan.redundancy);
+        let book = plan.and_then(|plan| plan.book.clone());
+        Some(PeerSockets { sockets, own_interface: self.own_interface.clone(), redundancy, book })
     }
 
     fn sockets_of_host(&mut self, identity: &Identity) -> Vec<PeerSocket> {

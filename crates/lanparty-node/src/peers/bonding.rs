@@ -1,13 +1,15 @@
 //! Direct links of several paths. Connections come and go by any pair of uplinks, dialled by either side; of two members the one with the
 //! smaller key says which of them is a path of their link, and of which run of it.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use lanparty_core::{Pair, PairUse};
-use lanparty_proto::{Control, IdentityId, MemberId, PeerPath};
+use lanparty_proto::{BondRole, Control, IdentityId, MemberId, PeerPath};
 use tracing::{debug, info};
 
-use super::met::Met;
+use super::met::{Met, Terms};
+use super::used::Used;
 use super::{Peer, PeerEvent, Peers};
 use crate::bond::Captures;
 use crate::membership::random_run;
@@ -33,6 +35,8 @@ pub(super) struct Bonding {
     /// What it was told of ours.
     told_lines: u8,
     since: Instant,
+    /// What its paths go by.
+    pub(super) used: BTreeMap<u8, Used>,
 }
 
 impl Bonding {
@@ -47,9 +51,8 @@ impl Bonding {
 pub(crate) struct PathMade {
     identity: IdentityId,
     run: u64,
-    pair: Pair,
     by_us: bool,
-    lines: u8,
+    terms: Terms,
     path: Result<BondPathUp, LinkEnded>,
 }
 
@@ -57,7 +60,15 @@ impl Peer {
     /// The pairs of uplinks whose paths live.
     pub(super) fn alive(&self) -> Vec<Pair> {
         let Some((link, bond)) = self.link.bond().zip(self.bond.as_ref()) else { return vec![Pair { own: 0, theirs: 0 }] };
-        link.living().into_iter().map(|path| Pair::of_path(path, bond.leads)).collect()
+        link.living().into_iter().map(|path| Pair::of_path(path.path, bond.leads)).collect()
+    }
+
+    /// Those of them that carry bulk: backups do beside no others.
+    pub(super) fn carrying(&self) -> Vec<Pair> {
+        let Some((link, bond)) = self.link.bond().zip(self.bond.as_ref()) else { return self.alive() };
+        let (backups, others): (Vec<_>, Vec<_>) = link.living().into_iter().partition(|path| path.role == BondRole::Backup);
+        let carrying = if others.is_empty() { backups } else { others };
+        carrying.into_iter().map(|path| Pair::of_path(path.path, bond.leads)).collect()
     }
 
     /// So many lines has the other member.
@@ -103,9 +114,9 @@ impl Peers {
         }
         let live = self.live.get(member).filter(|peer| !peer.alive().is_empty());
         match live.and_then(|peer| Some((peer, peer.bond.as_ref()?, peer.link.bond()?))) {
-            Some((peer, bond, link)) if peer.wants(met.pair, self.own_lines, now) => {
+            Some((peer, bond, link)) if peer.wants(met.terms.pair, self.own_lines, now) => {
                 let path = PeerPath { run: bond.run, begins: false, heard: link.heard() };
-                let (member, pair) = (*member, met.pair);
+                let (member, pair) = (*member, met.terms.pair);
                 if let Some(bond) = self.live.get_mut(&member).and_then(|peer| peer.bond.as_mut()) {
                     bond.offered.push(pair);
                 }
@@ -140,12 +151,12 @@ impl Peers {
     /// Says on a connection that it is a path; the driver hears what came of it.
     fn make_path(&self, met: Box<Met>, path: PeerPath, leads: bool) {
         let events = self.sender.clone();
-        let (identity, run, pair, by_us, lines) = (met.identity, path.run, met.pair, met.by_us, met.lines);
+        let (identity, run, by_us, terms) = (met.identity, path.run, met.by_us, met.terms.clone());
         let bond = |peer: &Peer| peer.bond.as_ref().is_some_and(|bond| bond.run == run);
         let heard = self.live.values().find(|peer| bond(peer)).and_then(|peer| Some(peer.link.bond()?.heard()));
         tokio::spawn(async move {
             let made = if leads { met.offer(path).await } else { met.accept(path, heard.unwrap_or(0)).await };
-            let _ = events.send(PeerEvent::PathMade(PathMade { identity, run, pair, by_us, lines, path: made })).await;
+            let _ = events.send(PeerEvent::PathMade(PathMade { identity, run, by_us, terms, path: made })).await;
         });
     }
 
@@ -155,7 +166,7 @@ impl Peers {
         let member = *member;
         if let Some(forming) = known.forming.take_if(|forming| forming.run == made.run) {
             match made.path {
-                Ok(path) => self.begin((member, made.identity), made.run, made.by_us, made.lines, path, now),
+                Ok(path) => self.begin((member, made.identity), made.run, made.by_us, &made.terms, path, now),
                 Err(ended) => debug!("no direct link to peer {member}: {ended}"),
             }
             for (met, path) in forming.waiting {
@@ -171,8 +182,9 @@ impl Peers {
         else {
             return;
         };
-        bond.offered.retain(|pair| *pair != made.pair);
-        bond.their_lines = made.lines;
+        bond.offered.retain(|pair| *pair != made.terms.pair);
+        bond.their_lines = made.terms.lines;
+        bond.used.entry(made.terms.pair.path(bond.leads)).or_default().begin(&made.terms);
         match made.path.and_then(|path| link.attach(path)) {
             Ok(()) => info!("the direct link to peer {member} has another path"),
             Err(ended) => debug!("no further path to peer {member}: {ended}"),
@@ -189,18 +201,12 @@ impl Peers {
         }
     }
 
-    fn begin(
-        &mut self,
-        (member, identity): (MemberId, IdentityId),
-        run: u64,
-        by_us: bool,
-        their_lines: u8,
-        path: BondPathUp,
-        now: Instant,
-    ) {
+    fn begin(&mut self, (member, identity): (MemberId, IdentityId), run: u64, by_us: bool, terms: &Terms, path: BondPathUp, now: Instant) {
         let leads = self.own.as_ref().is_some_and(|own| own.leads(identity));
         let link = Link::bonded(BondLink::start(path, self.redundancy, 0, Captures::default()));
-        let bond = Bonding { run, leads, offered: vec![], their_lines, told_lines: 0, since: now };
+        let mut used = BTreeMap::<u8, Used>::new();
+        used.entry(terms.pair.path(leads)).or_default().begin(terms);
+        let bond = Bonding { run, leads, offered: vec![], their_lines: terms.lines, told_lines: 0, since: now, used };
         self.insert(member, link, by_us, Some(bond), now);
     }
 }

@@ -15,6 +15,7 @@ impl Peers {
     /// way is to be ended for them first.
     pub(crate) fn look(&mut self, roster: &Roster, own_lines: u8, now: Instant) -> Vec<MacAddr> {
         self.set_lines(own_lines);
+        self.follow_uplinks();
         self.end_unproven(now);
         self.dial_due(now);
         let (mut begin, mut is_busy) = (vec![], false);
@@ -113,7 +114,7 @@ impl Peer {
 
     /// Whether the way by the relay has more lines, and for how long: nothing, for a moment, or for good.
     fn is_short(&mut self, own_lines: u8, now: Instant) -> Option<bool> {
-        let is_enough = PairUse { alive: &self.alive(), own_lines, their_lines: self.their_lines() }.covers();
+        let is_enough = PairUse { alive: &self.carrying(), own_lines, their_lines: self.their_lines() }.covers();
         self.short_since = (!is_enough).then(|| self.short_since.unwrap_or(now));
         self.short_since.map(|since| now.saturating_duration_since(since) >= SHORT_MAX)
     }

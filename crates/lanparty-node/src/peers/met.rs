@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use lanparty_core::Pair;
-use lanparty_proto::{BondPath, Control, IdentityId, PROTOCOL_VERSION, PeerHello, PeerPath, Refusal};
+use lanparty_proto::{BondPath, BondRole, Control, IdentityId, PROTOCOL_VERSION, PeerHello, PeerPath, Refusal};
 use noq::Connection;
 use noq::crypto::rustls::HandshakeData;
 
@@ -44,15 +44,25 @@ pub(crate) enum Reached {
     Met(Box<Met>),
 }
 
+/// By which uplinks a path goes, and what they are for.
+#[derive(Clone)]
+pub(super) struct Terms {
+    /// The uplinks.
+    pub(super) pair: Pair,
+    /// So many lines has the other member.
+    pub(super) lines: u8,
+    /// Our uplink's interface, when we bond several.
+    pub(super) interface: Option<String>,
+    pub(super) own_role: BondRole,
+    pub(super) their_role: BondRole,
+}
+
 /// A connection that may become a path.
 pub(crate) struct Met {
     pub(super) identity: IdentityId,
     pub(super) link: Link,
     pub(super) by_us: bool,
-    /// The uplinks that it goes by.
-    pub(super) pair: Pair,
-    /// So many lines has the other member.
-    pub(super) lines: u8,
+    pub(super) terms: Terms,
     path: BondPath,
     name: String,
     control: (ControlReader, ControlWriter),
@@ -77,9 +87,11 @@ pub(super) async fn greet(link: Link, identity: IdentityId, by_us: bool, socket:
     // A newcomer among the paths is not to shrink the link for its first second.
     settled_budget(&link).await;
     let path = BondPath { path: pair.path(own.leads(identity)), role: ours.role.max(other.role), rate: other.rate };
+    let interface = socket.uplink.as_ref().map(|uplink| uplink.interface.clone());
+    let terms = Terms { pair, lines: theirs.lines, interface: interface.clone(), own_role: ours.role, their_role: other.role };
     let remote = || link.remote_address().map_or_else(|| "?".to_owned(), |address| address.to_string());
-    let name = socket.uplink.as_ref().map_or_else(remote, |uplink| uplink.interface.clone());
-    Ok(Reached::Met(Box::new(Met { identity, link, by_us, pair, lines: theirs.lines, path, name, control })))
+    let name = interface.unwrap_or_else(remote);
+    Ok(Reached::Met(Box::new(Met { identity, link, by_us, terms, path, name, control })))
 }
 
 async fn exchange(link: &Link, by_us: bool, hello: PeerHello) -> Result<(PeerHello, (ControlReader, ControlWriter)), LinkEnded> {

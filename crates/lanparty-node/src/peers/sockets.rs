@@ -15,10 +15,10 @@ use tracing::warn;
 use super::met::Own;
 use super::offer::Offer;
 use super::{PeerEvent, Peers, dial};
-use crate::Identity;
 use crate::bond::has_lost_carrier;
 use crate::membership::bond::{CARRIER_LOOK_INTERVAL, lost_carrier};
 use crate::port_mapping::{OpenedPort, PortMapping};
+use crate::{Identity, UseBook};
 
 /// A socket by which others may come in.
 #[derive(Clone)]
@@ -43,6 +43,8 @@ pub(crate) struct PeerSockets {
     /// The tunnel's own interface, which leads to nobody.
     pub(crate) own_interface: Option<String>,
     pub(crate) redundancy: Redundancy,
+    /// Where what uplinks carry is counted.
+    pub(crate) book: Option<Arc<UseBook>>,
 }
 
 /// A socket in use.
@@ -72,8 +74,8 @@ impl PeerSocket {
 impl Peers {
     /// Uses these sockets from now on, and no others for what comes new. Links that are there stay.
     pub(crate) fn listen_on(&mut self, ways: PeerSockets, own: &Arc<Identity>) {
-        let PeerSockets { sockets, own_interface, redundancy } = ways;
-        (self.own_interface, self.redundancy) = (own_interface, redundancy);
+        let PeerSockets { sockets, own_interface, redundancy, book } = ways;
+        (self.own_interface, self.redundancy, self.book) = (own_interface, redundancy, book);
         let own = self.own.get_or_insert_with(|| Arc::new(Own { identity: Arc::clone(own), lines: AtomicU8::new(1) }));
         let before = std::mem::take(&mut self.listening);
         let mut is_new = before.len() != sockets.len();
