@@ -4,7 +4,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lanparty_lab::{Bonded, Bulk, Captured, Dual, DualOptions, Line, LineOptions, Probe, ProbeReport, Requirements, Tool, Verdict, Way};
+use lanparty_lab::{
+    Bonded, Bulk, Captured, Dual, DualOptions, Line, LineOptions, NatKind, Probe, ProbeReport, Requirements, Tool, Verdict, Way,
+};
 use serde_json::Value;
 
 /// Anything that should happen promptly, on a busy machine.
@@ -239,6 +241,19 @@ fn the_status_names_every_uplink_and_why_it_carries_nothing() {
     assert!(members.iter().any(|member| member["role"] == "Gateway" && member["bond"].is_null()), "{members:?}");
     let captured = |line: &str| std::fs::metadata(captures.path().join(format!("{line}.pcapng"))).map_or(0, |file| file.len());
     assert!(captured("dsl0") > 200 && captured("lte0") > 200 && captured("sat0") == 0, "the join's pings go by both lines");
+}
+
+#[test]
+fn uplinks_that_may_be_one_line_are_named() {
+    if !ready() {
+        return;
+    }
+    let options = DualOptions { one_nat: Some(NatKind::PortRestricted), ..DualOptions::new(dsl_and_lte()) };
+    let dual = Dual::build("bond-one-nat", &options).unwrap();
+    let bonded = Bonded::join(&dual, UPLINKS, &[]).unwrap();
+    wait_for_paths(&bonded, UPLINKS);
+    wait_for_words(&bonded, &["dsl0 and lte0 are seen at the same address, 10.99.0.40"]);
+    bonded.client.wait_for("the relay sees dsl0 and lte0 at the same address", SOON).unwrap();
 }
 
 #[test]

@@ -31,8 +31,8 @@ pub use capture::Captures;
 pub(crate) use control::BondControl;
 use control::ControlState;
 use path::Path;
-pub use report::AbsentUplink;
 pub(crate) use report::Wanted;
+pub use report::{AbsentUplink, SharedAddress};
 use report::{Goodput, WantedUplinks};
 pub use trial::TrialSeat;
 use trial::TrialState;
@@ -176,6 +176,8 @@ pub struct BondReport {
     pub absent: Vec<AbsentUplink>,
     /// The uplinks that it has or would have paths by.
     pub uplinks: Vec<UplinkReport>,
+    /// Uplinks that the relay sees at one address.
+    pub shared: Vec<SharedAddress>,
     /// What was restored.
     pub inbound: RestoreReport,
     /// How long a flow waits for a slower path, in milliseconds.

@@ -41,7 +41,8 @@ mod uplink;
 mod uplink_windows;
 
 pub use bond::{
-    AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, Captures, PathReport, TrialSeat, UplinkPlan, UplinkReport, UseBook,
+    AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, Captures, PathReport, SharedAddress, TrialSeat, UplinkPlan,
+    UplinkReport, UseBook,
 };
 pub use cable::{CableDriver, CableEndpoint, CableEvent, CablePlan, CableReport, CableSession};
 pub use control::{ControlReader, ControlWriter};

@@ -1,13 +1,14 @@
 //! What `lanparty status` hears of a bond: its paths, what it carries in all, and the uplinks that have no path now.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lanparty_proto::BondRole;
 use serde::Serialize;
 
-use super::{BondLink, BondReport};
+use super::{BondLink, BondReport, Path, Shared, State};
 
 /// Rates are of this long a time, at least.
 const RATE_TIME: Duration = Duration::from_secs(1);
@@ -21,6 +22,24 @@ pub struct AbsentUplink {
     pub role: Option<BondRole>,
     /// Why it is no path, in words.
     pub because: String,
+}
+
+/// Uplinks that the relay sees at one address: two lines behind one router, or one line that has two names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SharedAddress {
+    /// The interfaces.
+    pub names: Vec<String>,
+    /// Where they are seen.
+    pub address: IpAddr,
+}
+
+/// Which of these are seen at one address.
+fn shared_addresses(seen: impl IntoIterator<Item = (String, IpAddr)>) -> Vec<SharedAddress> {
+    let mut at = BTreeMap::<IpAddr, Vec<String>>::new();
+    for (name, address) in seen {
+        at.entry(address).or_default().push(name);
+    }
+    at.into_iter().filter(|(_, names)| names.len() > 1).map(|(address, names)| SharedAddress { names, address }).collect()
 }
 
 /// What its owner said of an uplink, and why the newest try of its keeper failed.
@@ -118,7 +137,7 @@ impl BondLink {
         let patience = state.patience();
         let (inbound, goodput, bytes) = (state.restorer.report(), state.goodput.measure(now), state.goodput.bytes);
         let mut paths: Vec<_> = state.paths.iter_mut().map(|path| path.report(now)).collect();
-        let uplinks = state.uplinks.clone();
+        let (uplinks, shared) = (state.uplinks.clone(), state.shared_addresses());
         drop(state);
         paths.sort_by_key(|path| path.path);
         for path in &mut paths {
@@ -131,7 +150,21 @@ impl BondLink {
         }
         let absent = wanted.iter().filter(|(number, _)| !paths.iter().any(|path| path.path == **number));
         let absent = absent.map(|(_, wanted)| wanted.absent()).collect();
-        BondReport { paths, absent, uplinks, inbound, patience_ms: patience.as_secs_f64() * 1e3, goodput, bytes }
+        BondReport { paths, absent, uplinks, shared, inbound, patience_ms: patience.as_secs_f64() * 1e3, goodput, bytes }
+    }
+}
+
+impl State {
+    fn shared_addresses(&self) -> Vec<SharedAddress> {
+        let seen = |path: &Path| Some((path.name.clone(), path.link.socket()?.1?.ip()));
+        shared_addresses(self.living().filter_map(seen))
+    }
+}
+
+impl Shared {
+    /// The uplinks that the relay sees at one address.
+    pub(crate) fn shared_addresses(&self) -> Vec<SharedAddress> {
+        self.state().shared_addresses()
     }
 }
 
@@ -154,6 +187,14 @@ mod tests {
         assert_eq!(because(), ["dsl0 has no carrier", "its role is never"]);
         uplinks.works(0);
         assert_eq!(because()[0], "it is being tried");
+    }
+
+    #[test]
+    fn uplinks_that_are_seen_at_one_address_are_named() {
+        let seen = |lines: &[(&str, [u8; 4])]| shared_addresses(lines.iter().map(|(name, ip)| ((*name).to_owned(), IpAddr::from(*ip))));
+        assert_eq!(seen(&[("dsl0", [192, 0, 2, 1]), ("lte0", [192, 0, 2, 2])]), []);
+        let found = seen(&[("dsl0", [192, 0, 2, 1]), ("lte0", [192, 0, 2, 2]), ("usb0", [192, 0, 2, 1])]);
+        assert_eq!(found, [SharedAddress { names: vec!["dsl0".into(), "usb0".into()], address: [192, 0, 2, 1].into() }]);
     }
 
     #[test]

@@ -22,6 +22,11 @@ pub(super) fn in_words(bond: &Value, indent: &str, out: &mut String) {
     for one in paths {
         out.push_str(&format!("{indent}  {}\n", path(one, paths)));
     }
+    for shared in array(&bond["shared"]) {
+        let names: Vec<String> = array(&shared["names"]).iter().map(text).collect();
+        let hint = "when they are one line, nothing adds up";
+        out.push_str(&format!("{indent}  {} are seen at the same address, {}: {hint}\n", names.join(" and "), text(&shared["address"])));
+    }
     for uplink in absent {
         out.push_str(&format!("{indent}  {}: not connected: {}\n", text(&uplink["name"]), text(&uplink["because"])));
     }
@@ -116,6 +121,7 @@ mod tests {
                   "trouble": "lte0 has no carrier", "remote": "192.0.2.1:443", "rtt_ms": null, "packets": [0, 0], "bytes": [0, 0],
                   "rate": [1_000_000, 0], "capacity": 1, "budget": 1300, "cap": 50_000_000_000u64, "cap_used": 3_140_000_000u64, "seconds": 95 },
             ],
+            "shared": [{ "names": ["dsl0", "lte0"], "address": "192.0.2.7" }],
             "absent": [{ "name": "sat0", "role": "primary", "because": "there is no interface sat0" }],
             "inbound": { "duplicates": 12, "late": 1, "held": 340, "given_up": 2, "out_of_patience": 0, "waiting": 7 },
             "patience_ms": 75.2, "goodput": [3_750_000, 0], "bytes": [1, 2],
@@ -130,6 +136,7 @@ mod tests {
     in: 12 duplicates removed, 340 held for their order (7 now), 2 given up, 1 late; a flow waits 75 ms at most
     dsl0: alive for 93 s, primary, by QUIC (UDP) to 192.0.2.1:443, RTT 20.3 ms, 0.3 % lost, out 24.0 Mbit/s (75 %), in 0.0 Mbit/s, takes 28.8 Mbit/s and datagrams of 1414 bytes
     lte0: silent for 3.2 s (lte0 has no carrier), backup, by TLS (TCP) to 192.0.2.1:443, out 8.0 Mbit/s (25 %), in 0.0 Mbit/s, takes 0.0 Mbit/s and datagrams of 1300 bytes, 3.14 of 50.0 GB used this month
+    dsl0 and lte0 are seen at the same address, 192.0.2.7: when they are one line, nothing adds up
     sat0: not connected: there is no interface sat0
 ";
         assert_eq!(out, expected);

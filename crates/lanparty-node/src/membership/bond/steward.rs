@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::{Keeper, PAUSE_FIRST, Target, Uplink};
-use crate::bond::{Shared, networks, obstacle, place_toward};
+use crate::bond::{Shared, SharedAddress, networks, obstacle, place_toward};
 use crate::examine::{default_interfaces, default_routes};
 use crate::{BOND_PATHS_MAX, UplinkPlan, UplinkReport, UseBook};
 
@@ -28,6 +28,8 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 const TROUBLE_AFTER: Duration = Duration::from_secs(3);
 /// How often routes and networks are looked at when the system says nothing.
 const LINES_INTERVAL: Duration = Duration::from_secs(2);
+/// Addresses that are spoken of.
+const SHARED_SAID_MAX: usize = 16;
 /// Why the other end hears that a path ends.
 const NO_ROUTE: &str = "its uplink has no default route any more";
 
@@ -43,6 +45,8 @@ pub(crate) struct Steward {
     routes: Option<Routes>,
     /// An interface more than a bond has paths was spoken of.
     is_full_said: bool,
+    /// Uplinks at one address that were spoken of.
+    shared_said: Vec<SharedAddress>,
 }
 
 /// Where the interfaces are that have a default route.
@@ -89,7 +93,18 @@ impl Uplink {
 impl Steward {
     pub(crate) fn new(dial: Target, shared: Arc<Shared>, news: watch::Receiver<u64>, routes: Option<Routes>) -> Self {
         let (kept, keepers) = (vec![], JoinSet::new());
-        Self { dial, shared, news, kept, keepers, saved_at: Instant::now(), lines_at: None, routes, is_full_said: false }
+        Self {
+            dial,
+            shared,
+            news,
+            kept,
+            keepers,
+            saved_at: Instant::now(),
+            lines_at: None,
+            routes,
+            is_full_said: false,
+            shared_said: vec![],
+        }
     }
 
     /// Works until the bond is over. What it counted is saved when the task has ended.
@@ -119,6 +134,7 @@ impl Steward {
             self.count();
             self.look_at_lines().await;
             self.report();
+            self.say_shared();
             self.save_at_times().await;
         }
         self.count();
@@ -194,6 +210,17 @@ impl Steward {
     fn report(&mut self) {
         let (book, shared, remote) = (self.dial.book().map(Arc::as_ref), &self.shared, self.shared.remote());
         self.shared.set_uplinks(self.kept.iter_mut().map(|kept| kept.report(book, shared, remote)).collect());
+    }
+
+    /// Two lines may well be behind one router: a hint, and not a fault.
+    fn say_shared(&mut self) {
+        for shared in self.shared.shared_addresses() {
+            if self.shared_said.len() < SHARED_SAID_MAX && !self.shared_said.contains(&shared) {
+                let (names, address) = (shared.names.join(" and "), shared.address);
+                info!("the relay sees {names} at the same address, {address}: when they are one line, nothing adds up");
+                self.shared_said.push(shared);
+            }
+        }
     }
 
     async fn save_at_times(&mut self) {
