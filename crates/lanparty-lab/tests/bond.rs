@@ -244,6 +244,23 @@ fn the_status_names_every_uplink_and_why_it_carries_nothing() {
 }
 
 #[test]
+fn a_line_gets_no_more_than_its_owner_says_each_way() {
+    if !ready() {
+        return;
+    }
+    let dual = dual("bond-rate", dsl_and_lte());
+    let bonded = Bonded::join(&dual, &["dsl0,rate=4/16", "lte0,rate=2/12"], &[]).unwrap();
+    wait_for_paths(&bonded, UPLINKS);
+    for (way, limits) in [(Way::Up, [4.0, 2.0]), (Way::Down, [16.0, 12.0])] {
+        let (mbit_s, shares) = bulk_over_both(&dual, &bonded, way);
+        eprintln!("{way:?}: {mbit_s:.1} Mbit/s, on the lines {shares:.1?} of {limits:?}");
+        // Of the wire, with the headers of QUIC, UDP, IP and Ethernet.
+        assert!(shares.iter().zip(limits).all(|(share, limit)| *share < limit * 1.15), "{way:?}: {shares:?}");
+        assert!(mbit_s > limits[0] * 0.7, "{way:?}: {mbit_s}");
+    }
+}
+
+#[test]
 fn uplinks_that_may_be_one_line_are_named() {
     if !ready() {
         return;

@@ -1,11 +1,21 @@
-//! What a bond says of its paths to those who make direct links, or whose direct link it is.
+//! What a bond says of its paths to those who make direct links, or whose direct link it is; and what those say of its paths.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use lanparty_proto::{BondPath, BondRole};
 
-use super::BondLink;
+use super::{BondLink, Shared};
 use crate::peers::{PeerSocket, SocketUplink};
+
+impl Shared {
+    /// Sends no more by this path than so many bits per second.
+    pub(crate) fn limit(&self, path: u8, bits_per_s: Option<u64>) {
+        if let Some(path) = self.state().paths.iter_mut().find(|known| known.bond.path == path) {
+            path.limit(bits_per_s, Instant::now());
+        }
+    }
+}
 
 impl BondLink {
     /// The sockets of its paths.
@@ -13,7 +23,7 @@ impl BondLink {
         let state = self.shared().state();
         let socket = |path: &super::Path| {
             let (endpoint, seen) = path.link.socket()?;
-            let uplink = Some(SocketUplink { path: path.bond, interface: path.name.clone() });
+            let uplink = Some(SocketUplink { path: path.bond, interface: path.name.clone(), limit: path.limit });
             Some(PeerSocket { endpoint, uplink, seen })
         };
         state.paths.iter().filter_map(socket).collect()

@@ -46,6 +46,8 @@ pub(super) struct Path {
     bulk: Waiting,
     wake: Arc<Notify>,
     sent_bytes: u64,
+    /// The most that it is sent, in bits per second.
+    pub(super) limit: Option<u64>,
     shaper: Option<Shaper>,
     meter: Meter,
     record: PathRecord,
@@ -117,7 +119,6 @@ impl Path {
             tokio::spawn(move_on(key, link.clone(), Arc::clone(&wake), Arc::downgrade(shared))),
         ];
         let (sent, answers) = link.answerable();
-        let shaper = bond.rate.map(|bits| Shaper { bytes_per_s: (bits / 8).max(1), tokens: 0, at: now });
         let watch = PathWatch::new(&link);
         let capture = shared.captures.of(bond.path, &name);
         let meter = Meter { at: now, bytes: (0, 0), rate: (0, 0) };
@@ -137,12 +138,21 @@ impl Path {
             bulk: Waiting::default(),
             wake,
             sent_bytes: 0,
-            shaper,
+            limit: bond.rate,
+            shaper: bond.rate.map(|bits| Shaper::new(bits, now)),
             meter,
             record: PathRecord::default(),
             mute: None,
             capture,
             tasks,
+        }
+    }
+
+    /// Sends no more from now on.
+    pub(super) fn limit(&mut self, bits_per_s: Option<u64>, now: Instant) {
+        if self.limit != bits_per_s {
+            self.limit = bits_per_s;
+            self.shaper = bits_per_s.map(|bits| Shaper::new(bits, now));
         }
     }
 
@@ -309,6 +319,10 @@ impl Waiting {
 }
 
 impl Shaper {
+    fn new(bits_per_s: u64, at: Instant) -> Self {
+        Self { bytes_per_s: (bits_per_s / 8).max(1), tokens: 0, at }
+    }
+
     /// Bytes that may be sent now; never more saved up than for [`SAVED_TIME`], or a few datagrams.
     fn tokens(&mut self, now: Instant) -> u64 {
         let earned = |time: Duration| u64::try_from(time.as_micros() * u128::from(self.bytes_per_s) / 1_000_000).unwrap_or(u64::MAX);

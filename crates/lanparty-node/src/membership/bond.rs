@@ -422,6 +422,8 @@ impl Keeper {
         let number = self.uplink.path.path;
         let place = self.place();
         let stream_since = Instant::now();
+        // What the other side was told is what comes this way.
+        self.shared.limit(number, self.uplink.plan.rate.map(|(up, _)| up));
         loop {
             let shared = Arc::clone(&self.shared);
             tokio::select! {

@@ -86,7 +86,8 @@ pub(super) async fn greet(link: Link, identity: IdentityId, by_us: bool, socket:
     let pair = Pair::new(ours.path, other.path).ok_or_else(|| unexpected("no uplink has such a number"))?;
     // A newcomer among the paths is not to shrink the link for its first second.
     settled_budget(&link).await;
-    let path = BondPath { path: pair.path(own.leads(identity)), role: ours.role.max(other.role), rate: other.rate };
+    let rate = [other.rate, socket.uplink.as_ref().and_then(|uplink| uplink.limit)].into_iter().flatten().min();
+    let path = BondPath { path: pair.path(own.leads(identity)), role: ours.role.max(other.role), rate };
     let interface = socket.uplink.as_ref().map(|uplink| uplink.interface.clone());
     let terms = Terms { pair, lines: theirs.lines, interface: interface.clone(), own_role: ours.role, their_role: other.role };
     let remote = || link.remote_address().map_or_else(|| "?".to_owned(), |address| address.to_string());

@@ -35,6 +35,8 @@ pub(crate) struct PeerSocket {
 pub(crate) struct SocketUplink {
     pub(crate) path: BondPath,
     pub(crate) interface: String,
+    /// The most that is sent by it, in bits per second.
+    pub(crate) limit: Option<u64>,
 }
 
 /// Everything by which others may come in.
