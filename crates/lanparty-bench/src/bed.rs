@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use lanparty_lab::{End, Lab, Namespace, Offloads, Proc, Program, Switch, address};
+use lanparty_lab::{End, Lab, LabWire, Namespace, Proc, Program, Switch, Uplink, Verdict, address};
 use rustix::net::netdevice::name_to_index;
 use serde::Serialize;
 
@@ -99,6 +99,8 @@ pub(crate) struct Bed {
     // Processes go before the namespaces they run in.
     running: Mutex<Vec<(Host, Proc)>>,
     started: OnceLock<Instant>,
+    /// The uplinks, where they are wires.
+    wires: Vec<LabWire>,
     hosts: [Namespace; 3],
     switch: Switch,
     lab: Lab,
@@ -107,16 +109,23 @@ pub(crate) struct Bed {
 
 impl Bed {
     /// Builds the network. Every host has spoken with every other before the route between the ends is closed.
-    pub(crate) fn new(name: &str, route: Route, offloads: Offloads, tools: &Tools) -> Result<Self> {
+    pub(crate) fn new(name: &str, route: Route, uplinks: &Uplink, tools: &Tools) -> Result<Self> {
         let lab = Lab::new(&format!("bench-{name}"))?;
         let switch = Switch::new(lab.namespace("i")?)?;
         let hosts = [lab.namespace("a")?, lab.namespace("b")?, lab.namespace("r")?];
+        let mut wires = vec![];
         for (host, namespace) in Host::ALL.iter().zip(&hosts) {
-            let uplink = End::new(namespace, UPLINK);
-            switch.plug(uplink, &format!("to-{}", host.name()), offloads)?;
+            let (uplink, port) = (End::new(namespace, UPLINK), format!("to-{}", host.name()));
+            match uplinks {
+                Uplink::Cable(offloads) => switch.plug(uplink, &port, *offloads)?,
+                Uplink::Wire(character) => {
+                    wires.push(lab.labwire(uplink, End::new(switch.host(), &port), character)?);
+                    switch.join(&port)?;
+                }
+            }
             address(uplink, &format!("{}/24", host.outer()))?;
         }
-        let bed = Self { running: Mutex::default(), started: OnceLock::new(), hosts, switch, lab, tools: tools.clone() };
+        let bed = Self { running: Mutex::default(), started: OnceLock::new(), wires, hosts, switch, lab, tools: tools.clone() };
         for (from, to) in [(Host::A, Host::B), (Host::A, Host::Relay), (Host::B, Host::Relay)] {
             bed.host(from).run(&["ping", "-n", "-c", "1", "-W", "2", &to.outer().to_string()])?;
         }
@@ -230,6 +239,16 @@ impl Bed {
             link["addr_info"].as_array().is_some_and(|addresses| addresses.iter().any(|address| address["local"] == inner.as_str()))
         };
         links.iter().find(has_inner).and_then(|link| link["mtu"].as_u64()).with_context(|| format!("no interface has {inner}"))
+    }
+
+    /// Measures the wires' lateness anew.
+    pub(crate) fn forget_lateness(&self) -> Result<()> {
+        self.wires.iter().try_for_each(LabWire::forget_lateness)
+    }
+
+    /// Whether each wire was served in time since then.
+    pub(crate) fn verdicts(&self) -> Result<Vec<Verdict>> {
+        self.wires.iter().map(LabWire::verdict).collect()
     }
 
     /// Asks the tunnel to end, so that it may remove what it keeps outside the namespaces; the rest is the lab's.

@@ -6,6 +6,7 @@
 mod bed;
 mod bond;
 mod cpu;
+mod distance;
 mod meter;
 mod options;
 mod program;
@@ -28,6 +29,7 @@ use clap::Parser;
 use lanparty_lab::{Requirements, Tool};
 
 use crate::bed::Route;
+use crate::distance::Distance;
 use crate::options::{Options, Section, Task};
 use crate::record::{Figure, Record};
 use crate::report::Results;
@@ -54,7 +56,8 @@ fn run(options: &Options) -> Result<ExitCode> {
         }
         None => {}
     }
-    let (variants, on_small_wire) = (options.variants()?, options.variants_on_small_wire()?);
+    let (variants, on_small_wire, over_distance) =
+        (options.variants()?, options.variants_on_small_wire()?, options.variants_over_distance()?);
     let tools = Tools::locate()?;
     if options.list {
         report::print(&list(&variants, &tools))?;
@@ -62,12 +65,14 @@ fn run(options: &Options) -> Result<ExitCode> {
         supervise::end_with_supervisor()?;
         let speed = options.has(Section::Speed).then(|| measure(options, &variants, &tools));
         let small_wire = options.has(Section::SmallWire).then(|| SmallWire::measure(options, &on_small_wire, &tools));
-        report::publish(options, &Results { speed, small_wire })?;
+        let distance = options.has(Section::Distance).then(|| Distance::measure(options, &over_distance, &tools));
+        report::publish(options, &Results { speed, small_wire, distance })?;
     } else {
         // Here, so that Ctrl-C ends an installation too.
         let of_speed = variants.iter().filter(|_| options.has(Section::Speed));
         let of_small_wire = on_small_wire.iter().filter(|_| options.has(Section::SmallWire));
-        get_ready(options, of_speed.chain(of_small_wire).copied(), &tools)?;
+        let of_distance = over_distance.iter().filter(|_| options.has(Section::Distance));
+        get_ready(options, of_speed.chain(of_small_wire).chain(of_distance).copied(), &tools)?;
         return supervise::run();
     }
     Ok(ExitCode::SUCCESS)

@@ -2,6 +2,7 @@
 
 pub(crate) mod blast;
 pub(crate) mod download;
+pub(crate) mod echo;
 pub(crate) mod first_reply;
 pub(crate) mod ping;
 pub(crate) mod search;

@@ -9,7 +9,7 @@ use lanparty_lab::Offloads;
 use crate::bond::BondArgs;
 use crate::program::YardstickProgram;
 use crate::round::Plan;
-use crate::variant::{ON_SMALL_WIRE, QUICK, VARIANTS, Variant};
+use crate::variant::{ON_SMALL_WIRE, OVER_DISTANCE, QUICK, VARIANTS, Variant};
 
 /// Rounds of a full run.
 const ROUNDS: u32 = 3;
@@ -21,6 +21,8 @@ pub(crate) enum Section {
     Speed,
     /// A download through a wire that drops packets above 1400 bytes without a word
     SmallWire,
+    /// What a tunnel adds to the round trip over wires of 20 ms
+    Distance,
 }
 
 /// Measures lanparty beside other tunnels, in one run on one machine.
@@ -99,8 +101,18 @@ impl Options {
 
     /// What is to be measured on the small wire: its target is set against whichever is best, so haste leaves out nobody.
     pub(crate) fn variants_on_small_wire(&self) -> Result<Vec<&'static Variant>> {
-        let chosen = self.chosen(&ON_SMALL_WIRE)?;
-        Ok(chosen.into_iter().filter(|variant| ON_SMALL_WIRE.iter().any(|other| other.name == variant.name)).collect())
+        self.chosen_of(&ON_SMALL_WIRE)
+    }
+
+    /// What is to be measured over a distance.
+    pub(crate) fn variants_over_distance(&self) -> Result<Vec<&'static Variant>> {
+        self.chosen_of(&OVER_DISTANCE)
+    }
+
+    /// Those of `usual` that were asked for by name, or all of them.
+    fn chosen_of(&self, usual: &[&'static Variant]) -> Result<Vec<&'static Variant>> {
+        let chosen = self.chosen(usual)?;
+        Ok(chosen.into_iter().filter(|variant| usual.iter().any(|other| other.name == variant.name)).collect())
     }
 
     /// The variants that were asked for by name, or else `usual`.
@@ -139,9 +151,9 @@ mod tests {
     #[test]
     fn a_part_is_run_alone_when_it_is_asked_for() {
         let parse = |words: &[&str]| Options::try_parse_from(["lanparty-bench"].iter().chain(words)).unwrap();
-        let has = |options: &Options| [Section::Speed, Section::SmallWire].map(|section| options.has(section));
-        assert_eq!(has(&parse(&[])), [true, true]);
-        assert_eq!(has(&parse(&["--section", "small-wire"])), [false, true]);
+        let has = |options: &Options| [Section::Speed, Section::SmallWire, Section::Distance].map(|section| options.has(section));
+        assert_eq!(has(&parse(&[])), [true; 3]);
+        assert_eq!(has(&parse(&["--section", "small-wire"])), [false, true, false]);
         let on_small_wire = parse(&["--quick", "--only", "fastd,lanparty"]).variants_on_small_wire().unwrap();
         assert_eq!(on_small_wire.iter().map(|variant| variant.name).collect::<Vec<_>>(), ["lanparty"]);
         assert_eq!(parse(&["--quick"]).variants_on_small_wire().unwrap().len(), ON_SMALL_WIRE.len());

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::distance::Distance;
 use crate::options::Options;
 use crate::record::{Record, summarise};
 use crate::small_wire::SmallWire;
@@ -20,6 +21,7 @@ use crate::variant::LANPARTY;
 pub(crate) struct Results {
     pub(crate) speed: Option<(Vec<Row>, Vec<Record>)>,
     pub(crate) small_wire: Option<SmallWire>,
+    pub(crate) distance: Option<Distance>,
 }
 
 /// Prints the tables, and writes the file that was asked for.
@@ -37,6 +39,9 @@ pub(crate) fn publish(options: &Options, results: &Results) -> Result<()> {
     if let Some(small_wire) = &results.small_wire {
         print(&format!("\n{}", small_wire.text()))?;
     }
+    if let Some(distance) = &results.distance {
+        print(&format!("\n{}", distance.text()))?;
+    }
     let Some(path) = &options.json else { return Ok(()) };
     let variants: Vec<Value> = rows.iter().map(about).collect();
     let value = json!({
@@ -44,7 +49,7 @@ pub(crate) fn publish(options: &Options, results: &Results) -> Result<()> {
         "measured_at_unix_s": SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
         "rounds": options.rounds(), "quick": options.quick, "offload": !options.no_offload,
         "variants": variants, "summary": summary, "targets": verdicts, "records": records,
-        "small_wire": results.small_wire.as_ref().map(SmallWire::json),
+        "small_wire": results.small_wire.as_ref().map(SmallWire::json), "distance": results.distance.as_ref().map(Distance::json),
     });
     write_json(path, &value)
 }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use lanparty_lab::Offloads;
+use lanparty_lab::{Offloads, Uplink};
 
 use crate::bed::{Bed, Host};
 use crate::cpu::{FOREIGN_SHARE_MAX, Snapshot};
@@ -58,7 +58,7 @@ impl Plan {
 pub(crate) fn measure(variant: &'static Variant, round: u32, plan: &Plan, tools: &Tools) -> Record {
     let mut record = Record { variant: variant.name, round, ..Record::default() };
     wait_for_quiet(plan.quiet);
-    let bed = match Bed::new(variant.name, variant.route, plan.offloads, tools) {
+    let bed = match Bed::new(variant.name, variant.route, &Uplink::Cable(plan.offloads), tools) {
         Ok(bed) => bed,
         Err(error) => return Record { error: Some(format!("{error:#}")), ..record },
     };

@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use std::thread;
 
 use anyhow::{Result, anyhow};
-use lanparty_lab::Offloads;
+use lanparty_lab::{Offloads, Uplink};
 use serde::Serialize;
 
 use crate::bed::{Bed, Host, UPLINK};
@@ -80,7 +80,7 @@ impl SmallWire {
 
 fn cross(variant: &'static Variant, round: u32, bytes: u64, tools: &Tools) -> Crossing {
     let mut crossing = Crossing { variant: variant.name, round, ..Crossing::default() };
-    let outcome = Bed::new(variant.name, variant.route, Offloads::Off, tools).and_then(|bed| {
+    let outcome = Bed::new(variant.name, variant.route, &Uplink::Cable(Offloads::Off), tools).and_then(|bed| {
         let outcome = fill(&mut crossing, variant, bytes, &bed);
         bed.end();
         outcome

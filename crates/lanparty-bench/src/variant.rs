@@ -48,6 +48,9 @@ pub(crate) const QUICK: [&Variant; 9] = [&RAW, &PLAIN, &PLAIN_RELAYED, &TINC, &N
 /// What the small wire is measured with: the yardstick, and those whose defaults people run.
 pub(crate) const ON_SMALL_WIRE: [&Variant; 6] = [&RAW, &TINC, &N2N, &openvpn::OPENVPN, &WIREGUARD, &LANPARTY];
 
+/// What a distance is measured with: no tunnel, forwarders that do nothing else, and every way of lanparty.
+pub(crate) const OVER_DISTANCE: [&Variant; 7] = [&RAW, &PLAIN, &PLAIN_RELAYED, &LANPARTY, &LANPARTY_TLS, &LANPARTY_DIRECT, &LANPARTY_CABLE];
+
 /// The tunnel's interface, where it may be called anything.
 const INTERFACE: &str = "vpn0";
 

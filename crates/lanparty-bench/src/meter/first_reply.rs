@@ -70,7 +70,7 @@ fn hasten_neighbours(done: &mut BTreeSet<String>) {
     }
 }
 
-fn echo_request(ident: u16, number: u16) -> [u8; 16] {
+pub(super) fn echo_request(ident: u16, number: u16) -> [u8; 16] {
     let mut message = *b"\x08\0\0\0\0\0\0\0lanparty";
     message[0] = ICMP_ECHO;
     message[4..6].copy_from_slice(&ident.to_be_bytes());
@@ -81,7 +81,7 @@ fn echo_request(ident: u16, number: u16) -> [u8; 16] {
 }
 
 /// Is this IP packet the answer of `from` to one of ours?
-fn is_reply(packet: &[u8], from: Ipv4Addr, ident: u16) -> bool {
+pub(super) fn is_reply(packet: &[u8], from: Ipv4Addr, ident: u16) -> bool {
     let Some((header, message)) = packet.split_at_checked(IP_HEADER_LEN) else { return false };
     header[12..16] == from.octets() && message.first() == Some(&ICMP_ECHO_REPLY) && message.get(4..6) == Some(&ident.to_be_bytes())
 }

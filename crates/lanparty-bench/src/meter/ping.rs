@@ -22,7 +22,7 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    fn of(times: &[f64]) -> Option<Self> {
+    pub(super) fn of(times: &[f64]) -> Option<Self> {
         let times = || times.iter().copied();
         Some(Self {
             received: times().count(),
