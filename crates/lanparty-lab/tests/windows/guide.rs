@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::capture::Capture;
 use crate::injector::Injector;
-use crate::machine::{DRIVER_MAC, INSTANCE_ID, WINE_PATIENCE, Windows, named, windows_ready};
+use crate::machine::{DRIVER_MAC, INSTANCE_ID, WINE_PATIENCE, Windows, ended, named, windows_ready};
 use crate::support::{Evening, RELAY, ROOM, SOON, TAP, eventually, promised};
 
 #[test]
@@ -57,6 +57,27 @@ fn what_a_killed_client_has_left_is_taken_back_by_the_next() {
 }
 
 #[test]
+fn ways_that_are_asked_for_are_taken() {
+    if !windows_ready() {
+        return;
+    }
+    let evening = Evening::new("winways");
+    let (_relay, _gateway) = (evening.relay(), evening.gateway());
+    let windows = Windows::start(&evening);
+    a_driver_with_another_address_stops_it(&windows);
+    windows.be_the_drivers();
+    for (options, carrier) in [(["--bond"].as_slice(), "bond"), (&["--transport", "stream"], "stream")] {
+        let client = windows.join_with(options);
+        client.wait_for("relay route verified after TAP activation", WINE_PATIENCE).unwrap();
+        let status = ended(&windows.client(&["--status"]), &[0]);
+        let status: Value = serde_json::from_str(&status.join("\n")).unwrap();
+        assert_eq!(status[0]["way"]["carrier"], carrier, "{status:#}");
+        client.sigint();
+        assert_eq!(client.exit_code(WINE_PATIENCE).unwrap(), 0, "{}", client.tail());
+    }
+}
+
+#[test]
 fn an_adapter_that_goes_is_opened_anew_and_ctrl_c_does_not_wait_for_it() {
     if !windows_ready() {
         return;
@@ -87,24 +108,21 @@ fn the_selftest_makes_each_call_and_changes_nothing() {
     let evening = Evening::new("winself");
     let windows = Windows::with_stack(&evening);
     let selftest = windows.client(&["--selftest", "--dry-run-netcfg", "netcfg.json"]);
-    assert_eq!(selftest.exit_code(WINE_PATIENCE).unwrap(), 0, "{}", selftest.tail());
-    let lines = selftest.lines();
+    let lines = ended(&selftest, &[0]);
     let is_good = |line: &String| line.starts_with("ok ") || line.starts_with("skipped ");
     assert!(lines.len() > 25 && lines.iter().all(is_good), "{lines:#?}");
     assert!(lines.contains(&format!("ok      MAC address of the driver: {DRIVER_MAC}")), "{lines:#?}");
     let calls = windows.calls();
     assert_eq!(named(&calls, "add-firewall-rule").len(), 1, "{calls:?}");
-    let json = windows.client(&["--selftest", "--json", "--dry-run-netcfg", "netcfg.json"]);
-    assert_eq!(json.exit_code(WINE_PATIENCE).unwrap(), 0, "{}", json.tail());
-    let steps: Vec<Value> = serde_json::from_str(&json.lines().join("\n")).unwrap();
+    let json = ended(&windows.client(&["--selftest", "--json", "--dry-run-netcfg", "netcfg.json"]), &[0]);
+    let steps: Vec<Value> = serde_json::from_str(&json.join("\n")).unwrap();
     assert_eq!(steps.len(), lines.len());
     assert!(steps.iter().all(|step| step["outcome"] != "failed" && step["name"].is_string()), "{steps:#?}");
 }
 
 pub(crate) fn a_driver_with_another_address_stops_it(windows: &Windows<'_>) {
     let client = windows.join();
-    assert_eq!(client.exit_code(WINE_PATIENCE).unwrap(), 1, "{}", client.tail());
-    let lines = client.lines().join("\n");
+    let lines = ended(&client, &[1]).join("\n");
     assert!(lines.contains("reports MAC 02:aa:bb:cc:dd:ee") && lines.contains("NetworkAddress"), "{lines}");
     let calls = windows.calls();
     let changed = |name: &str| named(&calls, name).len();
@@ -183,12 +201,7 @@ fn the_size_contract_holds(evening: &Evening, client: &Proc) {
 
 /// By the same means as `lanparty status` and `lanparty doctor`.
 fn it_says_how_it_is(windows: &Windows<'_>) {
-    let json = |words: &[&str], codes: &[i32]| {
-        let client = windows.client(words);
-        let code = client.exit_code(WINE_PATIENCE).unwrap();
-        assert!(codes.contains(&code), "{words:?} ended with {code}: {}", client.tail());
-        serde_json::from_str::<Value>(&client.lines().join("\n")).unwrap()
-    };
+    let json = |words: &[&str], codes: &[i32]| serde_json::from_str::<Value>(&ended(&windows.client(words), codes).join("\n")).unwrap();
     let status = json(&["--status"], &[0]);
     assert_eq!(status[0]["program"], "lanparty-client-win", "{status:#}");
     assert_eq!((&status[0]["gateway_connected"], &status[0]["way"]["carrier"]), (&true.into(), &"quic".into()), "{status:#}");

@@ -28,6 +28,8 @@ const INTERFACE_INDEX: u32 = 77;
 pub(crate) const INSTANCE_ID: &str = "{0000004D-0000-0000-0000-4E6574446576}";
 /// Wine starts a whole Windows.
 pub(crate) const WINE_PATIENCE: Duration = Duration::from_secs(120);
+/// Time for what a program printed at its very end.
+const PIPE_DRAINS: Duration = Duration::from_secs(2);
 /// Where the driver's other end and its network stack meet, on the player's machine.
 const STACK: &str = "127.0.0.1:47001";
 const PEER: &str = "127.0.0.1:47002";
@@ -137,11 +139,10 @@ impl<'e> Windows<'e> {
         windows
     }
 
-    /// Runs a program of Wine's own to its end: what it printed.
-    pub(crate) fn run(&self, words: &[&str]) -> Vec<String> {
+    /// Runs a program of Wine's own to its end.
+    pub(crate) fn run(&self, words: &[&str]) {
         let program = self.wine(words);
         assert_eq!(program.exit_code(WINE_PATIENCE).unwrap(), 0, "{words:?}: {}", program.tail());
-        program.lines()
     }
 
     /// Starts a program of Wine's own.
@@ -174,9 +175,15 @@ impl<'e> Windows<'e> {
 
     /// The guide's client: it joins, and what it would change is recorded.
     pub(crate) fn join(&self) -> Proc {
+        self.join_with(&[])
+    }
+
+    /// The same with more options.
+    pub(crate) fn join_with(&self, more: &[&str]) -> Proc {
         let options = self.evening.join_options(&self.evening.party.home);
         let mut words: Vec<&str> = options.iter().map(String::as_str).collect();
         words.extend(["--identity", "id.json", "--dry-run-netcfg", "netcfg.json", "--connect-timeout", "60"]);
+        words.extend(more);
         self.client(&words)
     }
 
@@ -273,6 +280,15 @@ fn carry(socket: &UdpSocket, mut device: PacketSocket, stop: &AtomicBool) {
             }
         }
     }
+}
+
+/// What a program has printed until its end, which is to be one of these codes; what was still in the pipe, too.
+pub(crate) fn ended(program: &Proc, codes: &[i32]) -> Vec<String> {
+    let code = program.exit_code(WINE_PATIENCE).unwrap();
+    // Says no in any case: at the pipe's end, or later when somebody else still has it.
+    let _ = program.wait_for_line(0, "its last line", |_| false, PIPE_DRAINS);
+    assert!(codes.contains(&code), "it ended with {code}: {}", program.tail());
+    program.lines()
 }
 
 /// The calls of this name, in order.
