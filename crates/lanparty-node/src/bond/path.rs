@@ -205,17 +205,26 @@ impl Path {
         if self.mute.is_some() {
             return Ok((drops, Left::Nothing));
         }
-        let refused = self.first.send(&self.link, is_ready, self.shaper.as_mut())?;
+        let (len, refused) = self.first.send(&self.link, is_ready, u64::MAX)?;
         drops.add(DropReason::DatagramBudget, refused);
+        self.spend(len);
         if self.first.len > 0 {
             return Ok((drops, Left::Some));
         }
-        if self.shaper.as_mut().is_some_and(|shaper| self.bulk.len > 0 && shaper.tokens(now) < SAVED_MIN) {
+        let most = self.shaper.as_mut().map_or(u64::MAX, |shaper| shaper.tokens(now));
+        if self.bulk.len > 0 && most < SAVED_MIN {
             return Ok((drops, Left::TooFast));
         }
-        let refused = self.bulk.send(&self.link, is_ready, self.shaper.as_mut())?;
+        let (len, refused) = self.bulk.send(&self.link, is_ready, most)?;
         drops.add(DropReason::DatagramBudget, refused);
+        self.spend(len);
         Ok((drops, if self.bulk.len > 0 { Left::Some } else { Left::Nothing }))
+    }
+
+    const fn spend(&mut self, len: usize) {
+        if let Some(shaper) = &mut self.shaper {
+            shaper.tokens = shaper.tokens.saturating_sub(len as u64);
+        }
     }
 
     /// A datagram waits here.
@@ -302,19 +311,24 @@ impl Waiting {
         }
     }
 
-    /// Hands over what the link takes, and no more bulk than its owner's rate allows. How many were refused.
-    fn send(&mut self, link: &Link, is_ready: bool, shaper: Option<&mut Shaper>) -> Result<u64, LinkEnded> {
-        if self.queue.is_empty() {
-            return Ok(0);
+    /// Hands over what the link takes, at most so many bytes. Bytes that went, and how many datagrams were refused.
+    fn send(&mut self, link: &Link, is_ready: bool, most: u64) -> Result<(usize, u64), LinkEnded> {
+        let mut left = most;
+        let fits = self.queue.iter().take_while(|datagram| {
+            let len = datagram.len() as u64;
+            let ok = len <= left;
+            left = left.saturating_sub(len);
+            ok
+        });
+        let fits = if most == u64::MAX { self.queue.len() } else { fits.count() };
+        let datagrams = self.queue.make_contiguous().get(..fits).unwrap_or_default();
+        if datagrams.is_empty() {
+            return Ok((0, 0));
         }
-        let datagrams = self.queue.make_contiguous();
         let sent = if is_ready { link.send_ready(datagrams)? } else { link.send_now(datagrams)? };
         let len = self.queue.drain(..sent.taken).map(|datagram| datagram.len()).sum::<usize>();
         self.len -= len;
-        if let Some(shaper) = shaper {
-            shaper.tokens = shaper.tokens.saturating_sub(len as u64);
-        }
-        Ok(sent.refused.len() as u64)
+        Ok((len, sent.refused.len() as u64))
     }
 }
 
