@@ -241,7 +241,7 @@ fn admit_outbound<'a>(frame: &'a [u8], roster: &Roster) -> Result<Frame<'a>, Dro
 fn may_be_elsewhere(frame: &Frame<'_>, roster: &Roster) -> bool {
     match roster.lan_of(frame.dst()) {
         Some(gateway) => gateway != roster.own().id,
-        None => roster.joins_lans() && frame_fits(frame.bytes().len(), roster.lan_mtu(), None).is_ok(),
+        None => frame.dst() != roster.own().mac && roster.joins_lans() && frame_fits(frame.bytes().len(), roster.lan_mtu(), None).is_ok(),
     }
 }
 

@@ -53,6 +53,25 @@ fn leave_gateway(frame: &[u8]) -> Result<Bytes, DropReason> {
     leave(Role::Gateway, Some(&roster(1)), WIDE, frame)
 }
 
+#[test]
+fn a_gateway_that_joins_lans_sends_up_what_is_for_another_lan_and_takes_its_hosts_from_there_alone() {
+    let (mut roster, now, there) = (roster(1), Instant::now(), MemberId(4));
+    let up = |roster: &Roster, dst, src, len| leave(Role::Gateway, Some(roster), WIDE, &frame(dst, src, len)).map(drop);
+    assert_eq!(up(&roster, OTHER_HOST, HOST, 100), Err(DropReason::UnknownDestination), "a room of one LAN");
+    roster.insert(info(4, Role::Gateway));
+    assert_eq!(up(&roster, OTHER_HOST, HOST, 100), Ok(()), "nobody knows where it is");
+    assert_eq!(up(&roster, OTHER_HOST, HOST, 1500), Err(DropReason::UnknownDestination), "it may be here, and is told nothing of sizes");
+    assert_eq!(up(&roster, mac(1), HOST, 100), Err(DropReason::UnknownDestination), "this very host");
+    assert!(roster.learn(HOST, MemberId(1), now) && roster.learn(OTHER_HOST, there, now) && !roster.learn(OTHER_HOST, MemberId(1), now));
+    assert_eq!(up(&roster, HOST, mac(9), 100), Err(DropReason::UnknownDestination), "it is here");
+    assert_eq!(up(&roster, OTHER_HOST, HOST, 100), Ok(()));
+    assert_eq!(up(&roster, MacAddr::BROADCAST, OTHER_HOST, 100), Err(DropReason::HairpinLoop));
+    assert!(enter_with(Some(&roster), datagram(there, &frame(HOST, OTHER_HOST, 100))).is_ok());
+    assert_eq!(enter_with(Some(&roster), datagram(there, &frame(OTHER_HOST, HOST, 100))), Err(DropReason::HairpinLoop));
+    roster.remove(there);
+    assert_eq!(up(&roster, OTHER_HOST, HOST, 100), Err(DropReason::UnknownDestination), "it went with its gateway");
+}
+
 fn enter(own: u8, datagram: Bytes) -> Result<Bytes, DropReason> {
     let roster = roster(own);
     enter_with(Some(&roster), datagram)
