@@ -24,6 +24,10 @@ const CLIENTS_MAX: usize = 1024;
 const SEARCHES_MAX: usize = 256;
 /// When a table is full, what is older than this is forgotten; a flood of newcomers is not remembered meanwhile.
 const KEPT: Duration = Duration::from_secs(10);
+/// A DHCP server that has answered nobody for this long says nothing of how it is now.
+const SERVER_KEPT: Duration = Duration::from_secs(600);
+/// DHCP servers that are remembered: two are too many.
+const SERVERS_MAX: usize = 8;
 /// Between two times of forgetting, so that a flood of newcomers costs nothing.
 const FORGET_INTERVAL: Duration = Duration::from_secs(1);
 /// Where a frame is seen.
@@ -95,6 +99,8 @@ impl Exchange {
 pub struct Watch {
     dhcp: BTreeMap<MacAddr, Exchange>,
     searches: BTreeMap<Key, Search>,
+    /// The addresses from which answers of DHCP came.
+    servers: BTreeMap<MacAddr, Instant>,
     attentive_until: Option<Instant>,
     forgot_at: Option<Instant>,
 }
@@ -110,7 +116,10 @@ impl Watch {
         let Ok(frame) = Frame::parse(frame) else { return };
         match Sight::of(&frame) {
             Some(Sight::DhcpQuestion(client)) => self.note_dhcp(client, None, point, now),
-            Some(Sight::DhcpAnswer(client, kind)) => self.note_dhcp(client, Some(kind), point, now),
+            Some(Sight::DhcpAnswer(client, kind)) => {
+                self.note_server(frame.src(), point, now);
+                self.note_dhcp(client, Some(kind), point, now);
+            }
             // Counted where it comes in, so that passing on does not count it again.
             Some(_) if !point.comes_in() => {}
             Some(Sight::Search(ports)) => self.note_search(frame.src(), Some(ports), point, now),
@@ -119,6 +128,18 @@ impl Watch {
             Some(Sight::Reply(ports)) => self.note_reply(frame.dst(), ports, point, now),
             None => {}
         }
+    }
+
+    fn note_server(&mut self, server: MacAddr, point: Point, now: Instant) {
+        self.servers.retain(|_, at| now.saturating_duration_since(*at) < SERVER_KEPT);
+        if point.comes_in() && (self.servers.len() < SERVERS_MAX || self.servers.contains_key(&server)) {
+            self.servers.insert(server, now);
+        }
+    }
+
+    /// From which addresses DHCP was answered of late.
+    pub fn dhcp_servers(&self, now: Instant) -> impl Iterator<Item = MacAddr> {
+        self.servers.iter().filter(move |(_, at)| now.saturating_duration_since(**at) < SERVER_KEPT).map(|(server, _)| *server)
     }
 
     /// How far the DHCP of `client` came here.
@@ -267,6 +288,19 @@ mod tests {
         assert_eq!(watch.asking_for(client, later), Some(Duration::from_secs(2)), "the answer has not gone on");
         watch.look(&answer, Point::ToRoom, later);
         assert_eq!(watch.asking_for(client, later), None);
+    }
+
+    #[test]
+    fn whoever_answers_is_a_dhcp_server_for_ten_minutes_and_a_flood_of_them_is_bounded() {
+        let (mut watch, now, client) = (Watch::default(), Instant::now(), mac(1));
+        let answer = |server| udp(server, MacAddr::BROADCAST, 67, 68, &dhcp(2, client));
+        watch.look(&answer(mac(2)), Point::FromRoom, now);
+        watch.look(&answer(mac(2)), Point::ToDevice, now);
+        watch.look(&answer(mac(3)), Point::FromRoom, now + SERVER_KEPT / 2);
+        assert_eq!(watch.dhcp_servers(now + SERVER_KEPT / 2).collect::<Vec<_>>(), [mac(2), mac(3)]);
+        assert_eq!(watch.dhcp_servers(now + SERVER_KEPT).collect::<Vec<_>>(), [mac(3)]);
+        (0..1000).for_each(|n| watch.look(&answer(mac(n)), Point::FromRoom, now));
+        assert_eq!(watch.dhcp_servers(now).count(), SERVERS_MAX);
     }
 
     #[test]

@@ -118,6 +118,8 @@ codes! {
     LoopBlocked = "loop-blocked",
     /// Two members bridge the same LAN.
     TwoGatewaysOnOneLan = "two-gateways-on-one-lan",
+    /// More than one DHCP server answers.
+    TwoDhcpServers = "two-dhcp-servers",
     /// Two machines use one identity.
     DuplicateIdentity = "duplicate-identity",
     /// Two machines use one MAC address.
@@ -172,6 +174,7 @@ impl Code {
         Self::NoGatewayInRoom,
         Self::LoopBlocked,
         Self::TwoGatewaysOnOneLan,
+        Self::TwoDhcpServers,
         Self::DuplicateMac,
         Self::DuplicateIdentity,
         Self::DhcpStoppedAtRelay,

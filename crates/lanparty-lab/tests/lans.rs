@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use injector::Injector;
-use lanparty_lab::{End, LAN, Namespace, Offloads, Party, Proc, Switch, Uplink, address, ping, veth};
+use lanparty_lab::{DhcpServer, End, LAN, Namespace, Offloads, Party, Proc, Switch, Uplink, address, dhclient, ping, veth};
 use serde_json::Value;
 use support::{Evening, SOON, TAP, eventually, promised, promised_after, ready};
 
@@ -119,6 +119,13 @@ fn hosts_and_members_of_two_lans_are_on_one_ethernet_and_a_cable_between_the_lan
     println!("joined again {:?} after the cable went", pulled.elapsed());
     two.assert_one_ethernet();
     assert!(two.client.running());
+
+    // A DHCP server on both.
+    let (first, last) = (Ipv4Addr::new(10, 73, 42, 220), Ipv4Addr::new(10, 73, 42, 230));
+    let _server = DhcpServer::start(&two.host, LAN, first, last, &[]).unwrap();
+    dhclient(&party.home, TAP, SOON).unwrap();
+    let examined = two.evening.lanparty(&party.home, &["doctor", "--room"]).stdout;
+    assert!(examined.contains("two-dhcp-servers"), "{examined}");
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct RoomFacts {
     pub looped_interface: Option<String>,
     /// Gateways that bridge one and the same LAN, in words: `gateway peer 1 of this room`, `the gateway at 02:00:00:00:00:07`.
     pub gateways_on_one_lan: Option<Vec<String>>,
+    /// The DHCP servers that have answered somebody here of late, by their addresses.
+    pub dhcp_servers: Option<Vec<MacAddr>>,
     /// Addresses that more than one machine uses.
     pub duplicate_macs: Option<Vec<Duplicate>>,
     /// Identities that more than one machine uses.

@@ -15,6 +15,7 @@ pub(super) fn findings(room: &RoomFacts, host: &HostFacts, found: &mut Vec<Findi
     found.extend(no_gateway(room));
     found.extend(loop_blocked(room));
     found.extend(two_gateways(room));
+    found.extend(two_dhcp_servers(room));
     found.extend(room.duplicate_macs.iter().flatten().map(duplicate_mac));
     found.extend(room.duplicate_identities.iter().flatten().map(duplicate_identity));
     found.extend(discovery_unanswered(room, host));
@@ -60,6 +61,20 @@ fn two_gateways(room: &RoomFacts) -> Option<Finding> {
             .seen_by([format!("they hear each other on that LAN: {}", list(gateways))])
             .advise("stop all but one of them")
             .hiding(&[Code::DuplicateMac]),
+    )
+}
+
+/// Two that share their work on purpose are found at firms, not at parties.
+fn two_dhcp_servers(room: &RoomFacts) -> Option<Finding> {
+    let servers = room.dhcp_servers.as_ref().filter(|servers| servers.len() > 1)?;
+    let title =
+        format!("{} DHCP servers answer here: whoever asks takes the first answer, with its addresses and its router", servers.len());
+    let lans = room.members.iter().flatten().filter(|member| member.role == Role::Gateway).count();
+    let joined = (lans > 1).then(|| format!("the room joins {lans} LANs"));
+    Some(
+        Finding::warning(Code::TwoDhcpServers, title)
+            .seen_by(servers.iter().map(|server| format!("the machine {server} answered in the last ten minutes")).chain(joined))
+            .advise("switch all of them off but one; where the room joins LANs, let one LAN have it"),
     )
 }
 

@@ -116,6 +116,7 @@ fn room() -> RoomFacts {
         members: Some(vec![member(1, Role::Gateway), member(2, Role::Client)]),
         looped_interface: Some(String::new()),
         gateways_on_one_lan: Some(vec![]),
+        dhcp_servers: Some(vec![MacAddr([2, 0, 0, 0, 0, 1])]),
         duplicate_macs: Some(vec![]),
         duplicate_identities: Some(vec![]),
         dhcp: Some(DhcpTrace {

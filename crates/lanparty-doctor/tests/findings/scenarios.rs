@@ -1,7 +1,7 @@
 //! For each code a network in which it is found: the healthy one with one thing broken.
 
 use lanparty_doctor::*;
-use lanparty_proto::Role;
+use lanparty_proto::{MacAddr, Role};
 
 use crate::healthy::{address, direction, healthy, interface, member, seen_at};
 
@@ -137,6 +137,7 @@ fn room(code: Code, room: &mut RoomFacts) {
         Code::TwoGatewaysOnOneLan => {
             room.gateways_on_one_lan = Some(vec!["gateway peer 1 of this room".into(), "the gateway at 02:00:00:00:00:07".into()]);
         }
+        Code::TwoDhcpServers => room.dhcp_servers = Some([1, 7].map(|n| MacAddr([2, 0, 0, 0, 0, n])).into()),
         Code::UplinkWithoutPath => {
             let trouble = Some("wwan0 has no carrier".into());
             room.uplinks = Some(vec![uplink("eth0", 1445), BondUplink { trouble, lan_mtu: None, ..uplink("wwan0", 0) }]);

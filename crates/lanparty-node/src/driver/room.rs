@@ -203,6 +203,7 @@ impl<D: Device> MemberDriver<D> {
             members: Some(members(c)),
             looped_interface: is_client.then(|| if self.is_bridged { self.interface.clone() } else { String::new() }),
             gateways_on_one_lan: self.gateways_on_one_lan(inquiry, gateway, now),
+            dhcp_servers: Some(self.observed.watch.dhcp_servers(now).collect()),
             duplicate_macs: Some(self.duplicate_macs(inquiry, own.mac, own.id, now)),
             duplicate_identities: Some(self.duplicate_identities(own.mac, now)),
             dhcp: is_client.then(|| trace(&self.observed.watch, own.mac, inquiry, now)),
