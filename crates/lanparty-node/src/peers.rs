@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lanparty_core::{Drops, INTRODUCTIONS_MAX, Redundancy, Roster, worth_trying};
 use lanparty_proto::{DatagramHeader, DropReason, IdentityId, MacAddr, MemberId, PeerPath, Role};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -72,6 +72,8 @@ const STRANGER_PATIENCE: Duration = Duration::from_secs(2);
 /// comes once a second.
 const PROOF_WITHIN: Duration = Duration::from_millis(1500);
 
+/// Connections that one member has dialled and that are no path yet: more than there are pairs of uplinks that make sense.
+const SEATS_MAX: usize = 16;
 /// Machines whose key is remembered.
 const PINNED_MAX: usize = 4096;
 
@@ -110,8 +112,21 @@ struct Known {
     /// Rounds of tries so far.
     round: usize,
     tries: Tries,
+    /// For connections of its own that are no path yet.
+    seats: Arc<Semaphore>,
     /// A link of several paths that is being made.
     forming: Option<Forming>,
+}
+
+impl Known {
+    /// To be tried now; what it has cost `before` counts.
+    fn new(identity: IdentityId, addresses: Vec<SocketAddr>, before: Option<Self>, now: Instant) -> Self {
+        let (tries, seats, forming) = before.map_or_else(
+            || (Tries::new(now), Arc::new(Semaphore::new(SEATS_MAX)), None),
+            |before| (before.tries, before.seats, before.forming.filter(|_| before.identity == identity)),
+        );
+        Self { identity, addresses, dialling: None, pause: REDIAL_FIRST, next: Some(now), round: 0, tries, seats, forming }
+    }
 }
 
 /// A try to reach a member, which ends with this.
@@ -197,10 +212,8 @@ impl Peers {
         }
         let addresses = worth_trying(addresses.iter().copied());
         // A try at the old addresses ends here.
-        let before = self.known.remove(&member).map(|before| (before.tries, before.forming));
-        let (tries, forming) = before.unwrap_or_else(|| (Tries::new(now), None));
-        let known = Known { identity, addresses, dialling: None, pause: REDIAL_FIRST, next: Some(now), round: 0, tries, forming };
-        self.known.insert(member, known);
+        let before = self.known.remove(&member);
+        self.known.insert(member, Known::new(identity, addresses, before, now));
         // Each path of several has a watch of its own.
         if let Some(peer) = self.live.get_mut(&member).filter(|peer| peer.bond.is_none()) {
             peer.to_prove = Some((now + PROOF_WITHIN, peer.link.received_packets()));
@@ -293,6 +306,17 @@ impl Peers {
         let link = match reached {
             Reached::Alone(link) => link,
             Reached::Met(met) => return self.met(met, now),
+            Reached::Guest(guest) => {
+                if let (Some(own), Ok(seat)) = (self.own.clone(), Arc::clone(&known.seats).try_acquire_owned()) {
+                    let events = self.sender.clone();
+                    tokio::spawn(async move {
+                        if let Ok(reached) = guest.greet(&own, seat).await {
+                            let _ = events.send(PeerEvent::Up { identity, reached, by_us }).await;
+                        }
+                    });
+                }
+                return;
+            }
         };
         if by_us {
             known.dialling = None;

@@ -12,7 +12,7 @@ use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::PeerEvent;
-use super::met::{ALPN, Own, Reached, greet, says_hello};
+use super::met::{ALPN, Guest, Own, Reached, greet, says_hello};
 use super::sockets::PeerSocket;
 use crate::endpoint::{PEER_INITIAL_RTT, peer_transport};
 use crate::pin::{Pin, SERVER_NAME};
@@ -42,7 +42,7 @@ pub(super) fn listen(endpoint: &noq::Endpoint, identity: &Identity) -> Result<()
 }
 
 /// Gives every member that comes in to `events`, until the endpoint closes.
-pub(super) async fn accept(socket: PeerSocket, own: Arc<Own>, events: mpsc::Sender<PeerEvent>) {
+pub(super) async fn accept(socket: PeerSocket, events: mpsc::Sender<PeerEvent>) {
     let under_way = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     while let Some(incoming) = socket.endpoint.accept().await {
         if !incoming.remote_address_validated() {
@@ -51,15 +51,12 @@ pub(super) async fn accept(socket: PeerSocket, own: Arc<Own>, events: mpsc::Send
             continue;
         }
         let Ok(permit) = Arc::clone(&under_way).try_acquire_owned() else { continue };
-        let (socket, own, events) = (socket.clone(), Arc::clone(&own), events.clone());
+        let (socket, events) = (socket.clone(), events.clone());
         tokio::spawn(async move {
             let _permit = permit;
             let Ok(connecting) = incoming.accept() else { return };
             let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await else { return };
-            let says_hello = says_hello(&connection);
-            let Ok((link, identity)) = Link::accepted(connection) else { return };
-            let reached = if says_hello { greet(link, identity, false, &socket, &own).await } else { Ok(Reached::Alone(link)) };
-            if let Ok(reached) = reached {
+            if let Ok((identity, reached)) = Guest::let_in(connection, socket) {
                 // A driver that is gone needs no link.
                 let _ = events.send(PeerEvent::Up { identity, reached, by_us: false }).await;
             }

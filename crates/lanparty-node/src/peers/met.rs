@@ -9,6 +9,7 @@ use lanparty_core::Pair;
 use lanparty_proto::{BondPath, BondRole, Control, IdentityId, PROTOCOL_VERSION, PeerHello, PeerPath, Refusal};
 use noq::Connection;
 use noq::crypto::rustls::HandshakeData;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::sockets::PeerSocket;
 use crate::membership::settled_budget;
@@ -42,6 +43,36 @@ pub(crate) enum Reached {
     Alone(Link),
     /// It may become a path of a numbered link.
     Met(Box<Met>),
+    /// Somebody dialled us, and nothing was said yet.
+    Guest(Box<Guest>),
+}
+
+/// A connection of somebody who dialled us and will say hello. Whoever was not introduced waits at the door.
+pub(crate) struct Guest {
+    link: Link,
+    socket: PeerSocket,
+    identity: IdentityId,
+}
+
+impl Guest {
+    /// A connection that came in by this socket.
+    /// Lets somebody in who has shown a key.
+    pub(super) fn let_in(connection: Connection, socket: PeerSocket) -> Result<(IdentityId, Reached), LinkEnded> {
+        let says_hello = says_hello(&connection);
+        let (link, identity) = Link::accepted(connection)?;
+        let guest = |link| Reached::Guest(Box::new(Self { link, socket, identity }));
+        Ok((identity, if says_hello { guest(link) } else { Reached::Alone(link) }))
+    }
+
+    /// Lets it say hello. The seat is taken until it is a path, or all of the link, or nothing.
+    pub(super) async fn greet(self, own: &Own, seat: OwnedSemaphorePermit) -> Result<Reached, LinkEnded> {
+        let reached = greet(self.link, self.identity, false, &self.socket, own).await?;
+        if let Reached::Met(mut met) = reached {
+            met.seat = Some(seat);
+            return Ok(Reached::Met(met));
+        }
+        Ok(reached)
+    }
 }
 
 /// By which uplinks a path goes, and what they are for.
@@ -66,6 +97,7 @@ pub(crate) struct Met {
     path: BondPath,
     name: String,
     control: (ControlReader, ControlWriter),
+    seat: Option<OwnedSemaphorePermit>,
 }
 
 /// Whether the other member says hello.
@@ -92,7 +124,7 @@ pub(super) async fn greet(link: Link, identity: IdentityId, by_us: bool, socket:
     let terms = Terms { pair, lines: theirs.lines, interface: interface.clone(), own_role: ours.role, their_role: other.role };
     let remote = || link.remote_address().map_or_else(|| "?".to_owned(), |address| address.to_string());
     let name = interface.unwrap_or_else(remote);
-    Ok(Reached::Met(Box::new(Met { identity, link, by_us, terms, path, name, control })))
+    Ok(Reached::Met(Box::new(Met { identity, link, by_us, terms, path, name, control, seat: None })))
 }
 
 async fn exchange(link: &Link, by_us: bool, hello: PeerHello) -> Result<(PeerHello, (ControlReader, ControlWriter)), LinkEnded> {

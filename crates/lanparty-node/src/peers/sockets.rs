@@ -96,7 +96,7 @@ impl Peers {
                         warn!("a socket lets no members in: {error}");
                         continue;
                     }
-                    let mut tasks = vec![tokio::spawn(dial::accept(socket.clone(), Arc::clone(own), self.sender.clone()))];
+                    let mut tasks = vec![tokio::spawn(dial::accept(socket.clone(), self.sender.clone()))];
                     tasks.extend(socket.uplink.clone().map(|uplink| tokio::spawn(watch_carrier(uplink, self.sender.clone()))));
                     wanted.push(Listening { socket, tasks });
                 }

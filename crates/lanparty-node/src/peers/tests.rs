@@ -80,9 +80,7 @@ impl Side {
     fn knows(&mut self, other: &Self) {
         let now = Instant::now();
         let (identity, addresses) = (other.identity.id(), other.addresses.clone());
-        let tries = Tries::new(now);
-        let known = Known { identity, addresses, dialling: None, pause: REDIAL_FIRST, next: Some(now), round: 0, tries, forming: None };
-        self.peers.known.insert(other.peers_id(), known);
+        self.peers.known.insert(other.peers_id(), Known::new(identity, addresses, None, now));
     }
 
     fn peers_id(&self) -> MemberId {
@@ -200,7 +198,8 @@ async fn who_dials_before_the_relay_names_it_waits_at_the_door() {
     assert!(two.peers.live.is_empty());
     let identity = one.identity.id();
     two.peers.introduce((MemberId(1), mac(1)), identity, &[], Instant::now());
-    assert!(two.peers.live.contains_key(&MemberId(1)) && two.peers.strangers.is_empty());
+    assert!(two.peers.strangers.is_empty());
+    both(&mut one, &mut two, "it is let in", |_, two| two.peers.live.contains_key(&MemberId(1))).await;
 }
 
 #[tokio::test]
