@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use lanparty_lab::{Party, Proc};
+use serde_json::Value;
 
 use crate::machine::{INSTANCE_ID, WINE_PATIENCE, Windows, ended, windows_ready};
 use crate::support::{Evening, SOON};
@@ -13,8 +14,6 @@ use crate::support::{Evening, SOON};
 /// Frames that are sent, and how many may be on their way: fewer than the driver keeps for a reader.
 const FLOOD_FRAMES: u32 = 3_000;
 const FLOOD_WINDOW: u32 = 48;
-/// On a machine that is busy with other things, the tunnel drops what has waited too long for its turn.
-const FLOOD_TRIES: usize = 3;
 /// Frames that come while the client does not read: more than the driver keeps.
 const BURST_FRAMES: u32 = 500;
 const DRIVER_QUEUE: usize = 64;
@@ -22,7 +21,7 @@ const DRIVER_QUEUE: usize = 64;
 const BURST_PASSES: Duration = Duration::from_secs(2);
 
 #[test]
-fn no_frame_is_lost_between_the_driver_and_the_lan_and_a_full_driver_is_no_end() {
+fn each_frame_reaches_the_lan_or_is_counted_and_a_full_driver_is_no_end() {
     if !windows_ready() {
         return;
     }
@@ -35,8 +34,12 @@ fn no_frame_is_lost_between_the_driver_and_the_lan_and_a_full_driver_is_no_end()
     sender.connect((Party::pc_address(1), 9)).unwrap();
     let receiver = pc.enter(|| UdpSocket::bind("0.0.0.0:9").unwrap()).unwrap();
     receiver.set_read_timeout(Some(SOON)).unwrap();
-    let is_whole = (0..FLOOD_TRIES).any(|_| flood(&sender, &receiver) == FLOOD_FRAMES);
-    assert!(is_whole, "frames are lost each time: {}", ended(&windows.client(&["--status"]), &[0]).join("\n"));
+    let lost = u64::from(FLOOD_FRAMES - flood(&sender, &receiver));
+    let status: Value = serde_json::from_str(&ended(&windows.client(&["--status"]), &[0]).join("\n")).unwrap();
+    let dropped = status[0]["frames"]["outbound"]["dropped"].as_object().unwrap();
+    // On a machine that is busy with other things, the queue toward the relay may be full: then it says so.
+    assert!(lost <= dropped.values().filter_map(Value::as_u64).sum(), "{lost} frames are lost without a name: {status:#}");
+    assert!(status[0]["device"].as_str().unwrap().contains("unreadable: 0, kernel_drops: 0"), "{status:#}");
     a_burst_overflows_the_driver(&sender, &receiver, &client);
     windows.lan_answers();
     client.sigint();
