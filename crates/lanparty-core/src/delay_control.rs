@@ -43,6 +43,10 @@ const WINDOW_MIN: u64 = 4;
 
 /// A queue that stays although it is longer than wanted is somebody else's: the window gives way by this share at most.
 const CUT_MAX: f64 = 0.15;
+/// Packets leave in bursts of so many, the last of which waits for the others and is what a round trip is measured by. Up to this long
+/// that is no queue: who gives way to itself never leaves a window of a few packets.
+const BURST_PACKETS: f64 = 10.0;
+const BURST_TIME_MAX: f64 = 0.025;
 /// Acknowledgements come in bunches, and of few packets late: what is on its way back meanwhile must not stop the sender.
 const ACK_DELAY: Duration = Duration::from_millis(5);
 const ACK_PACKETS: f64 = 10.0;
@@ -245,6 +249,13 @@ impl DelayControl {
         (min_rtt / QUEUE_SHARE).clamp(QUEUE_MIN, QUEUE_MAX).min(self.queue_limit)
     }
 
+    /// The queue that may stand before it is too long.
+    fn queue_accepted(&self, min_rtt: Duration, rate: f64) -> Duration {
+        let wanted = self.queue_wanted(min_rtt);
+        let burst = (BURST_PACKETS * self.mtu as f64 / rate.max(1.0)).min(BURST_TIME_MAX);
+        (wanted * 2).max(wanted + Duration::from_secs_f64(burst))
+    }
+
     fn end_round(&mut self) {
         self.round += 1;
         self.round_ends = self.delivered + self.window.min(self.round_bytes.max(self.mtu));
@@ -254,20 +265,21 @@ impl DelayControl {
             self.startup = None;
         }
         self.queue_limit = (self.queue_limit + Duration::from_micros(100)).min(QUEUE_MAX);
+        let is_much = self.round_bytes >= self.first_window();
         (self.round_bytes, self.round_lost) = (0, 0);
         let is_asked = std::mem::replace(&mut self.is_asked, true);
-        self.look_at_startup(is_asked, lost);
+        self.look_at_startup(is_asked, is_much, lost);
     }
 
-    /// Whether the beginning is over: the path is full. A queue says so also when nobody asked for more than what makes it.
-    fn look_at_startup(&mut self, is_asked: bool, lost: f64) {
+    /// Whether the beginning is over: the path is full. A queue says so also when nobody asked for more than what makes it, if that
+    /// `is_much`: else it is what others send.
+    fn look_at_startup(&mut self, is_asked: bool, is_much: bool, lost: f64) {
         let (Some(rate), Some((least, _)), queue) = (self.rate(), self.min_rtt, self.queue()) else { return };
-        let wanted = self.queue_wanted(least);
+        let is_queued = queue > self.queue_accepted(least, rate);
         let Some(startup) = &mut self.startup else { return };
-        let is_queued = queue > wanted * 2;
         if rate >= startup.best * STARTUP_GROWTH {
             *startup = Startup { best: rate, rounds: 0 };
-        } else if is_asked || is_queued {
+        } else if is_asked || (is_queued && is_much) {
             startup.rounds += 1;
         }
         let is_full = startup.rounds > 0 && (is_queued || lost > STARTUP_LOSS_MAX);
@@ -289,7 +301,7 @@ impl DelayControl {
         }
         let wanted = self.queue_wanted(min_rtt);
         // A queue that is longer than wanted is more than the path gave when its rate was measured.
-        let excess = self.queue().saturating_sub(wanted + wanted / 2);
+        let excess = self.queue().saturating_sub(self.queue_accepted(min_rtt, rate));
         let target = if self.drain_until.is_some() {
             held * DRAIN_SHARE
         } else if self.startup.is_some() {
@@ -300,8 +312,13 @@ impl DelayControl {
         };
         let target = (target as u64).max(WINDOW_MIN * self.mtu);
         // Who sends little hears late: that says nothing against the window, unless a queue stands.
-        let may_shrink = is_asked_for_all || self.drain_until.is_some() || (self.startup.is_none() && !excess.is_zero());
-        self.window = if may_shrink { target } else { target.max(self.window) };
+        self.window = if is_asked_for_all || self.drain_until.is_some() {
+            target
+        } else if self.startup.is_none() && !excess.is_zero() {
+            target.max(self.window.min(self.first_window()))
+        } else {
+            target.max(self.window)
+        };
         if self.startup.is_some() {
             self.window = self.window.max(WINDOW_FIRST * self.mtu);
         }

@@ -200,3 +200,31 @@ fn the_shortest_round_trip_is_looked_for_anew() {
     let goodput = line.run(3.0);
     assert!(goodput > 24.0, "{goodput}");
 }
+
+/// Rounds of a path on which packets leave and are acknowledged together, as many as the window takes or `most`.
+fn rounds(control: &mut DelayControl, at: &mut (Instant, u64), count: usize, most: u64) {
+    let (long, rtt, rtt_min) = (Duration::from_millis(28), Duration::from_millis(28), Duration::from_millis(20));
+    for _ in 0..count {
+        let (sent, first) = *at;
+        let trip = if first == 0 { rtt_min } else { long };
+        let packets = (control.window() / MTU).min(most);
+        (first..first + packets).for_each(|packet| control.sent(sent, packet));
+        *at = (sent + trip, first + packets);
+        let app_limited = control.window() / MTU > packets;
+        for packet in first..first + packets {
+            control.acked(at.0, Acked { sent, bytes: MTU, packet, app_limited, rtt, rtt_min });
+        }
+        control.end_acks(at.0, app_limited);
+    }
+}
+
+#[test]
+fn the_wait_of_a_burst_for_itself_is_no_queue() {
+    let mut at = (Instant::now(), 0);
+    let mut control = DelayControl::new(at.0, MTU as u16);
+    let first = control.window();
+    rounds(&mut control, &mut at, 100, 2);
+    assert!(control.window() >= first, "little was sent: that says nothing");
+    rounds(&mut control, &mut at, 60, 40);
+    assert!(control.window() > 2 * first, "{} after {first}", control.window());
+}

@@ -135,9 +135,9 @@ impl Connection {
         };
         self.is_app_limited = self.waiting.is_empty() && self.first.is_empty();
         if let Some(rate) = self.control.pacing_rate() {
-            // A burst of two packets, as a pacer lets out.
+            // A burst of ten packets, as the pacer of our stack lets out.
             let took = Duration::from_secs_f64(len as f64 / rate.max(1) as f64);
-            self.free_at = self.free_at.max(now.saturating_sub(took * 2)) + took;
+            self.free_at = self.free_at.max(now.saturating_sub(took * 10)) + took;
         }
         let packet = self.next;
         (self.next, self.sent) = (packet + 1, self.sent + 1);
