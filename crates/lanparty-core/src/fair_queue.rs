@@ -199,15 +199,23 @@ impl FairQueue {
         all
     }
 
-    /// Length of the datagram that [`Self::pop`] gives unless it drops it, in bytes; nothing when nothing waits.
-    #[must_use]
-    pub fn peek_len(&self) -> Option<usize> {
-        if let Some(last) = self.last.front().filter(|last| last.ahead == 0) {
-            return Some(last.datagram.len());
+    /// The first datagrams of all flows: what [`Self::pop`] gives next, and what it gives when those before are put back by
+    /// [`Self::pass`].
+    pub fn fronts(&self) -> impl Iterator<Item = &Bytes> {
+        let last = self.last.front().filter(|last| last.ahead == 0).map(|last| &last.datagram);
+        let places = self.new.iter().chain(&self.old);
+        last.into_iter().chain(places.filter_map(|place| self.pool.front(&self.flows[usize::from(*place)].fifo)))
+    }
+
+    /// As [`Self::unpop`], and lets other flows have their turn before: the path takes what they have, perhaps.
+    pub fn pass(&mut self, datagram: Bytes, now: Instant) {
+        let place = self.popped.as_ref().and_then(|popped| popped.place);
+        self.unpop(datagram, now);
+        let Some(place) = place else { return };
+        let list = if self.new.front() == Some(&place) { &mut self.new } else { &mut self.old };
+        if list.pop_front_if(|first| *first == place).is_some() {
+            self.old.push_back(place);
         }
-        let mut places = self.new.iter().chain(&self.old).map(|place| &self.flows[usize::from(*place)]).filter(|f| !f.fifo.is_empty());
-        let first = places.clone().find(|flow| flow.credit > 0).or_else(|| places.next())?;
-        self.pool.front_len(&first.fifo)
     }
 
     /// Datagrams waiting.

@@ -296,9 +296,10 @@ impl<D: Device> MemberDriver<D> {
         };
         // The device is read on while others' frames wait, or a ping would stand behind a download in there, where nobody is fair.
         let (backlog, room) = (!pending.is_empty(), pending.has_room());
+        let fronts = c.link.fronts(pending);
         tokio::select! {
             outcome = device_frames_after(device, batch, backlog), if room => self.handle_outbound(outcome),
-            ready = c.link.ready(), if backlog => {
+            ready = c.link.ready(&fronts), if backlog => {
                 ready?;
                 self.send_pending()
             }

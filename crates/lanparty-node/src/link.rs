@@ -29,6 +29,7 @@ mod watched;
 
 pub(crate) use delay::DelayConfig;
 pub use draining::Draining;
+pub(crate) use fair::FRONTS_MAX;
 pub use fair::fair_queue;
 pub(crate) use quic::DATAGRAM_BUFFER_LEN;
 pub(crate) use watched::Watching;

@@ -76,10 +76,17 @@ impl Outbox {
     /// Waits until something is queued and the path takes some of it. Returns what was dropped: stale, too much of one flow, or too
     /// large since. Cancel-safe.
     pub(crate) async fn flush(&self) -> Result<Drops, LinkEnded> {
-        while self.queue().is_empty() {
-            self.waiting.notified().await;
+        loop {
+            while self.queue().is_empty() {
+                self.waiting.notified().await;
+            }
+            let fronts = self.link.fronts(&self.queue());
+            tokio::select! {
+                ready = self.link.ready(&fronts) => break ready?,
+                // What has come since may be taken sooner.
+                () = self.waiting.notified(), if !fronts.is_empty() => {}
+            }
         }
-        self.link.ready().await?;
         let mut discarded = vec![];
         self.link.send_queued(&mut self.queue(), Instant::now(), &mut discarded)?;
         Ok(Drops::from(&discarded[..]))

@@ -95,9 +95,9 @@ impl Pool {
         Some(waiting)
     }
 
-    /// Length of the datagram at the front of `fifo`.
-    pub(super) fn front_len(&self, fifo: &Fifo) -> Option<usize> {
-        self.slots.get(usize::from(fifo.head))?.waiting.as_ref().map(|w| w.datagram.len())
+    /// The datagram at the front of `fifo`.
+    pub(super) fn front(&self, fifo: &Fifo) -> Option<&Bytes> {
+        self.slots.get(usize::from(fifo.head))?.waiting.as_ref().map(|w| &w.datagram)
     }
 
     fn occupy(&mut self, waiting: Waiting, next: u16) -> u16 {

@@ -147,7 +147,7 @@ fn what_is_drained_is_everything() {
     push_all(&mut queue, 2, 5..9, now);
     queue.push_last(Bytes::from_static(b"the end!"));
     queue.pop(now);
-    assert_eq!((queue.drain().len(), queue.len(), queue.bytes(), queue.peek_len()), (9, 0, 0, None));
+    assert_eq!((queue.drain().len(), queue.len(), queue.bytes(), queue.fronts().next()), (9, 0, 0, None));
     push_all(&mut queue, 1, 0..5, now);
     assert_eq!(pop_all(&mut queue, now).len(), 5);
 }
@@ -300,11 +300,13 @@ proptest! {
                     books.drop_all(&discarded);
                 }
                 Step::Pop { put_back } => {
-                    let peeked = queue.peek_len();
+                    let fronts: Vec<Bytes> = queue.fronts().cloned().collect();
                     let (popped, discarded) = queue.pop(now);
                     books.drop_all(&discarded);
-                    prop_assert!(!discarded.is_empty() || peeked == popped.as_ref().map(Bytes::len));
+                    prop_assert!(!discarded.is_empty() || popped.as_ref().is_none_or(|popped| fronts.contains(popped)));
+                    prop_assert_eq!(popped.is_none() && discarded.is_empty(), fronts.is_empty());
                     match popped {
+                        Some(datagram) if put_back && books.pushed % 2 == 0 => queue.pass(datagram, now),
                         Some(datagram) if put_back => queue.unpop(datagram, now),
                         Some(datagram) => books.out(&datagram),
                         None => prop_assert!(queue.is_empty()),
@@ -319,4 +321,19 @@ proptest! {
         prop_assert_eq!(books.pushed, (books.out.len() + books.dropped.len() + left.len()) as u64);
         prop_assert_eq!((queue.bytes(), queue.len()), (0, 0));
     }
+}
+
+#[test]
+fn who_is_passed_waits_at_the_front_of_its_flow_while_others_have_their_turn() {
+    let (mut queue, now) = (FairQueue::new(1), Instant::now());
+    push_all(&mut queue, 1, 0..2, now);
+    push_all(&mut queue, 2, 2..4, now);
+    let first = queue.pop(now).0.unwrap();
+    queue.pass(first.clone(), now);
+    let second = queue.pop(now).0.unwrap();
+    assert_ne!(FlowKey::of_datagram(&first), FlowKey::of_datagram(&second));
+    let rest: Vec<Bytes> = std::iter::from_fn(|| queue.pop(now).0).collect();
+    assert_eq!(rest.len(), 3);
+    let mut of_first = rest.iter().filter(|d| FlowKey::of_datagram(d) == FlowKey::of_datagram(&first));
+    assert_eq!(of_first.next(), Some(&first), "nothing of its flow goes before it");
 }

@@ -352,7 +352,7 @@ async fn move_on(key: super::recv::Key, link: Link, wake: Arc<Notify>, shared: s
     loop {
         wake.notified().await;
         loop {
-            if Box::pin(link.ready()).await.is_err() {
+            if Box::pin(link.ready(&[])).await.is_err() {
                 return;
             }
             let Some(shared) = shared.upgrade() else { return };

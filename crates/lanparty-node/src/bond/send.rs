@@ -9,6 +9,7 @@ use lanparty_proto::{DropReason, SEQUENCE_LEN, Sequence, is_padding};
 
 use super::path::Lot;
 use super::{BondLink, State};
+use crate::link::FRONTS_MAX;
 use crate::{LinkEnded, SendOutcome};
 
 /// How often a sender looks whether a path has room again: paths do not say so.
@@ -44,20 +45,20 @@ impl BondLink {
         if queue.is_empty() {
             return Ok(SendOutcome::default());
         }
-        self.ready().await?;
+        self.ready(&[]).await?;
         let sent = self.send_now(queue.make_contiguous())?;
         queue.drain(..sent.taken);
         Ok(sent)
     }
 
-    /// As [`crate::Link::ready`].
-    pub(crate) async fn ready(&self) -> Result<(), LinkEnded> {
+    /// As [`crate::Link::ready`]; without `fronts` for a full datagram of bulk.
+    pub(crate) async fn ready(&self, fronts: &[Bytes]) -> Result<(), LinkEnded> {
         // Paths send what they have while others run.
         tokio::task::yield_now().await;
         loop {
             let room = self.shared().room.notified();
             self.shared().not_ended()?;
-            let pause = match self.shared().state().choice_for_bulk(Instant::now()) {
+            let pause = match self.shared().state().choice_for(fronts, Instant::now()) {
                 Choice::By(..) | Choice::TooLarge => return Ok(()),
                 Choice::Wait => ROOM_LOOK_INTERVAL,
                 Choice::Nothing => DEAD_LOOK_INTERVAL,
@@ -73,16 +74,21 @@ impl BondLink {
         let mut state = self.shared().state();
         let mut burst = Burst::new(&mut state, now);
         queue.set_rtt(burst.views.iter().filter(|view| view.is_alive).map(|view| view.rtt).max().unwrap_or_default());
-        loop {
+        let mut passed = 0;
+        while passed < FRONTS_MAX {
             let (next, dropped) = queue.pop(now);
             discarded.extend(dropped);
             let Some(datagram) = next else { break };
             match burst.offer(&datagram) {
                 Offered::Taken => {}
                 Offered::TooLarge => discarded.push(Discarded { datagram, reason: DropReason::DatagramBudget }),
+                // Bulk may have to wait where what is urgent has not.
                 Offered::NoRoom => {
-                    queue.unpop(datagram, now);
-                    break;
+                    queue.pass(datagram, now);
+                    passed += 1;
+                    if passed >= queue.fronts().take(FRONTS_MAX).count() {
+                        break;
+                    }
                 }
             }
         }
@@ -173,11 +179,20 @@ impl<'s> Burst<'s> {
 }
 
 impl State {
-    /// Where a full datagram of bulk would go now.
-    fn choice_for_bulk(&mut self, now: Instant) -> Choice {
-        let len = usize::from(self.budget().0) + SEQUENCE_LEN;
+    /// Where one of these would go now; without any, a full datagram of bulk.
+    fn choice_for(&mut self, fronts: &[Bytes], now: Instant) -> Choice {
         let views: Vec<_> = self.paths.iter_mut().map(|path| path.view(now)).collect();
-        choose(&views, len, Class::Bulk)
+        let mut choice = match fronts {
+            [] => choose(&views, usize::from(self.budget().0) + SEQUENCE_LEN, Class::Bulk),
+            _ => Choice::Wait,
+        };
+        for datagram in fronts {
+            choice = choose(&views, datagram.len() + SEQUENCE_LEN, self.sequencer.judge(datagram, now).class);
+            if !matches!(choice, Choice::Wait) {
+                break;
+            }
+        }
+        choice
     }
 
     /// What a dead path held, numbers on: others take it as far as it still fits them.

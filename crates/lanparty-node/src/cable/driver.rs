@@ -203,9 +203,10 @@ impl<D: Device> CableDriver<D> {
         };
         // The TAP is read on while others' frames wait, or a ping would stand behind a download in there, where nobody is fair.
         let (backlog, room) = (!pending.is_empty(), pending.has_room());
+        let fronts = c.link.fronts(pending);
         tokio::select! {
             outcome = frames_after(device, batch, backlog), if room => self.handle_outbound(outcome),
-            ready = c.link.ready(), if backlog => {
+            ready = c.link.ready(&fronts), if backlog => {
                 ready?;
                 self.send_pending()
             }

@@ -2,11 +2,15 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use lanparty_core::{Discarded, FairQueue};
 use lanparty_proto::DropReason;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{Link, LinkEnded, Way};
+
+/// So many flows are asked for what they have first.
+pub(crate) const FRONTS_MAX: usize = 32;
 
 /// A fair queue that nobody else can aim at.
 #[must_use]
@@ -17,15 +21,24 @@ pub fn fair_queue() -> FairQueue {
 }
 
 impl Link {
-    /// Waits until the way takes another datagram. Cancel-safe.
+    /// What [`Self::ready`] needs to know of a queue: what its flows have first, where that makes a difference.
+    #[must_use]
+    pub fn fronts(&self, queue: &FairQueue) -> Vec<Bytes> {
+        match &self.way {
+            Way::Bond(_) => queue.fronts().take(FRONTS_MAX).cloned().collect(),
+            Way::Quic(_) | Way::Stream(_) => vec![],
+        }
+    }
+
+    /// Waits until the way takes another datagram: one of `fronts`, when it makes a difference. Cancel-safe.
     ///
     /// # Errors
     /// When the connection ended.
-    pub async fn ready(&self) -> Result<(), LinkEnded> {
+    pub async fn ready(&self, fronts: &[Bytes]) -> Result<(), LinkEnded> {
         match &self.way {
             Way::Quic(quic) => quic.ready().await,
             Way::Stream(stream) => stream.ready().await,
-            Way::Bond(bond) => bond.ready().await,
+            Way::Bond(bond) => bond.ready(fronts).await,
         }
     }
 

@@ -69,6 +69,7 @@ async fn run(
     // Only one of several paths has anything to say yet.
     let mut control = link.bond().map(|bond| bond.control().0);
     loop {
+        let fronts = link.fronts(&backlog);
         let event = tokio::select! {
             count = link.recv(&mut received) => {
                 let frames = received.iter_mut().take(count?).map(std::mem::take).collect();
@@ -86,7 +87,7 @@ async fn run(
                 sent?;
                 continue;
             }
-            ready = link.ready(), if !backlog.is_empty() => {
+            ready = link.ready(&fronts), if !backlog.is_empty() => {
                 ready?;
                 let sent = link.send_queued(&mut backlog, Instant::now(), &mut discarded);
                 shared.count(&mut discarded);
