@@ -6,8 +6,8 @@ mod receiver;
 use arbitrary::{Arbitrary, Unstructured};
 use lanparty_proto::corpus::wire::{self, Header, Ipv4, Ipv6};
 use lanparty_proto::{
-    AdmissionPolicy, Control, ControlDecoder, DatagramBudget, DatagramHeader, Frame, LanMtu, LoopProbe, MacAddr, SEQUENCE_FLOWS,
-    SEQUENCE_LEN, Sequence, Source, TrialDatagram, admit, is_end_of_way, is_padding,
+    AdmissionPolicy, Control, ControlDecoder, DatagramBudget, DatagramHeader, Frame, Headers, LanMtu, LoopProbe, MacAddr, SEQUENCE_FLOWS,
+    SEQUENCE_LEN, Sequence, Source, TrafficClass, TrialDatagram, admit, is_end_of_way, is_padding,
 };
 use receiver::{Overlap, Receiver};
 
@@ -36,7 +36,10 @@ fn judge(bytes: &[u8]) {
         let again = probe.encode(frame.src());
         assert_eq!(Frame::parse(&again).map(|again| LoopProbe::read(&again)), Ok(Some(probe)));
     }
+    let for_filter = Frame::parse(bytes).and_then(|frame| Headers::read(&frame));
     let Ok(frame) = from_client else { return };
+    // No filter judges ARP and neighbour discovery, so nothing else may look like it.
+    assert!(for_filter != Ok(Headers::Neighbours) || frame.class() == TrafficClass::ArpNd, "to a filter it is what it is not");
     assert_eq!(frame.bytes(), bytes);
     assert!(bytes.len() <= strict.lan_mtu.frame_len_max());
     assert_eq!(Frame::parse(bytes).map(|again| again.class()), Ok(frame.class()));

@@ -82,6 +82,8 @@ drop_reasons! {
     UnknownSender,
     /// The operating system refused to take or give the frame.
     DeviceError,
+    /// This host's own traffic filter drops it (`--filter-rule`, `--filter`); `lanparty filter check` says by which rule.
+    Filtered,
 }
 
 impl fmt::Display for DropReason {

@@ -18,6 +18,7 @@ mod echo;
 mod flow;
 mod frame;
 mod header;
+mod headers;
 mod ids;
 mod loop_probe;
 mod mss;
@@ -46,6 +47,7 @@ pub use frame::Frame;
 pub use header::{
     DATAGRAM_HEADER_LEN, DatagramHeader, SEQUENCE_FLOWS, SEQUENCE_LEN, Sequence, end_of_way, is_end_of_way, is_padding, padding,
 };
+pub use headers::{Headers, IpHeaders, Part};
 pub use ids::{IdentityId, InvalidIdentity, InvalidMac, InvalidRoomCode, MacAddr, MemberId, RoomCode};
 pub use loop_probe::{LoopProbe, PortName, PortRank};
 pub use mss::clamp_mss;

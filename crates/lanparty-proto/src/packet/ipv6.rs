@@ -3,6 +3,8 @@
 //! The chain has no limit but the frame: a filter that stops after a few headers is evaded with one header more
 //! (RFC 7113). Each header is at least eight bytes long, so the walk ends within 190 steps at the largest LAN MTU.
 
+use std::net::Ipv6Addr;
+
 use super::{be16, protocol};
 use crate::DropReason;
 
@@ -31,11 +33,25 @@ pub(crate) enum Ipv6Fragment {
     Later,
 }
 
+/// Where a fragment belongs (RFC 8200 §4.5).
+#[derive(Clone, Copy)]
+pub(crate) struct Ipv6Piece {
+    pub(crate) identification: u32,
+    /// In bytes.
+    pub(crate) offset: u16,
+    /// Bytes of the fragmentable part that this one holds.
+    pub(crate) len: usize,
+}
+
 /// An IPv6 packet, cut at its payload length, with its chain behind it.
 pub(crate) struct Ipv6Packet<'a> {
+    /// Source and destination.
+    pub(crate) ends: (Ipv6Addr, Ipv6Addr),
     pub(crate) hop_limit: u8,
     /// `None` without a fragment header.
     pub(crate) fragment: Option<Ipv6Fragment>,
+    /// `None` without a fragment header.
+    pub(crate) piece: Option<Ipv6Piece>,
     /// The first next-header value that is no extension header. Without meaning in a later fragment.
     pub(crate) upper: u8,
     pub(crate) payload: &'a [u8],
@@ -51,13 +67,15 @@ impl<'a> Ipv6Packet<'a> {
     /// Ethernet carries; [`DropReason::Ipv6Chain`] when the chain runs out of the packet or fragments a fragment.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, DropReason> {
         let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(DropReason::Malformed)?;
-        let [version, _, _, _, len_high, len_low, next_header, hop_limit, ..] = *header;
+        let [version, _, _, _, len_high, len_low, next_header, hop_limit, ends @ ..] = *header;
         let payload_len = usize::from(u16::from_be_bytes([len_high, len_low]));
         if version >> 4 != 6 || (payload_len == 0 && next_header == HOP_BY_HOP) {
             return Err(DropReason::Malformed);
         }
         let payload = rest.get(..payload_len).ok_or(DropReason::Malformed)?;
-        let packet = Self { hop_limit, fragment: None, upper: next_header, payload, is_authenticated: false };
+        let [src, dst] = ends.as_chunks::<16>().0 else { return Err(DropReason::Malformed) };
+        let ends = (Ipv6Addr::from(*src), Ipv6Addr::from(*dst));
+        let packet = Self { ends, hop_limit, fragment: None, piece: None, upper: next_header, payload, is_authenticated: false };
         packet.follow_chain().ok_or(DropReason::Ipv6Chain)
     }
 
@@ -67,6 +85,7 @@ impl<'a> Ipv6Packet<'a> {
             let header_len = match self.upper {
                 FRAGMENT if self.fragment.is_none() => {
                     self.fragment = Some(read_fragment(self.payload)?);
+                    self.piece = Some(read_piece(self.payload)?);
                     FRAGMENT_HEADER_LEN
                 }
                 // RFC 8200 §4.1: at most one. Nested ones would hide the true first fragment.
@@ -136,4 +155,10 @@ fn read_fragment(header: &[u8]) -> Option<Ipv6Fragment> {
         (0, _) => Ipv6Fragment::First,
         _ => Ipv6Fragment::Later,
     })
+}
+
+fn read_piece(header: &[u8]) -> Option<Ipv6Piece> {
+    let identification = u32::from_be_bytes(*header.get(4..)?.first_chunk()?);
+    let len = header.len().checked_sub(FRAGMENT_HEADER_LEN)?;
+    Some(Ipv6Piece { identification, offset: be16(header, 2)? & FRAGMENT_OFFSET, len })
 }
