@@ -1,4 +1,4 @@
-//! Inbound: datagrams from the relay toward a member's device. Station 10 of the walk: decode, admit.
+//! Inbound: datagrams from the relay toward a member's device. Station 10 of the walk: decode, admit, filter.
 //!
 //! The relay has checked all of this already. It is checked again because the relay is trusted for availability, not
 //! for content (THREATS §2.1).
@@ -11,7 +11,7 @@ use lanparty_proto::{DATAGRAM_HEADER_LEN, DatagramHeader, Direction, DropReason,
 
 use crate::echo::Ear;
 use crate::roster::source_of;
-use crate::{Counters, FrameLog, FrameRecord, Heard, Roster};
+use crate::{Counters, Filter, FrameLog, FrameRecord, Heard, Roster};
 
 /// The inbound half of a member.
 pub struct Inbound {
@@ -23,6 +23,7 @@ pub struct Inbound {
     lan_flooded: u64,
     ear: Ear,
     is_blocked: bool,
+    filter: Option<Filter>,
 }
 
 impl Inbound {
@@ -41,6 +42,7 @@ impl Inbound {
             lan_flooded: 0,
             ear: Ear::default(),
             is_blocked: false,
+            filter: None,
         }
     }
 
@@ -53,6 +55,17 @@ impl Inbound {
     /// Drops every frame for the device as [`DropReason::Loop`] from now on, or not any more.
     pub const fn set_blocked(&mut self, blocked: bool) {
         self.is_blocked = blocked;
+    }
+
+    /// Asks this filter about every frame for the device, after everything else was.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.filter = Some(filter);
+    }
+
+    /// The filter, when there is one.
+    #[must_use]
+    pub const fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
     }
 
     /// Takes `datagrams` and appends the frames that may enter the device to `out`. `roster` is `None` while this
@@ -74,8 +87,8 @@ impl Inbound {
             if let Some(Err(reason)) = taken {
                 outcome = Err(reason);
             }
-            if self.is_blocked && taken.is_none() && outcome.is_ok() {
-                outcome = Err(DropReason::Loop);
+            if taken.is_none() {
+                outcome = outcome.and_then(|frame| self.let_in(frame));
             }
             let known = sender.filter(|id| roster.is_some_and(|r| r.member(*id).is_some()));
             self.prune_logs(roster);
@@ -92,6 +105,14 @@ impl Inbound {
                 Err(reason) => self.counters.count_dropped(reason),
             }
         }
+    }
+
+    /// Whether the device may have it.
+    fn let_in<'a>(&mut self, frame: Frame<'a>) -> Result<Frame<'a>, DropReason> {
+        if self.is_blocked {
+            return Err(DropReason::Loop);
+        }
+        self.filter.as_mut().map_or(Ok(()), |filter| filter.judge(frame.bytes())).map(|()| frame)
     }
 
     /// Whoever left while there was no relay to say so is forgotten as soon as there is more to keep than members.

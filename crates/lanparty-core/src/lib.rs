@@ -18,6 +18,7 @@ mod delay_control;
 mod diagnostics;
 mod echo;
 mod fair_queue;
+mod filter;
 mod flight;
 mod frame_log;
 mod inbound;
@@ -51,6 +52,10 @@ pub use delay_control::{Acked, DelayControl};
 pub use diagnostics::{ClientFacts, Diagnostics};
 pub use echo::{EchoEvent, EchoOutput, Heard, Ping, PingPlan, PingReport, Sweep, SweepReport};
 pub use fair_queue::{CODEL_INTERVAL, CODEL_TARGET, Discarded, EGRESS_AGE_MAX, EGRESS_BYTES_MAX, EGRESS_FRAMES_MAX, FairQueue};
+pub use filter::{
+    Filter, FilterReport, FilterRule, FilterRules, FilterTooLong, Judgement, Net, PortRange, Protocol, RULES_MAX, RuleError, RuleHits,
+    RuleNumber, Verdict, Why,
+};
 pub use flight::Flight;
 pub use frame_log::{FrameLog, FrameRecord};
 pub use inbound::Inbound;

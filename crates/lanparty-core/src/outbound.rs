@@ -1,4 +1,4 @@
-//! Outbound: frames from a member's device toward the room. Stations 2 and 3 of the walk: admit (what is
+//! Outbound: frames from a member's device toward the room. Stations 2 and 3 of the walk: filter, admit (what is
 //! only too large goes down the size ladder), encode.
 
 use std::time::Instant;
@@ -8,7 +8,7 @@ use lanparty_proto::{DatagramHeader, Direction, DropReason, Frame, FrameBatch, M
 
 use crate::ladder::{Ladder, Limits, Rung};
 use crate::roster::source_of;
-use crate::{Counters, Drops, FrameLog, FrameRecord, LadderCounters, PathSize, Roster};
+use crate::{Counters, Drops, Filter, FrameLog, FrameRecord, LadderCounters, PathSize, Roster};
 
 /// What [`Outbound::process`] made of a batch. Kept between batches for its room; the caller empties it.
 #[derive(Debug, Default)]
@@ -29,6 +29,7 @@ pub struct Outbound {
     log: FrameLog,
     flooded: u64,
     is_blocked: bool,
+    filter: Option<Filter>,
 }
 
 impl Outbound {
@@ -40,7 +41,7 @@ impl Outbound {
             Role::Gateway => Direction::LanToRemote,
         };
         let (counters, log) = (Counters::default(), FrameLog::default());
-        Self { direction, counters, ladder: Ladder::new(role), log, flooded: 0, is_blocked: false }
+        Self { direction, counters, ladder: Ladder::new(role), log, flooded: 0, is_blocked: false, filter: None }
     }
 
     /// Records every frame from now on, not a sample.
@@ -58,23 +59,29 @@ impl Outbound {
         self.ladder.keep_told_mtu();
     }
 
+    /// Asks this filter about every frame of the device, before anything else is.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.filter = Some(filter);
+    }
+
     /// Takes every frame out of `batch`, and appends to `work` what is to be done. `roster` is `None` while there is no
     /// relay.
     pub fn process(&mut self, batch: &mut FrameBatch, roster: Option<&Roster>, path: PathSize, now: Instant, work: &mut OutboundWork) {
         while let Some(datagram) = batch.pop() {
-            let frame_len = datagram.len() - FrameBatch::HEADROOM;
-            self.counters.count_in(frame_len);
-            match roster {
-                Some(_) if self.is_blocked => {
-                    self.drop_frame(datagram.get(FrameBatch::HEADROOM..).unwrap_or_default(), DropReason::Loop, now, work);
-                }
-                Some(roster) => self.process_one(datagram, roster, path, now, work),
-                None => {
-                    let frame = datagram.get(FrameBatch::HEADROOM..).unwrap_or_default();
-                    self.drop_frame(frame, DropReason::LinkDown, now, work);
-                }
+            let frame = datagram.get(FrameBatch::HEADROOM..).unwrap_or_default();
+            self.counters.count_in(frame.len());
+            let filtered = self.filter.as_mut().map_or(Ok(()), |filter| filter.judge(frame));
+            match filtered.and_then(|()| self.way_out(roster)) {
+                Ok(roster) => self.process_one(datagram, roster, path, now, work),
+                Err(reason) => self.drop_frame(frame, reason, now, work),
             }
         }
+    }
+
+    /// The room, when anything may go there.
+    fn way_out<'a>(&self, roster: Option<&'a Roster>) -> Result<&'a Roster, DropReason> {
+        let roster = roster.ok_or(DropReason::LinkDown)?;
+        if self.is_blocked { Err(DropReason::Loop) } else { Ok(roster) }
     }
 
     fn process_one(&mut self, mut datagram: BytesMut, roster: &Roster, path: PathSize, now: Instant, work: &mut OutboundWork) {
@@ -193,6 +200,12 @@ impl Outbound {
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The filter, when there is one.
+    #[must_use]
+    pub const fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
     }
 
     /// What the size ladder did.

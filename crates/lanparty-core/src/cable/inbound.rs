@@ -1,4 +1,4 @@
-//! Inbound: datagrams from the other end toward this end's TAP. Station 10 of the walk: decode, admit.
+//! Inbound: datagrams from the other end toward this end's TAP. Station 10 of the walk: decode, admit, filter.
 //!
 //! Nothing larger than an Ethernet frame can arrive. The LAN MTU itself is not asked here: it is the sender's to keep, and while
 //! it changes, what the other end sent a moment ago is as good as it was.
@@ -9,20 +9,32 @@ use bytes::Bytes;
 use lanparty_proto::{DATAGRAM_HEADER_LEN, DatagramHeader, Direction, DropReason, Frame};
 
 use super::{CableEnd, CableGuard, CableLoops};
-use crate::{Counters, FrameLog, FrameRecord, Side};
+use crate::{Counters, Filter, FrameLog, FrameRecord, Side};
 
 /// The inbound half of a cable's end.
 pub struct CableInbound {
     guard: CableGuard,
     counters: Counters,
     log: FrameLog,
+    filter: Option<Filter>,
 }
 
 impl CableInbound {
     /// An inbound half that lets through what `guard` does.
     #[must_use]
     pub fn new(guard: CableGuard, log_every_frame: bool) -> Self {
-        Self { guard, counters: Counters::default(), log: FrameLog::new(log_every_frame) }
+        Self { guard, counters: Counters::default(), log: FrameLog::new(log_every_frame), filter: None }
+    }
+
+    /// Asks this filter about every frame for the TAP, after everything else was.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.filter = Some(filter);
+    }
+
+    /// The filter, when there is one.
+    #[must_use]
+    pub const fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
     }
 
     /// Lets through something else from now on: another host may be at the other end.
@@ -44,6 +56,7 @@ impl CableInbound {
             let frame = datagram.slice(DATAGRAM_HEADER_LEN.min(datagram.len())..);
             self.counters.count_in(frame.len());
             let outcome = self.admit(&datagram, end).and_then(|frame| loops.judge(&frame, Side::Link, now));
+            let outcome = outcome.and_then(|()| self.filter.as_mut().map_or(Ok(()), |filter| filter.judge(&frame)));
             records.extend(self.log.note(&frame, outcome.map(|()| 1), now));
             match outcome {
                 Ok(()) => {

@@ -1,4 +1,4 @@
-//! Outbound: frames from this end's TAP toward the other end. Stations 2 and 3 of the walk: admit (what is only too large goes
+//! Outbound: frames from this end's TAP toward the other end. Stations 2 and 3 of the walk: admit, filter (what is only too large goes
 //! down the size ladder, beneath its VLAN tags), encode.
 
 use std::time::Instant;
@@ -8,7 +8,7 @@ use lanparty_proto::{AdmissionPolicy, DatagramBudget, DatagramHeader, Direction,
 
 use super::{CableEnd, CableGuard, CableLoops, tags};
 use crate::ladder::{Ladder, Limits, Rung};
-use crate::{Counters, Drops, FrameLog, LadderCounters, OutboundWork, PathSize, Side};
+use crate::{Counters, Drops, Filter, FrameLog, LadderCounters, OutboundWork, PathSize, Side};
 
 /// The outbound half of a cable's end.
 pub struct CableOutbound {
@@ -16,13 +16,26 @@ pub struct CableOutbound {
     counters: Counters,
     ladder: Ladder,
     log: FrameLog,
+    filter: Option<Filter>,
 }
 
 impl CableOutbound {
     /// An outbound half that lets through what `guard` does.
     #[must_use]
     pub fn new(guard: CableGuard, log_every_frame: bool) -> Self {
-        Self { guard, counters: Counters::default(), ladder: Ladder::new(Role::Gateway), log: FrameLog::new(log_every_frame) }
+        let (ladder, log) = (Ladder::new(Role::Gateway), FrameLog::new(log_every_frame));
+        Self { guard, counters: Counters::default(), ladder, log, filter: None }
+    }
+
+    /// Asks this filter about every frame of the TAP, too.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.filter = Some(filter);
+    }
+
+    /// The filter, when there is one.
+    #[must_use]
+    pub const fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
     }
 
     /// Takes every frame out of `batch`, and appends to `work` what is to be done. `end` is `None` while the cable is not
@@ -48,10 +61,11 @@ impl CableOutbound {
         }
     }
 
-    /// Station 2, admit: whether the frame may leave, whatever its size.
-    fn admit(&self, datagram: &[u8], loops: &mut CableLoops, now: Instant) -> Result<(), DropReason> {
+    /// Station 2, admit: whether the frame may leave, whatever its size. Loops are looked for in what a filter drops, too.
+    fn admit(&mut self, datagram: &[u8], loops: &mut CableLoops, now: Instant) -> Result<(), DropReason> {
         let frame = self.guard.admit(datagram.get(FrameBatch::HEADROOM..).unwrap_or_default())?;
-        loops.judge(&frame, Side::Device, now)
+        loops.judge(&frame, Side::Device, now)?;
+        self.filter.as_mut().map_or(Ok(()), |filter| filter.judge(frame.bytes()))
     }
 
     fn process_one(&mut self, mut datagram: BytesMut, end: &CableEnd, path: PathSize, now: Instant, work: &mut OutboundWork) {
