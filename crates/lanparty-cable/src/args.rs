@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
-use lanparty_node::{BondFlags, CABLE_PORT, CableAddress, LogFormat, parse_lan_mtu};
+use lanparty_node::{BondFlags, CABLE_PORT, CableAddress, FilterFlags, LogFormat, parse_lan_mtu};
 use lanparty_proto::{IdentityId, LanMtu};
 
 const AFTER_HELP: &str = "\
@@ -40,6 +40,10 @@ pub struct CableArgs {
     #[expect(missing_docs, reason = "its own options have docs")]
     #[command(flatten)]
     pub bonding: BondFlags,
+
+    #[expect(missing_docs, reason = "its own options have docs")]
+    #[command(flatten)]
+    pub filtering: FilterFlags,
 
     /// Interface to create
     #[arg(long, value_name = "NAME", default_value = "cable0")]

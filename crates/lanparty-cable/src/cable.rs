@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use lanparty_nic::{Device, Tap, TapConfig, interface_facts};
 use lanparty_node::{
-    Ask, AsyncDevice, CableEndpoint, CableEvent, CablePlan, CableSession, ExitCode, Fault, Link, StateFile, StatusRequest, StatusSocket,
-    run_script, shutdown_requested, start_logging,
+    Ask, AsyncDevice, CableEndpoint, CableEvent, CablePlan, CableSession, ExitCode, Fault, FilterRules, Link, StateFile, StatusRequest,
+    StatusSocket, run_script, shutdown_requested, start_logging,
 };
 use lanparty_proto::{IdentityId, LanMtu, MacAddr};
 use serde_json::{Value, json};
@@ -31,6 +31,7 @@ pub async fn run(args: CableArgs) -> Result<(), Fault> {
         return keys::print(&args);
     }
     start_logging(args.log_format);
+    let filter = args.filtering.start()?;
     let (identity, identity_file) = keys::identity(&args)?;
     let peer = keys::peer(&args, identity.id())?;
     let identity = Arc::new(identity);
@@ -43,7 +44,7 @@ pub async fn run(args: CableArgs) -> Result<(), Fault> {
     if let Some(remote) = &args.remote {
         info!("lanparty cable dialling {remote}");
     }
-    let mut cable = Cable::new(args, tap, endpoint, identity_file, mac, listen)?;
+    let mut cable = Cable::new(args, tap, endpoint, identity_file, mac, listen, filter)?;
     let mut status = StatusSocket::open("cable");
     let outcome = cable.serve(&mut status).await;
     cable.end().await;
@@ -93,6 +94,7 @@ impl Cable {
         identity_file: StateFile,
         mac: MacAddr,
         listen: SocketAddr,
+        filter: Option<Arc<FilterRules>>,
     ) -> Result<Self, Fault> {
         let device = AsyncDevice::new(tap).map_err(|e| Fault::new(ExitCode::Unexpected, format!("cannot watch the TAP: {e}"), ""))?;
         let plan = CablePlan {
@@ -102,6 +104,7 @@ impl Cable {
             interface: args.tap_name.clone(),
             mac,
             bond: args.bonding.plan(args.state_dir.clone())?,
+            filter,
         };
         let (own, peer) = (endpoint.own(), endpoint.peer());
         let session = CableSession::start(device, endpoint, plan);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use lanparty_core::{ClientFacts, Diagnostics};
 use lanparty_nic::Device;
 use lanparty_node::{
-    Ask, AsyncDevice, Dialer, ExitCode, Fault, Identity, JoinRequest, Link, MemberDriver, MemberFlags, Session, SessionEvent, StateFile,
-    StatusRequest, StatusSocket, shutdown_requested, software,
+    Ask, AsyncDevice, Dialer, ExitCode, Fault, FilterRules, Identity, JoinRequest, Link, MemberDriver, MemberFlags, Session, SessionEvent,
+    StateFile, StatusRequest, StatusSocket, shutdown_requested, software,
 };
 use lanparty_proto::{Control, LanMtu, MacAddr, Role};
 use serde_json::{Value, json};
@@ -59,6 +59,15 @@ impl<H: Host> Client<H> {
         let session = Session::start(driver, dialer, Arc::new(identity), request, member.patience());
         let (diagnostics, known) = (Diagnostics::default(), HostFacts::default());
         Ok(Self { member, host, session, identity_file, diagnostics, lan_mtu: None, known, mac })
+    }
+
+    /// The same client, which lets through its device what these rules do.
+    #[must_use]
+    pub fn filtered(mut self, rules: Option<&Arc<FilterRules>>) -> Self {
+        if let Some(rules) = rules {
+            self.session.driver.set_filter(rules);
+        }
+        self
     }
 
     /// Lives until it is asked to end, and leaves nothing behind.

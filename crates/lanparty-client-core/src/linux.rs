@@ -24,13 +24,14 @@ use scripts::{ScriptFacts, run_script};
 pub async fn run(args: ClientArgs) -> Result<(), Fault> {
     start_logging(args.member.log_format);
     let (identity, identity_file) = identity(args.identity.clone(), args.member.state_dir.clone(), args.new_identity)?;
+    let filter = args.member.filtering.start()?;
     let _underlay = args.member.ready_underlay().await?;
     let dialer = args.member.dialer()?.avoiding(args.tap_name.clone());
     let mac = identity.mac();
     let tap = prepare_tap(&args, mac)?;
     let member = args.member.clone();
     let host = LinuxHost { args, mac, dhcp: None, lan_mtu: None };
-    Client::new(member, identity, identity_file, dialer, host, tap)?.run().await
+    Client::new(member, identity, identity_file, dialer, host, tap)?.filtered(filter.as_ref()).run().await
 }
 
 /// Creates the TAP with its cable unplugged: nothing on this host may use it before there is a LAN behind it.

@@ -30,6 +30,7 @@ pub async fn run(args: GatewayArgs) -> Result<(), Fault> {
     start_logging(args.member.log_format);
     let Lan { mac, mtu } = lan::check(&args.interface)?;
     say_what_it_carries(&args.interface, mtu);
+    let filter = args.member.filtering.start()?;
     let _underlay = args.member.ready_underlay().await?;
     let carries = Carries::new(mtu);
     let dialer = args.member.dialer()?.on_device(carries.limit.clone());
@@ -38,6 +39,9 @@ pub async fn run(args: GatewayArgs) -> Result<(), Fault> {
     let socket = lan::open(&args.interface)?;
     info!(%mac, "lanparty-gateway opened AF_PACKET socket on {}", args.interface);
     let mut gateway = Gateway::new(args, mac, dialer, identity, identity_file, socket, carries)?;
+    if let Some(rules) = &filter {
+        gateway.session.driver.set_filter(rules);
+    }
     let mut status = StatusSocket::open("gateway");
     let outcome = gateway.serve(&mut status).await;
     gateway.session.end("the gateway is ending").await;

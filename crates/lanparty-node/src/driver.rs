@@ -1,12 +1,13 @@
 //! Drives one member: frames between its device and its link, until something happens that its owner must decide.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{
-    BridgedTap, Counters, CountersSnapshot, Discarded, FairQueue, FrameRecord, Inbound, LadderCounters, Outbound, OutboundWork, PathSize,
-    Point, Roster, WayFacts,
+    BridgedTap, Counters, CountersSnapshot, Discarded, FairQueue, Filter, FilterReport, FilterRules, FrameRecord, Inbound, LadderCounters,
+    Outbound, OutboundWork, PathSize, Point, Roster, WayFacts,
 };
 use lanparty_nic::Device;
 use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, LanMtu, MacAddr, MemberId, Role};
@@ -60,6 +61,9 @@ pub struct DriverReport {
     pub budget: u16,
     /// Nothing is carried, because the device is bridged to the gateway's LAN.
     pub is_bridged: bool,
+    /// What the traffic filter did, when there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<FilterReport>,
 }
 
 struct Connected {
@@ -144,6 +148,12 @@ impl<D: Device> MemberDriver<D> {
             unsaid_loop: None,
             lans: lans::Lans::default(),
         }
+    }
+
+    /// Lets through what these rules let through, both ways.
+    pub fn set_filter(&mut self, rules: &Arc<FilterRules>) {
+        self.outbound.set_filter(Filter::new(Arc::clone(rules)));
+        self.inbound.set_filter(Filter::new(Arc::clone(rules)));
     }
 
     /// Passes on the MTU that the LAN's DHCP server and routers tell as they tell it.
@@ -255,6 +265,7 @@ impl<D: Device> MemberDriver<D> {
             queued: self.pending.len(),
             budget: self.connected.as_ref().map_or(0, |c| c.budget.0),
             is_bridged: self.is_bridged,
+            filter: self.outbound.filter().zip(self.inbound.filter()).map(|(out, into)| FilterReport::of(out, into)),
         }
     }
 

@@ -10,8 +10,8 @@ use lanparty_proto::{BondRole, LanMtu, RoomCode};
 
 use crate::sizing::parse_lan_mtu;
 use crate::{
-    BOND_PATHS_MAX, BondPlan, Captures, Dialer, ExitCode, Fault, LogFormat, PmtuDiscovery, Proxy, RelayAddress, RelayTrust, Sizing,
-    StateDir, Transport, UnderlayFix, UplinkPlan, UseBook,
+    BOND_PATHS_MAX, BondPlan, Captures, Dialer, ExitCode, Fault, FilterFlags, LogFormat, PmtuDiscovery, Proxy, RelayAddress, RelayTrust,
+    Sizing, StateDir, Transport, UnderlayFix, UplinkPlan, UseBook,
 };
 
 /// Several uplinks at once. Only the long help has them.
@@ -122,6 +122,10 @@ pub struct MemberFlags {
     /// Several ways at once.
     #[command(flatten)]
     pub bonding: BondFlags,
+
+    /// Which packets pass.
+    #[command(flatten)]
+    pub filtering: FilterFlags,
 
     /// Ask this network's router for no open port (PCP, NAT-PMP, UPnP) by which other members come in
     #[arg(long)]

@@ -146,6 +146,7 @@ async fn join_over<N>(mut net: N, member: MemberFlags, machine: MachineFlags) ->
 where
     N: NetCfg + Clone + Send + 'static,
 {
+    let filter = member.filtering.start()?;
     let journal = open_journal(member.state_dir.clone())?;
     recover(&journal, &mut net);
     let (identity, identity_file) = identity(machine.identity.clone(), member.state_dir.clone(), machine.new_identity)?;
@@ -163,7 +164,7 @@ where
             return Err(fault);
         }
     };
-    Client::new(member, identity, identity_file, dialer, host, device)?.run().await
+    Client::new(member, identity, identity_file, dialer, host, device)?.filtered(filter.as_ref()).run().await
 }
 
 struct WindowsHost<N> {

@@ -4,12 +4,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use lanparty_core::{
-    CableEnd, CableGuard, CableInbound, CableLoops, CableMtu, CableOutbound, CountersSnapshot, Discarded, FairQueue, FrameRecord,
-    LadderCounters, LoopNews, LoopReport, OutboundWork, PathSize, one_line,
+    CableEnd, CableGuard, CableInbound, CableLoops, CableMtu, CableOutbound, CountersSnapshot, Discarded, FairQueue, Filter, FilterReport,
+    FilterRules, FrameRecord, LadderCounters, LoopNews, LoopReport, OutboundWork, PathSize, one_line,
 };
 use lanparty_doctor::{Finding, blocked_cable_finding};
 use lanparty_nic::{Device, DeviceFault};
@@ -53,6 +54,9 @@ pub struct CableReport {
     pub budget_back: u16,
     /// Whether this cable is on a loop.
     pub loops: LoopReport,
+    /// What the traffic filter did, when there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<FilterReport>,
 }
 
 struct Connected {
@@ -101,6 +105,12 @@ impl<D: Device> CableDriver<D> {
             frames: vec![],
             work: OutboundWork::default(),
         }
+    }
+
+    /// Lets through what these rules let through, both ways.
+    pub(super) fn set_filter(&mut self, rules: &Arc<FilterRules>) {
+        self.outbound.set_filter(Filter::new(Arc::clone(rules)));
+        self.inbound.set_filter(Filter::new(Arc::clone(rules)));
     }
 
     /// Uses this connection from now on, in the place of one that there may be. `mtu` is for the end that decides.
@@ -168,6 +178,7 @@ impl<D: Device> CableDriver<D> {
             budget: budgets.0,
             budget_back: budgets.1,
             loops: self.loops.report(Instant::now()),
+            filter: self.outbound.filter().zip(self.inbound.filter()).map(|(out, into)| FilterReport::of(out, into)),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lanparty_core::{Backoff, CableGuard, CableLoops, CableMtu, Contact};
+use lanparty_core::{Backoff, CableGuard, CableLoops, CableMtu, Contact, FilterRules};
 use lanparty_nic::Device;
 use lanparty_proto::{CableHello, DatagramBudget, LanMtu, MacAddr, PROTOCOL_VERSION, PortRank, Refusal};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -47,6 +47,8 @@ pub struct CablePlan {
     pub mac: MacAddr,
     /// Several uplinks to dial by.
     pub bond: Option<BondPlan>,
+    /// Which packets pass, when not all do.
+    pub filter: Option<Arc<FilterRules>>,
 }
 
 /// What the owner of a cable hears.
@@ -115,8 +117,12 @@ impl<D: Device> CableSession<D> {
         let intro = Intro { hello, is_plugged: Arc::default() };
         let dial = if plan.remote.is_some() { Dial::Due(Instant::now()) } else { Dial::Rests };
         let loops = CableLoops::new(&plan.interface, plan.mac, Instant::now());
+        let mut driver = CableDriver::new(device, guard, loops, plan.interface.clone());
+        if let Some(rules) = &plan.filter {
+            driver.set_filter(rules);
+        }
         Self {
-            driver: CableDriver::new(device, guard, loops, plan.interface.clone()),
+            driver,
             endpoint,
             plan,
             intro,
