@@ -3,6 +3,7 @@
 mod bond;
 mod doctor;
 mod fault;
+mod filter;
 mod manual;
 mod ping;
 mod status;
@@ -49,6 +50,8 @@ enum Role {
     Ping(ping::PingArgs),
     /// Test what several lines are worth together
     Bond(bond::BondArgs),
+    /// Check the rules of a traffic filter, and what they say of a packet
+    Filter(filter::FilterArgs),
     /// Print shell completions
     Completions {
         /// For this shell
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Role::Doctor(args) => doctor::end(&args),
         Role::Ping(args) => ping::end(&args),
         Role::Bond(args) => bond::end(&args),
+        Role::Filter(args) => filter::end(args),
         Role::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lanparty", &mut std::io::stdout());
             ExitCode::SUCCESS

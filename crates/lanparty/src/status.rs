@@ -7,6 +7,7 @@ use lanparty_node::{ExitCode, Fault, query_all};
 use serde_json::Value;
 
 mod bond;
+mod filter;
 mod history;
 mod view;
 mod watch;
@@ -144,6 +145,7 @@ fn member(program: &Value, out: &mut String) {
     frames("out", &program["frames"]["outbound"], out);
     frames("in ", &program["frames"]["inbound"], out);
     ladder(&program["frames"]["ladder"], out);
+    filter::in_words(&program["frames"]["filter"], out);
 }
 
 /// One end of a cable.
@@ -181,6 +183,7 @@ fn cable(program: &Value, out: &mut String) {
     frames("out", &program["frames"]["outbound"], out);
     frames("in ", &program["frames"]["inbound"], out);
     ladder(&program["frames"]["ladder"], out);
+    filter::in_words(&program["frames"]["filter"], out);
 }
 
 /// What is wrong with the room.
