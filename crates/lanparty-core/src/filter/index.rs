@@ -1,9 +1,9 @@
 //! The rules, compiled: by family and protocol, then by the lengths of both prefixes, then by both prefixes.
 //!
-//! Rules of the same two lengths are one table, so that a lookup asks as many tables as there are pairs of lengths, from the
-//! most specific pair on, until one knows the packet.
+//! Rules of the same two lengths are one table (tuple space search). A lookup first asks which lengths have a net with the packet's
+//! source, and which one with its destination; then the tables of those pairs, from the most specific one on, until one knows it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
@@ -26,22 +26,69 @@ pub struct FilterTooLong(pub usize);
 pub struct FilterRules {
     rules: Vec<FilterRule>,
     default: Verdict,
-    /// By family and protocol, the most specific first.
-    tables: [Vec<Table>; FAMILIES.len() * Protocol::ALL.len()],
+    /// By family and protocol.
+    slots: [Slot; FAMILIES.len() * Protocol::ALL.len()],
+}
+
+/// Rules for one protocol of one family.
+#[derive(Debug, Default)]
+struct Slot {
+    srcs: Nets,
+    dsts: Nets,
+    /// The most specific first.
+    tables: Vec<Table>,
+}
+
+impl Slot {
+    /// The rules of nets that have both ends, the most specific first, with how specific they are.
+    fn tables_of(&self, subject: &Subject) -> impl Iterator<Item = (u16, &PortTable)> {
+        let (srcs, dsts) = (self.srcs.lens_with(subject.src), self.dsts.lens_with(subject.dst));
+        let candidates = self.tables.iter().filter(move |table| srcs.has(table.lens.0) && dsts.has(table.lens.1));
+        candidates.filter_map(|table| Some((table.specificity, table.of(subject)?)))
+    }
+}
+
+/// All nets of one end, by their lengths: the length, its mask, and the nets in order.
+#[derive(Debug, Default)]
+struct Nets(Vec<(u8, u128, Vec<u128>)>);
+
+impl Nets {
+    fn lens_with(&self, address: u128) -> Lens {
+        let lens = self.0.iter().filter(|(_, mask, nets)| nets.binary_search(&(address & mask)).is_ok());
+        lens.fold(Lens(0), |lens, (len, ..)| Lens(lens.0 | Lens::bit(*len)))
+    }
+}
+
+/// Prefix lengths. Zero is always one of them.
+#[derive(Clone, Copy)]
+struct Lens(u128);
+
+impl Lens {
+    const fn bit(len: u8) -> u128 {
+        if len == 0 { 0 } else { 1 << (len - 1) }
+    }
+
+    const fn has(self, len: u8) -> bool {
+        len == 0 || self.0 & Self::bit(len) != 0
+    }
 }
 
 /// Rules whose prefixes have the same two lengths.
 #[derive(Debug)]
 struct Table {
+    lens: (u8, u8),
     specificity: u16,
     src_mask: u128,
     dst_mask: u128,
-    nets: HashMap<(u128, u128), PortTable>,
+    /// By source and destination net, in order. A search costs less than a hash that nobody can predict: most tables are short.
+    nets: Vec<((u128, u128), PortTable)>,
 }
 
 impl Table {
     fn of(&self, subject: &Subject) -> Option<&PortTable> {
-        self.nets.get(&(subject.src & self.src_mask, subject.dst & self.dst_mask))
+        let net = (subject.src & self.src_mask, subject.dst & self.dst_mask);
+        let at = self.nets.binary_search_by_key(&net, |(net, _)| *net).ok()?;
+        self.nets.get(at).map(|(_, table)| table)
     }
 }
 
@@ -54,11 +101,11 @@ impl FilterRules {
         if rules.len() > RULES_MAX {
             return Err(FilterTooLong(rules.len()));
         }
-        let tables = std::array::from_fn(|slot| {
+        let slots = std::array::from_fn(|slot| {
             let (family, protocol) = (FAMILIES[slot / Protocol::ALL.len()], Protocol::ALL[slot % Protocol::ALL.len()]);
-            compile_tables(&rules, family, protocol)
+            compile_slot(&rules, family, protocol)
         });
-        Ok(Self { rules, default, tables })
+        Ok(Self { rules, default, slots })
     }
 
     /// The rules, in the order they were said.
@@ -99,13 +146,12 @@ impl FilterRules {
     /// The rule that decides, if any does. Without ports, for protocols that have none, they are zero.
     pub(super) fn decide(&self, subject: &Subject, ports: (u16, u16)) -> Option<RuleNumber> {
         let mut best: Option<(u16, RuleNumber)> = None;
-        for table in self.tables_of(subject.family, subject.protocol) {
-            if best.is_some_and(|(specificity, _)| specificity > table.specificity) {
+        for (specificity, nets) in self.slot(subject.family, subject.protocol).into_iter().flat_map(|slot| slot.tables_of(subject)) {
+            if best.is_some_and(|(other, _)| other > specificity) {
                 break;
             }
-            let found = table.of(subject).and_then(|nets| nets.find(ports));
-            if let Some(rule) = found.filter(|rule| best.is_none_or(|(_, other)| *rule < other)) {
-                best = Some((table.specificity, rule));
+            if let Some(rule) = nets.find(ports).filter(|rule| best.is_none_or(|(_, other)| *rule < other)) {
+                best = Some((specificity, rule));
             }
         }
         best.map(|(_, rule)| rule)
@@ -122,24 +168,22 @@ impl FilterRules {
 
     fn surely_accepts_protocol(&self, subject: &Subject, protocol: Protocol) -> bool {
         let mut accepted_at = None;
-        for table in self.tables_of(subject.family, protocol) {
-            if accepted_at.is_some_and(|specificity| specificity > table.specificity) {
+        for (specificity, nets) in self.slot(subject.family, protocol).into_iter().flat_map(|slot| slot.tables_of(subject)) {
+            if accepted_at.is_some_and(|other| other > specificity) {
                 break;
             }
-            let Some(nets) = table.of(subject) else { continue };
             if nets.drops_some() {
                 return false;
             }
             if nets.speaks_of_all() {
-                accepted_at = Some(table.specificity);
+                accepted_at = Some(specificity);
             }
         }
         accepted_at.is_some() || self.default == Verdict::Accept
     }
 
-    fn tables_of(&self, family: Family, protocol: Protocol) -> &[Table] {
-        let slot = family as usize * Protocol::ALL.len() + protocol as usize;
-        self.tables.get(slot).map_or(&[], Vec::as_slice)
+    fn slot(&self, family: Family, protocol: Protocol) -> Option<&Slot> {
+        self.slots.get(family as usize * Protocol::ALL.len() + protocol as usize)
     }
 
     pub(super) fn verdict_of(&self, rule: RuleNumber, subject: &Subject) -> Verdict {
@@ -155,7 +199,7 @@ impl FilterRules {
     }
 }
 
-fn compile_tables(rules: &[FilterRule], family: Family, protocol: Protocol) -> Vec<Table> {
+fn compile_slot(rules: &[FilterRule], family: Family, protocol: Protocol) -> Slot {
     let mut by_lens: BTreeMap<(u8, u8), BTreeMap<(u128, u128), PortTable>> = BTreeMap::new();
     for (number, rule) in (0..).zip(rules).filter(|(_, rule)| rule.is_of(family)) {
         let Some(verdict) = rule.says(protocol) else { continue };
@@ -164,9 +208,20 @@ fn compile_tables(rules: &[FilterRule], family: Family, protocol: Protocol) -> V
         let net = (rule.src.map_or(0, |net| net.value()), rule.dst.map_or(0, |net| net.value()));
         nets.entry(net).or_default().add(number, rule, protocol, verdict);
     }
+    let nets = || by_lens.iter().flat_map(|(lens, nets)| nets.keys().map(move |net| (lens, net)));
+    let srcs = nets_by_len(family, nets().map(|(lens, net)| (lens.0, net.0)));
+    let dsts = nets_by_len(family, nets().map(|(lens, net)| (lens.1, net.1)));
     let mut tables: Vec<_> = by_lens.into_iter().map(|(lens, nets)| finish(family, lens, nets)).collect();
     tables.sort_by_key(|table| std::cmp::Reverse(table.specificity));
-    tables
+    Slot { srcs, dsts, tables }
+}
+
+/// Nets that matter: all addresses have a net of length zero.
+fn nets_by_len(family: Family, nets: impl Iterator<Item = (u8, u128)>) -> Nets {
+    let nets: BTreeSet<_> = nets.filter(|(len, _)| *len > 0).collect();
+    let mut by_len: BTreeMap<u8, Vec<u128>> = BTreeMap::new();
+    nets.into_iter().for_each(|(len, net)| by_len.entry(len).or_default().push(net));
+    Nets(by_len.into_iter().map(|(len, nets)| (len, mask(family, len), nets)).collect())
 }
 
 fn prefix_len(net: Option<Net>) -> u8 {
@@ -175,6 +230,7 @@ fn prefix_len(net: Option<Net>) -> u8 {
 
 fn finish(family: Family, (src_len, dst_len): (u8, u8), nets: BTreeMap<(u128, u128), PortTable>) -> Table {
     Table {
+        lens: (src_len, dst_len),
         specificity: u16::from(src_len) + u16::from(dst_len),
         src_mask: mask(family, src_len),
         dst_mask: mask(family, dst_len),
