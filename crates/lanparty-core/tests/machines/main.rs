@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test counts from some instant, and may panic")]
 
+mod filtered;
 mod ladder;
 mod outbound_inbound;
 mod relay_attach;
