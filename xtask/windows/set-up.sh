@@ -143,7 +143,8 @@ export WINEPREFIX="\${WINEPREFIX:-$PFX}"
 /usr/lib/wine/wineserver64 -p120 </dev/null >/dev/null 2>&1 || true
 exec "$DIR/wine-run" wineboot </dev/null >/dev/null 2>&1
 W
-    printf '#!/bin/sh\nWINEPREFIX="${WINEPREFIX:-%s}" exec /usr/lib/wine/wineserver64 -k\n' "$PFX" >"$DIR/wine-stop"
+    # One that has ended by itself needs no stopping.
+    printf '#!/bin/sh\nWINEPREFIX="${WINEPREFIX:-%s}" /usr/lib/wine/wineserver64 -k || :\n' "$PFX" >"$DIR/wine-stop"
     chmod +x "$DIR/wine-warm" "$DIR/wine-stop"
     wwant="$(dpkg-query -W -f '${Version}' wine64) 1"
     if [ "$(cat "$PFX/.stamp" 2>/dev/null)" != "$wwant" ]; then
