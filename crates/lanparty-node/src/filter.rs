@@ -23,9 +23,14 @@ const PROBLEMS_MAX: usize = 12;
 /// Which packets may leave or enter this host's interface. Only the long help has them.
 #[derive(Args, Clone, Debug, Default)]
 pub struct FilterFlags {
-    /// Let packets pass or drop them, in both directions; may be said several times, and the most specific rule decides.
-    /// SRC/LEN:[FIRST,LAST],DST/LEN:[FIRST,LAST],TCP+/-,UDP+/-,ICMP+/- as in n3n, IPv6 too (docs/filters.md)
-    #[arg(long, hide_short_help = true, value_name = "RULE")]
+    /// Rules in n3n's words (docs/filters.md).
+    #[arg(
+        help = "Let packets pass or drop them, in both directions; may be said several times, and the most specific rule decides. \
+                SRC/LEN:[FIRST,LAST],DST/LEN:[FIRST,LAST],TCP+/-,UDP+/-,ICMP+/- as in n3n, IPv6 too (docs/filters.md)",
+        long,
+        hide_short_help = true,
+        value_name = "RULE"
+    )]
     pub filter_rule: Vec<FilterRule>,
 
     /// More rules, from a file (TOML; docs/filters.md)
