@@ -1,8 +1,9 @@
 //! The queue in front of a path: FQ-CoDel (RFC 8290). Each flow gets the same share of the path, one that sends little passes those
 //! that send much, and one that fills its part for longer than its sender needs to notice loses datagrams until it does.
 //!
-//! It promises: at most [`EGRESS_FRAMES_MAX`] datagrams and [`EGRESS_BYTES_MAX`] bytes; nothing older than [`EGRESS_AGE_MAX`] comes
-//! out; order within a flow; every datagram that goes in comes out once, from [`FairQueue::pop`] or as [`Discarded`].
+//! It promises: at most [`EGRESS_FRAMES_MAX`] datagrams and [`EGRESS_BYTES_MAX`] bytes; nothing older than [`EGRESS_AGE_MAX`],
+//! or than the path's round trip where that is longer, comes out; order within a flow; every datagram that goes in comes out once, from
+//! [`FairQueue::pop`] or as [`Discarded`].
 //! When the path takes more is its owner's business.
 
 use std::collections::VecDeque;

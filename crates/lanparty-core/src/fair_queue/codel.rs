@@ -28,7 +28,7 @@ impl Limits {
     pub(super) fn of(rtt: Duration) -> Self {
         let interval = rtt.clamp(CODEL_INTERVAL, RTT_MAX);
         let target = (interval * TARGET_PERCENT / 100).max(CODEL_TARGET);
-        Self { target, interval, age: interval }
+        Self { target, interval, age: rtt.clamp(super::EGRESS_AGE_MAX, RTT_MAX) }
     }
 }
 

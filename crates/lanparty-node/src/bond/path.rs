@@ -286,10 +286,6 @@ impl Path {
 }
 
 impl Lot {
-    pub(super) fn bulk(datagram: Bytes) -> Self {
-        Self { first: vec![], bulk: vec![datagram] }
-    }
-
     pub(super) fn push(&mut self, datagram: Bytes, class: Class) {
         if class == Class::Bulk { &mut self.bulk } else { &mut self.first }.push(datagram);
     }

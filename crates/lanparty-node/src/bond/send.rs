@@ -103,7 +103,7 @@ pub(super) enum Offered {
     Taken,
     /// No living path takes anything so large.
     TooLarge,
-    /// It has to wait, as all behind it.
+    /// It has to wait; what is worth more may pass it.
     NoRoom,
 }
 
@@ -146,16 +146,24 @@ impl<'s> Burst<'s> {
         };
         let sequence = self.state.sequencer.number(judged, len, self.now);
         for place in [Some(first), second].into_iter().flatten() {
-            let (Some(view), Some(lot)) = (self.views.get_mut(place), self.lots.get_mut(place)) else { continue };
+            let Some(view) = self.views.get(place) else { continue };
             if self.memory.capacity() < len {
                 self.memory.reserve(BURST_MEMORY.max(len));
             }
             self.memory.put_slice(&Sequence { passes: view.is_passed_by(judged.class), ..sequence }.encode());
             self.memory.put_slice(datagram);
-            view.take(len, judged.class);
-            lot.push(self.memory.split().freeze(), judged.class);
+            let numbered = self.memory.split().freeze();
+            self.give(place, numbered, judged.class);
         }
         Offered::Taken
+    }
+
+    /// The path at this place carries it.
+    fn give(&mut self, place: usize, numbered: Bytes, class: Class) {
+        if let (Some(view), Some(lot)) = (self.views.get_mut(place), self.lots.get_mut(place)) {
+            view.take(numbered.len(), class);
+            lot.push(numbered, class);
+        }
     }
 
     /// Paths for which `is_wanted` does not hold carry nothing of it.
@@ -197,20 +205,18 @@ impl State {
 
     /// What a dead path held, numbers on: others take it as far as it still fits them.
     pub(super) fn resend(&mut self, held: Vec<Bytes>, now: Instant) {
+        let mut burst = Burst::new(self, now);
+        // Whatever it is worth, it has waited; a path that is full takes it all the same.
+        burst.insist();
+        let mut drops = Drops::default();
         for datagram in held {
-            let mut views: Vec<_> = self.paths.iter_mut().map(|path| path.view(now)).collect();
-            // Whatever it is worth, it has waited; a path that is full takes it all the same.
-            views.iter_mut().for_each(|view| view.room = usize::MAX);
-            match choose(&views, datagram.len(), Class::Bulk) {
-                Choice::By(place, _) => {
-                    if let Some(path) = self.paths.get_mut(place) {
-                        let drops = path.send(Lot::bulk(datagram), now);
-                        self.discarded.add_all(&drops);
-                    }
-                }
-                Choice::TooLarge => self.discarded.add(DropReason::DatagramBudget, 1),
-                Choice::Wait | Choice::Nothing => self.discarded.add(DropReason::LinkDown, 1),
+            match choose(&burst.views, datagram.len(), Class::Bulk) {
+                Choice::By(place, _) => burst.give(place, datagram, Class::Bulk),
+                Choice::TooLarge => drops.add(DropReason::DatagramBudget, 1),
+                Choice::Wait | Choice::Nothing => drops.add(DropReason::LinkDown, 1),
             }
         }
+        drops.add_all(&burst.send());
+        self.discarded.add_all(&drops);
     }
 }
