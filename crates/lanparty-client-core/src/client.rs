@@ -53,6 +53,7 @@ impl<H: Host> Client<H> {
             software: software(host.software()),
             lan_up: true,
             resume: None,
+            addresses: None,
         };
         info!("{} connecting to relay {} for room {}", host.program(), member.relay, member.room);
         let driver = MemberDriver::new(Role::Client, host.interface().to_owned(), Some(device));

@@ -41,7 +41,8 @@ fn session(dir: &TempDir, relay: std::net::SocketAddr, name: &str, role: Role) -
     let dialer = Dialer::new(relay.to_string().parse().unwrap(), Some("lanparty-relay.local".into()), trust);
     let (near, far) = memory_pair(CAPACITY).unwrap();
     let driver = MemberDriver::new(role, "memory".into(), Some(AsyncDevice::new(near).unwrap()));
-    let request = JoinRequest { role, room: "ROOM1".parse().unwrap(), mac, software: "test".into(), lan_up: true, resume: None };
+    let request =
+        JoinRequest { role, room: "ROOM1".parse().unwrap(), mac, software: "test".into(), lan_up: true, resume: None, addresses: None };
     (Session::start(driver, dialer, Arc::new(identity), request, PATIENCE), far, mac)
 }
 

@@ -51,8 +51,15 @@ impl Member {
         let trust = RelayTrust::load(Some(&dir.path().join("cert.der"))).unwrap();
         let mut dialer = Dialer::new(relay.to_string().parse().unwrap(), Some("lanparty-relay.local".into()), trust);
         let mac = identity.mac();
-        let request =
-            JoinRequest { role: Role::Client, room: "ROOM1".parse().unwrap(), mac, software: "test".into(), lan_up: true, resume: None };
+        let request = JoinRequest {
+            role: Role::Client,
+            room: "ROOM1".parse().unwrap(),
+            mac,
+            software: "test".into(),
+            lan_up: true,
+            resume: None,
+            addresses: None,
+        };
         let joined = dialer.join(&identity, &request).await.unwrap();
         let (near, far) = memory_pair(CAPACITY).unwrap();
         let mut driver = MemberDriver::new(Role::Client, "memory".into(), Some(AsyncDevice::new(near).unwrap()));

@@ -62,7 +62,11 @@ fn roster(role: Role) -> Roster {
     let (own, other) = if role == Role::Gateway { (GATEWAY, Role::Client) } else { (CLIENT, Role::Gateway) };
     let members = vec![MemberInfo { id: MemberId(2), role: other, mac: wire::HOST, lan_up: true, path_mtu: None }];
     let (member, lan_mtu, limited_by, budget_down, replaced) = (MemberId(1), mtu(), None, None, None);
-    Roster::new(role, own, &Welcome { version: PROTOCOL_VERSION, member, lan_mtu, limited_by, budget_down, replaced, bond: false, members })
+    Roster::new(
+        role,
+        own,
+        &Welcome { version: PROTOCOL_VERSION, member, lan_mtu, limited_by, budget_down, replaced, bond: false, addresses: None, members },
+    )
 }
 
 fn mtu() -> LanMtu {

@@ -116,7 +116,17 @@ mod tests {
         Roster::new(
             role,
             OWN,
-            &Welcome { version, member: MemberId(2), lan_mtu, limited_by: None, budget_down: None, replaced: None, bond: false, members },
+            &Welcome {
+                version,
+                member: MemberId(2),
+                lan_mtu,
+                limited_by: None,
+                budget_down: None,
+                replaced: None,
+                bond: false,
+                addresses: None,
+                members,
+            },
         )
     }
 

@@ -112,6 +112,7 @@ mod tests {
                 budget_down,
                 replaced: None,
                 bond: false,
+                addresses: None,
                 members,
             },
         )

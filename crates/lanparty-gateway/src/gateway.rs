@@ -117,6 +117,7 @@ impl Gateway {
             software: software("lanparty-gateway"),
             lan_up: lan.is_up(),
             resume: None,
+            addresses: None,
         };
         let mut driver = MemberDriver::new(Role::Gateway, args.interface.clone(), Some(device));
         if args.no_mtu_rewrite {

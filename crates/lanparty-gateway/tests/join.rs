@@ -26,8 +26,15 @@ async fn connects_to_relay_control_stream_as_gateway() {
     let mut relay = RunningRelay::start(&args).unwrap();
     let address = relay.address().to_string();
     tokio::spawn(async move { relay.serve().await });
-    let request =
-        |role, mac| JoinRequest { role, room: "ROOM1".parse().unwrap(), mac, software: "test".into(), lan_up: true, resume: None };
+    let request = |role, mac| JoinRequest {
+        role,
+        room: "ROOM1".parse().unwrap(),
+        mac,
+        software: "test".into(),
+        lan_up: true,
+        resume: None,
+        addresses: None,
+    };
     let mut members = vec![];
     for (file, role) in [("gateway.json", Role::Gateway), ("client.json", Role::Client)] {
         let (identity, _) = Identity::load_or_create(dir.path().join(file), false).unwrap();

@@ -299,6 +299,7 @@ fn a_member_of_another_protocol_version_is_told_which_one_the_relay_speaks() {
         joins_lans: false,
         has_listened: false,
         bond: None,
+        addresses: None,
     };
     let answer = on(&desk.home, async || {
         let endpoint = stranger::client(&desk.programs.certificate());

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lanparty_core::{Carrier, Step};
-use lanparty_proto::{Control, DatagramBudget, Hello, LAN_MTU_MIN, MacAddr, MemberId, Move, PROTOCOL_VERSION, Role, RoomCode, Welcome};
+use lanparty_proto::{
+    AddressRequest, Control, DatagramBudget, Hello, LAN_MTU_MIN, MacAddr, MemberId, Move, PROTOCOL_VERSION, Role, RoomCode, Welcome,
+};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::control::{ControlReader, ControlWriter};
@@ -74,6 +76,8 @@ pub struct JoinRequest {
     pub lan_up: bool,
     /// The number it had before.
     pub resume: Option<MemberId>,
+    /// Client: the addresses that it wants of the relay.
+    pub addresses: Option<AddressRequest>,
 }
 
 /// A joined room.
@@ -366,6 +370,7 @@ fn hello(
         joins_lans,
         has_listened,
         bond,
+        addresses: request.addresses.clone(),
     })
 }
 
@@ -436,6 +441,7 @@ mod tests {
             software: "test".into(),
             lan_up: true,
             resume: None,
+            addresses: None,
         }
     }
 

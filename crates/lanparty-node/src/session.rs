@@ -463,6 +463,7 @@ mod tests {
             software: "test".into(),
             lan_up: true,
             resume: None,
+            addresses: None,
         };
         let driver = MemberDriver::<MemoryDevice>::new(Role::Client, "none".into(), None);
         let started = Instant::now();

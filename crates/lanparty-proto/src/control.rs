@@ -3,16 +3,18 @@
 //! Unknown fields are ignored and unknown messages decode as [`Control::Unknown`], so that either side may be newer.
 //! Sizes are bounded here; what a message means is decided in `lanparty-core`.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{DatagramBudget, DhcpSights, IdentityId, LanMtu, MacAddr, MemberId, RoomCode};
 
+mod address;
 mod bond;
 mod cable;
 mod peer;
 
+pub use address::{AddressRequest, AssignedAddresses, OWN_NETWORKS_MAX, is_private_network};
 pub use bond::{Attach, BondPath, BondRole, TrialStep};
 pub use cable::{CableAttach, CableHello};
 pub use peer::{PeerHello, PeerPath};
@@ -106,6 +108,9 @@ pub struct Hello {
     /// What the path is to a bond, when further connections are going to [`Attach`] themselves to this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bond: Option<BondPath>,
+    /// Client: it wants addresses of the relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<AddressRequest>,
 }
 
 /// The first message on a connection that takes the place of one that joined. What this message does not say stays as it was.
@@ -146,6 +151,9 @@ pub struct Welcome {
     /// Further connections may [`Attach`] themselves to this one.
     #[serde(default, skip_serializing_if = "is_no")]
     pub bond: bool,
+    /// The addresses that it asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<AssignedAddresses>,
     /// Everybody else in the room.
     pub members: Vec<MemberInfo>,
 }
@@ -305,6 +313,15 @@ pub enum Control {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         other_gateways: Vec<MacAddr>,
     },
+    /// Member to relay: another machine in the room uses the address that I was assigned.
+    AddressTaken {
+        /// That address.
+        address: Ipv4Addr,
+        /// The other machine.
+        by: MacAddr,
+    },
+    /// Relay to member: use these from now on.
+    Addresses(AssignedAddresses),
     /// Member to relay: other members may try to reach me at these addresses of mine. Replaces what was said before.
     Candidates {
         /// At most [`CANDIDATES_MAX`] count.
@@ -474,6 +491,7 @@ mod tests {
             joins_lans: false,
             has_listened: false,
             bond: None,
+            addresses: None,
         })
     }
 

@@ -7,6 +7,7 @@
 #![deny(clippy::indexing_slicing, clippy::iter_over_hash_type)]
 
 mod admission;
+mod arp;
 mod batch;
 mod checksum;
 mod class;
@@ -32,13 +33,14 @@ mod sight;
 mod trial;
 
 pub use admission::{AdmissionPolicy, Source, admit};
+pub use arp::Arp;
 pub use batch::FrameBatch;
 pub use checksum::Checksum;
 pub use class::TrafficClass;
 pub use control::{
-    Attach, BondPath, BondRole, CANDIDATES_MAX, CONTROL_MESSAGE_LEN_MAX, CableAttach, CableHello, Control, ControlDecoder, ControlError,
-    Hello, MemberInfo, Move, PROTOCOL_VERSION, PeerHello, PeerPath, Refusal, Role, TrialStep, Welcome, control_from_json, control_to_json,
-    encode_control,
+    AddressRequest, AssignedAddresses, Attach, BondPath, BondRole, CANDIDATES_MAX, CONTROL_MESSAGE_LEN_MAX, CableAttach, CableHello,
+    Control, ControlDecoder, ControlError, Hello, MemberInfo, Move, OWN_NETWORKS_MAX, PROTOCOL_VERSION, PeerHello, PeerPath, Refusal, Role,
+    TrialStep, Welcome, control_from_json, control_to_json, encode_control, is_private_network,
 };
 pub use drop_reason::{Direction, DropReason};
 pub use echo::{Echo, GatewaySign, MemberFrame};

@@ -57,8 +57,17 @@ impl Relay {
         room.insert(member);
         let (limited_by, news) = (room.limited_by(), room.size_news(shrunk));
         let (budget_down, bond) = (Some(newcomer.budget), is_bonded(&newcomer.hello));
-        let welcome =
-            Welcome { version: PROTOCOL_VERSION, member: id, lan_mtu: room.lan_mtu(), limited_by, budget_down, replaced, bond, members };
+        let welcome = Welcome {
+            version: PROTOCOL_VERSION,
+            member: id,
+            lan_mtu: room.lan_mtu(),
+            limited_by,
+            budget_down,
+            replaced,
+            bond,
+            addresses: None,
+            members,
+        };
         self.outputs.push_back(RelayOutput::Send { link, message: Control::Welcome(welcome) });
         for to in room.others(id) {
             self.outputs.push_back(RelayOutput::Send { link: to, message: Control::MemberJoined { member: info.clone() } });

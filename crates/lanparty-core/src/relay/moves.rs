@@ -40,6 +40,7 @@ impl Relay {
             budget_down: Some(mover.budget),
             replaced: None,
             bond: false,
+            addresses: None,
             members: room.members().filter(|member| member.id != id).map(Member::info).collect(),
         };
         self.links.insert(link, mover.wanted.room.clone());

@@ -20,7 +20,7 @@ fn roster(mtu: u16) -> Roster {
     Roster::new(
         Role::Gateway,
         mac(1),
-        &Welcome { version, member, lan_mtu, limited_by: None, budget_down: None, replaced: None, bond: false, members },
+        &Welcome { version, member, lan_mtu, limited_by: None, budget_down: None, replaced: None, bond: false, addresses: None, members },
     )
 }
 

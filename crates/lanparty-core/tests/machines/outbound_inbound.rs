@@ -26,6 +26,7 @@ fn roster(own: u8) -> Roster {
     let welcome = Welcome {
         replaced: None,
         bond: false,
+        addresses: None,
         version: PROTOCOL_VERSION,
         member: MemberId(u16::from(own)),
         lan_mtu: lan_mtu(1400),

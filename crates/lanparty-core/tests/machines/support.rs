@@ -47,6 +47,7 @@ pub(crate) fn hello(n: u8) -> Hello {
         joins_lans: false,
         has_listened: false,
         bond: None,
+        addresses: None,
     }
 }
 

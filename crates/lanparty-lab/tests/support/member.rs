@@ -33,6 +33,7 @@ impl Member {
             software: "nobody you know".into(),
             lan_up: true,
             resume: None,
+            addresses: None,
         };
         let joined = dialer.join(&identity, &request).await.unwrap();
         Self { id: joined.welcome.member, mac: identity.mac(), joined, _dialer: dialer }

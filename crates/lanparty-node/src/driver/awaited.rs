@@ -100,6 +100,7 @@ mod tests {
             budget_down: None,
             replaced: None,
             bond: false,
+            addresses: None,
             members,
         };
         Roster::new(Role::Client, mac(1), &welcome)

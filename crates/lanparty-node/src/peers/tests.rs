@@ -59,6 +59,7 @@ impl Side {
             budget_down: None,
             replaced: None,
             bond: false,
+            addresses: None,
             members: vec![member(3 - number)],
         };
         Self {

@@ -86,7 +86,8 @@ impl World {
         let trust = RelayTrust::load(Some(&self.dir.path().join("relay-cert.der"))).unwrap();
         let mut dialer = Dialer::new(self.relay.address.to_string().parse().unwrap(), Some("lanparty-relay.local".into()), trust)
             .sized(Sizing { budget_max: budget.map(DatagramBudget), ..Sizing::default() });
-        let request = JoinRequest { role, room: "ROOM1".parse().unwrap(), mac, software: "test".into(), lan_up: true, resume: None };
+        let request =
+            JoinRequest { role, room: "ROOM1".parse().unwrap(), mac, software: "test".into(), lan_up: true, resume: None, addresses: None };
         let joined = dialer.join(&Arc::new(identity), &request).await?;
         Ok(Member { id: joined.welcome.member, mac, joined, _dialer: dialer })
     }

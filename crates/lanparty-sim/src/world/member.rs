@@ -306,6 +306,7 @@ impl World {
             joins_lans: false,
             has_listened: false,
             bond: None,
+            addresses: None,
         };
         let bytes = encode_control(&Control::Hello(hello));
         self.say(member, Side::Up, connection, Item::Open { bytes, until });
