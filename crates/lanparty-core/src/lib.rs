@@ -7,6 +7,7 @@
 #![deny(clippy::iter_over_hash_type)]
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "a test counts from some instant"))]
 
+mod address_conflict;
 mod announce;
 mod backoff;
 mod bond;
@@ -38,6 +39,7 @@ mod watch;
 mod ways;
 mod words;
 
+pub use address_conflict::{AddressConflict, AddressNews, ConflictOutput};
 pub use announce::{ANNOUNCE_INTERVAL, AnnounceReason, Announcement, Announcer};
 pub use backoff::Backoff;
 pub use bond::{
