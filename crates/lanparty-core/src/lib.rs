@@ -8,6 +8,7 @@
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "a test counts from some instant"))]
 
 mod address_conflict;
+mod addresses;
 mod announce;
 mod backoff;
 mod bond;
@@ -40,6 +41,7 @@ mod ways;
 mod words;
 
 pub use address_conflict::{AddressConflict, AddressNews, ConflictOutput};
+pub use addresses::{AddressBook, AddressPool, Asked, InvalidPool, Leases, NoAddress};
 pub use announce::{ANNOUNCE_INTERVAL, AnnounceReason, Announcement, Announcer};
 pub use backoff::Backoff;
 pub use bond::{

@@ -2,8 +2,10 @@
 //!
 //! Forwards by membership, not by learning: a member's MAC address is what it announced and the relay accepted. Only the hosts of several
 //! LANs in one room are learned.
-//! Everything here can be rebuilt from the members, who announce themselves again after a restart.
+//! Everything here can be rebuilt from the members, who announce themselves again after a restart; whose address is whose is kept
+//! beside that, for the members that are away (docs/decisions/0036).
 
+mod assign;
 mod attach;
 mod direct;
 mod forward;
@@ -16,9 +18,10 @@ mod sightings;
 mod standby;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use lanparty_proto::{Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, Refusal, Role, RoomCode};
+use lanparty_proto::{AssignedAddresses, Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, Refusal, Role, RoomCode};
 
 pub use direct::{INTRODUCTIONS_MAX, worth_trying};
 pub use forward::{Delivery, Place};
@@ -27,6 +30,7 @@ use room::Room;
 pub use standby::StandbyReport;
 use standby::Standbys;
 
+use crate::AddressBook;
 use crate::limiter::{Limits, TokenBucket};
 use crate::words::one_line;
 
@@ -198,6 +202,17 @@ pub enum RelayEvent {
         room: RoomCode,
         count: usize,
     },
+    Assigned {
+        room: RoomCode,
+        member: MemberId,
+        addresses: AssignedAddresses,
+    },
+    AddressTaken {
+        room: RoomCode,
+        member: MemberId,
+        address: Ipv4Addr,
+        by: MacAddr,
+    },
     StandsBy {
         room: RoomCode,
         mac: MacAddr,
@@ -213,6 +228,7 @@ pub struct Relay {
     links: BTreeMap<LinkId, RoomCode>,
     joins: BTreeMap<IdentityId, TokenBucket>,
     standbys: BTreeMap<RoomCode, Standbys>,
+    addresses: AddressBook,
     outputs: VecDeque<RelayOutput>,
     next_check: Option<Instant>,
 }
@@ -228,6 +244,7 @@ impl Relay {
             links: BTreeMap::new(),
             joins: BTreeMap::new(),
             standbys: BTreeMap::new(),
+            addresses: AddressBook::default(),
             outputs: VecDeque::new(),
             next_check: None,
         }
@@ -286,6 +303,7 @@ impl Relay {
             Control::AskSightings { mac } => self.ask_sightings(link, mac, now),
             answer @ Control::Sightings { .. } => self.pass_sightings(id, link, answer),
             Control::Loop { message, .. } => self.pass_loop(id, link, &message, now),
+            Control::AddressTaken { address, by } => self.address_taken(link, address, by, now),
             Control::SameLan { gateway } => self.same_lan(link, gateway, now),
             Control::Bye { reason } => self.leave(link, &reason),
             // What only a relay says, and what a newer member says, is ignored.

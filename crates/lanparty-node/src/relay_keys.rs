@@ -85,6 +85,14 @@ impl RelayKeys {
         &mut self.file
     }
 
+    /// From which follow the prefixes of its rooms.
+    #[must_use]
+    pub fn address_key(&self) -> [u8; 16] {
+        let secret = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.reset_key);
+        let tag = ring::hmac::sign(&secret, b"addresses of rooms");
+        *tag.as_ref().first_chunk().expect("INVARIANT: SHA-256 has 32 bytes")
+    }
+
     pub(crate) const fn reset_key(&self) -> &[u8; 64] {
         &self.reset_key
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use lanparty_core::{Limits, Rate, RelayConfig};
+use lanparty_core::{AddressPool, Limits, Rate, RelayConfig};
 use lanparty_node::{CertificateFiles, LogFormat, ProbePorts, every_frame_is_logged, parse_lan_mtu};
 use lanparty_proto::LanMtu;
 
@@ -87,6 +87,10 @@ pub struct RelayArgs {
     /// No member makes its room's LAN MTU smaller than this, in bytes; 1280 keeps IPv6 in every room
     #[arg(long, value_name = "N", default_value_t = LanMtu::MIN, value_parser = parse_lan_mtu)]
     pub min_lan_mtu: LanMtu,
+
+    /// Networks for the addresses of rooms without a gateway, one each, as FIRST-LAST/PREFIX
+    #[arg(long, value_name = "POOL", default_value_t = AddressPool::default())]
+    pub auto_pool: AddressPool,
 
     /// Take part in no `lanparty bond test` of a member: one fills the member's lines for half a minute or more, and this relay's for as long
     #[arg(long)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{
-    Carrier, Delivery, Drops, FrameRecord, LinkId, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport,
+    AddressBook, Carrier, Delivery, Drops, FrameRecord, LinkId, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport,
 };
 use lanparty_node::{BondLink, Link, TrialSeat};
 use lanparty_proto::{Attach, Control, IdentityId, Refusal};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::addresses::AddressFile;
 use crate::outbox::Outbox;
 
 /// Control messages waiting for one member. One that reads so little is closed.
@@ -45,6 +46,7 @@ struct State {
     tick_at: Option<Instant>,
     deliveries: Vec<Delivery>,
     records: Vec<FrameRecord>,
+    address_file: AddressFile,
 }
 
 /// The shared state. One lock, taken once per batch of frames or control message.
@@ -55,9 +57,10 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(config: RelayConfig, bond_tests: Option<TrialSeat>) -> Arc<Self> {
-        let state =
-            State { relay: Relay::new(config), ways: HashMap::new(), next_link: 0, tick_at: None, deliveries: vec![], records: vec![] };
+    pub(crate) fn new(config: RelayConfig, bond_tests: Option<TrialSeat>, book: AddressBook, address_file: AddressFile) -> Arc<Self> {
+        let relay = Relay::new(config).with_addresses(book);
+        let (deliveries, records) = (vec![], vec![]);
+        let state = State { relay, ways: HashMap::new(), next_link: 0, tick_at: None, deliveries, records, address_file };
         Arc::new(Self { state: Mutex::new(state), bond_tests })
     }
 
@@ -159,6 +162,13 @@ impl Hub {
         }
     }
 
+    /// Writes down what a busy moment or a full disk kept back.
+    pub(crate) fn keep_addresses(&self) {
+        let mut state = self.lock();
+        state.address_file.retry();
+        state.keep_addresses(Instant::now());
+    }
+
     /// Connections past their handshake.
     pub(crate) fn connections(&self) -> usize {
         self.lock().ways.len()
@@ -192,7 +202,17 @@ impl State {
         value
     }
 
+    /// Before anybody hears of an address it is on disk.
+    fn keep_addresses(&mut self, now: Instant) {
+        if self.address_file.is_due(now)
+            && let Some(leases) = self.relay.take_changed_leases()
+        {
+            self.address_file.write(leases, now);
+        }
+    }
+
     fn carry_out(&mut self) {
+        self.keep_addresses(Instant::now());
         while let Some(output) = self.relay.poll_output() {
             match output {
                 RelayOutput::Send { link, message } => self.command(link, Command::Send(message)),
@@ -246,6 +266,16 @@ fn log_event(event: &RelayEvent) {
             warn!(
                 "peer {member} in room {room} takes packets of {mtu} bytes only; the room carries {minimum} all the same (--min-lan-mtu)"
             );
+        }
+        RelayEvent::Assigned { room, member, addresses } => match (&addresses.ipv4, &addresses.because) {
+            (_, Some(because)) => warn!("no IPv4 address for peer {member} in room {room}: {because}"),
+            (address, None) => {
+                let all = address.iter().map(ToString::to_string).chain(addresses.ipv6.iter().map(ToString::to_string));
+                info!("addresses of peer {member} in room {room}: {}", all.collect::<Vec<_>>().join(", "));
+            }
+        },
+        RelayEvent::AddressTaken { room, member, address, by } => {
+            warn!("{address} of peer {member} in room {room} is used by the machine with MAC {by} already");
         }
         RelayEvent::LansJoined { room, count } => info!("room {room} joins {count} LANs now"),
         RelayEvent::StandsBy { room, mac, remote, behind } => {

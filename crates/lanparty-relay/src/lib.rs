@@ -3,6 +3,7 @@
 //! `lanparty-core` decides; this crate moves its decisions: a task per connection, one `Hub` that they share, one
 //! `Outbox` toward each member.
 
+mod addresses;
 mod args;
 mod hub;
 mod outbox;

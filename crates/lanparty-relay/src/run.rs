@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lanparty_core::AddressBook;
 use lanparty_node::{
     Ask, CertificateSource, ExitCode, Fault, Incoming, ProbeService, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, ServerTls, StateDir,
     StatusSocket, StreamIncoming, TrialSeat, shutdown_requested, start_logging,
@@ -13,6 +14,7 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use crate::RelayArgs;
+use crate::addresses::AddressFile;
 use crate::hub::Hub;
 use crate::serve::{serve, serve_stream};
 use crate::streams::Streams;
@@ -70,6 +72,8 @@ impl RunningRelay {
         if let Some(path) = &args.dev_cert_der_out {
             write_certificate(path, &keys)?;
         }
+        let (leases, address_file) = AddressFile::load(&dir)?;
+        let book = AddressBook::new(args.auto_pool, keys.address_key(), leases);
         let source = match args.certificate_files() {
             Some(files) => CertificateSource::Files(files),
             None => CertificateSource::Development { certificate: keys.certificate().clone(), key: keys.key() },
@@ -85,7 +89,7 @@ impl RunningRelay {
         let streams = Streams::listen(args, listen, &tls)?;
         Ok(Self {
             endpoint: Arc::new(endpoint),
-            hub: Hub::new(args.config(), (!args.no_bond_test).then(TrialSeat::default)),
+            hub: Hub::new(args.config(), (!args.no_bond_test).then(TrialSeat::default), book, address_file),
             keys,
             tls,
             probes,
@@ -148,6 +152,7 @@ impl RunningRelay {
     }
 
     fn housekeeping(&mut self) {
+        self.hub.keep_addresses();
         if self.keys.file().retry() {
             match self.keys.file().unsaved() {
                 None => info!("keys are saved now"),

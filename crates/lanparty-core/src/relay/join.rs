@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use lanparty_proto::{Control, DatagramBudget, Hello, IdentityId, LanMtu, PROTOCOL_VERSION, Refusal, Role, Welcome};
 
+use super::assign::{TAKEN_RATE, assigned_event};
 use super::attach::ATTACH_RATE;
 use super::direct::CANDIDATES_RATE;
 use super::room::{Member, Room};
@@ -45,6 +46,8 @@ impl Relay {
         };
         let replaced = self.take_over(newcomer);
         let (code, minimum) = (newcomer.hello.room.clone(), self.config.lan_mtu_min);
+        let request = newcomer.hello.addresses.as_ref().filter(|_| newcomer.hello.role == Role::Client);
+        let addresses = request.and_then(|request| self.assign(&code, newcomer.identity, request, now));
         let room = self.rooms.entry(code.clone()).or_insert_with(|| Room::new(code.clone(), allowed, minimum));
         let wanted = replaced.as_ref().map(|(id, _)| *id).or(newcomer.hello.resume);
         let replaced =
@@ -57,23 +60,16 @@ impl Relay {
         room.insert(member);
         let (limited_by, news) = (room.limited_by(), room.size_news(shrunk));
         let (budget_down, bond) = (Some(newcomer.budget), is_bonded(&newcomer.hello));
-        let welcome = Welcome {
-            version: PROTOCOL_VERSION,
-            member: id,
-            lan_mtu: room.lan_mtu(),
-            limited_by,
-            budget_down,
-            replaced,
-            bond,
-            addresses: None,
-            members,
-        };
+        let (version, lan_mtu) = (PROTOCOL_VERSION, room.lan_mtu());
+        let assigned = addresses.as_ref().map(|addresses| assigned_event(code.clone(), id, addresses));
+        let welcome = Welcome { version, member: id, lan_mtu, limited_by, budget_down, replaced, bond, addresses, members };
         self.outputs.push_back(RelayOutput::Send { link, message: Control::Welcome(welcome) });
         for to in room.others(id) {
             self.outputs.push_back(RelayOutput::Send { link: to, message: Control::MemberJoined { member: info.clone() } });
             self.outputs.extend(news.clone().map(|message| RelayOutput::Send { link: to, message }));
         }
         self.outputs.push_back(RelayOutput::Event(accepted(newcomer, id, wanted == Some(id))));
+        self.outputs.extend(assigned);
         if let Some(mtu) = shrunk {
             let reason = "a member with a smaller path joined";
             self.outputs.push_back(RelayOutput::Event(RelayEvent::LanMtu { room: code.clone(), mtu, reason }));
@@ -234,6 +230,7 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         asks: TokenBucket::new(ASK_RATE, now),
         named: None,
         candidate_rate: TokenBucket::new(CANDIDATES_RATE, now),
+        taken_rate: TokenBucket::new(TAKEN_RATE, now),
     }
 }
 

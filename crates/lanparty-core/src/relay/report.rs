@@ -1,7 +1,9 @@
 //! What a relay tells its operator about its rooms (`lanparty status`).
 
-use serde::Serialize;
 use std::time::Instant;
+
+use ipnet::Ipv4Net;
+use serde::Serialize;
 
 use super::{LinkId, Relay, StandbyReport};
 use crate::CountersSnapshot;
@@ -33,6 +35,8 @@ pub struct MemberReport {
     pub software: String,
     pub joined_s_ago: u64,
     pub lan_up: bool,
+    /// What it was assigned.
+    pub address: Option<String>,
     pub budget_up: u16,
     pub budget_down: u16,
     pub path_mtu: Option<u16>,
@@ -52,14 +56,14 @@ impl Relay {
                 room: room.code().to_string(),
                 lan_mtu: room.lan_mtu().bytes(),
                 lan_mtu_limited_by: room.limited_by().map(|id| id.0),
-                members: room.members().map(|m| member_report(m, now)).collect(),
+                members: room.members().map(|m| member_report(m, self.addresses.of(room.code(), m.identity), now)).collect(),
                 standbys: self.standby_reports(room.code()),
             })
             .collect()
     }
 }
 
-fn member_report(m: &super::room::Member, now: Instant) -> MemberReport {
+fn member_report(m: &super::room::Member, address: Option<Ipv4Net>, now: Instant) -> MemberReport {
     MemberReport {
         member: m.id.0,
         link: m.link,
@@ -70,6 +74,7 @@ fn member_report(m: &super::room::Member, now: Instant) -> MemberReport {
         software: m.software.clone(),
         joined_s_ago: now.saturating_duration_since(m.joined).as_secs(),
         lan_up: m.lan_up,
+        address: address.map(|address| address.to_string()),
         budget_up: m.budget_up.0,
         budget_down: m.budget_down.0,
         path_mtu: m.way.announced().map(lanparty_proto::LanMtu::bytes),

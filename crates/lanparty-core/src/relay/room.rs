@@ -50,6 +50,8 @@ pub(super) struct Member {
     /// Where others may try to reach it directly, beside where it is seen; nothing while it does not want to be reached so.
     pub(super) named: Option<Vec<SocketAddr>>,
     pub(super) candidate_rate: TokenBucket,
+    /// How often it may say that its address is taken.
+    pub(super) taken_rate: TokenBucket,
 }
 
 impl Member {

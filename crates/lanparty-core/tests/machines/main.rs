@@ -5,6 +5,7 @@
 mod filtered;
 mod ladder;
 mod outbound_inbound;
+mod relay_addresses;
 mod relay_attach;
 mod relay_direct;
 mod relay_forward;
