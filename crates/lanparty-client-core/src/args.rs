@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use lanparty_node::MemberFlags;
 
+use crate::AddressFlag;
+
 /// Options of `lanparty client`.
 #[derive(Args, Clone, Debug)]
 pub struct ClientArgs {
@@ -16,7 +18,13 @@ pub struct ClientArgs {
     #[arg(long, value_name = "NAME", default_value = "lan0")]
     pub tap_name: String,
 
-    /// Get an address from the LAN with this machine's DHCP client (udhcpc or dhclient); takes no default route
+    /// Where an address comes from: auto (the relay assigns it), dhcp (the LAN's server gives it to this machine's udhcpc or dhclient;
+    /// takes no default route), static:192.168.8.5/24, static:fd00:1::6/64, or none; may be said several times. Without it: auto in a
+    /// room that has no gateway, none in one that has
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
+    pub address: Vec<AddressFlag>,
+
+    /// The same as --address dhcp
     #[arg(long)]
     pub dhcp: bool,
 
@@ -39,4 +47,8 @@ pub struct ClientArgs {
     /// Become another machine: new identity, new MAC address; the old file is kept as *.bad
     #[arg(long)]
     pub new_identity: bool,
+}
+
+fn parse_address(text: &str) -> Result<AddressFlag, String> {
+    text.parse()
 }

@@ -14,7 +14,10 @@ use lanparty_proto::{Control, LanMtu, MacAddr, Role};
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
+use crate::addressing::{AddressPlan, Addressing};
 use crate::host::{Host, HostFacts, Joining};
+
+mod addresses;
 
 /// How often addresses and diagnostics are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -29,10 +32,11 @@ pub struct Client<H: Host> {
     lan_mtu: Option<LanMtu>,
     known: HostFacts,
     mac: MacAddr,
+    addressing: Addressing,
 }
 
 impl<H: Host> Client<H> {
-    /// A client with a prepared TAP, which begins to join.
+    /// A client with a prepared TAP, which begins to join; it wants the addresses of `plan`.
     ///
     /// # Errors
     /// When the TAP cannot be watched.
@@ -43,6 +47,7 @@ impl<H: Host> Client<H> {
         dialer: Dialer,
         host: H,
         tap: H::Device,
+        plan: AddressPlan,
     ) -> Result<Self, Fault> {
         let device = watched(tap)?;
         let mac = identity.mac();
@@ -53,13 +58,13 @@ impl<H: Host> Client<H> {
             software: software(host.software()),
             lan_up: true,
             resume: None,
-            addresses: None,
+            addresses: plan.request(None, &host.other_networks()),
         };
         info!("{} connecting to relay {} for room {}", host.program(), member.relay, member.room);
         let driver = MemberDriver::new(Role::Client, host.interface().to_owned(), Some(device));
         let session = Session::start(driver, dialer, Arc::new(identity), request, member.patience());
-        let (diagnostics, known) = (Diagnostics::default(), HostFacts::default());
-        Ok(Self { member, host, session, identity_file, diagnostics, lan_mtu: None, known, mac })
+        let (diagnostics, known, addressing) = (Diagnostics::default(), HostFacts::default(), Addressing::new(plan));
+        Ok(Self { member, host, session, identity_file, diagnostics, lan_mtu: None, known, mac, addressing })
     }
 
     /// The same client, which lets through its device what these rules do.
@@ -78,6 +83,7 @@ impl<H: Host> Client<H> {
     pub async fn run(mut self) -> Result<(), Fault> {
         let mut status = StatusSocket::open("client");
         let outcome = self.serve(&mut status).await;
+        self.remove_addresses().await;
         self.host.leave().await;
         self.session.end("the client is ending").await;
         outcome
@@ -96,7 +102,10 @@ impl<H: Host> Client<H> {
                         reason = &mut shutdown, if may_last => return self.ending(reason),
                     }
                 }
-                _ = look.tick() => self.look()?,
+                _ = look.tick() => {
+                    self.look_at_addresses().await;
+                    self.look()?;
+                }
                 request = status.next() => self.answer(request).await,
                 done = self.host.work() => done?,
                 reason = &mut shutdown => return self.ending(reason),
@@ -113,7 +122,12 @@ impl<H: Host> Client<H> {
         match event {
             SessionEvent::Joined { again } => self.joined(again).await?,
             SessionEvent::Left => self.look()?,
+            SessionEvent::Control(Control::Addresses(assigned)) => self.use_assigned(assigned).await,
             SessionEvent::Control(message) => self.control(&message)?,
+            SessionEvent::Address(news) => {
+                self.address_news(news).await;
+                self.look()?;
+            }
             SessionEvent::Failed(fault) => return Err(fault),
             SessionEvent::DeviceFailed(e) => self.reopen(e).await?,
         }
@@ -130,6 +144,7 @@ impl<H: Host> Client<H> {
             Some(device) if !again => self.host.plug_in(device.device(), &at).await?,
             _ => self.host.joined_again(&at)?,
         }
+        self.settle_addresses(again).await;
         self.look()
     }
 
@@ -188,6 +203,7 @@ impl<H: Host> Client<H> {
             gateway_connected: gateway.is_some(),
             lan_up: gateway.is_some_and(|g| g.lan_up),
             addresses: self.known.addresses.clone(),
+            set_here: self.addressing.set_here(),
             route_pinned: self.known.route_pinned,
             rtt: self.session.driver.link().and_then(Link::rtt),
             broadcasts_sent: self.session.driver.outbound().flooded(),
@@ -221,6 +237,7 @@ impl<H: Host> Client<H> {
             "room": self.member.room, "relay": self.member.relay.to_string(), "relay_reachable": facts.relay_reachable,
             "peer": peer, "members": members, "gateway_connected": facts.gateway_connected, "lan_up": facts.lan_up,
             "interface": self.host.interface(), "mac": self.mac, "lan_mtu": self.lan_mtu, "lan_mtu_limited_by": limited_by, "addresses": facts.addresses,
+            "address_origins": self.address_origins(), "no_address_because": self.addressing.because,
             "rtt_ms": facts.rtt.map(|r| r.as_secs_f64() * 1e3), "way": self.session.way(), "bond": self.session.bond(), "peers": self.session.driver.peer_reports(), "packets_sent": sent, "packets_lost": lost,
             "frames": self.session.driver.report(), "findings": self.session.driver.findings(),
         });

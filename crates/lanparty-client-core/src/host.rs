@@ -1,8 +1,9 @@
 //! What a client needs of the machine it runs on: the part that differs by platform.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use ipnet::{IpNet, Ipv4Net};
 use lanparty_nic::Device;
 use lanparty_node::Fault;
 use lanparty_proto::LanMtu;
@@ -52,6 +53,24 @@ pub trait Host {
     /// A [`Fault`] ends the client.
     async fn work(&mut self) -> Result<(), Fault>;
 
+    /// Sets an address on the TAP.
+    ///
+    /// # Errors
+    /// What the system said; `AlreadyExists` when somebody else has set it, who may remove it again.
+    async fn add_address(&mut self, address: IpNet) -> io::Result<()>;
+
+    /// Removes an address that [`Host::add_address`] has set.
+    ///
+    /// # Errors
+    /// What the system said.
+    async fn remove_address(&mut self, address: IpNet) -> io::Result<()>;
+
+    /// Whether the system knows that nobody else has this IPv6 address of the TAP; nothing when the TAP does not have it.
+    fn detection(&self, address: IpAddr) -> Option<Detection>;
+
+    /// The IPv4 networks that this machine is in by other interfaces, with those.
+    fn other_networks(&self) -> Vec<(String, Ipv4Net)>;
+
     /// The TAP failed: opens it anew where that makes sense, with its cable plugged in as before.
     ///
     /// # Errors
@@ -69,6 +88,17 @@ pub struct Joining {
     pub remote: Option<SocketAddr>,
     /// The room's LAN MTU.
     pub lan_mtu: LanMtu,
+}
+
+/// Duplicate Address Detection (RFC 4862 §5.4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Detection {
+    /// It takes about a second.
+    Running,
+    /// Another machine has the address.
+    Duplicate,
+    /// It is in use.
+    Usable,
 }
 
 /// What a machine says of itself at one moment.

@@ -2,6 +2,7 @@
 //!
 //! What differs by platform is few and small, and stands behind [`Host`]: the device, addresses, the help for game discovery.
 
+mod addressing;
 #[cfg(target_os = "linux")]
 mod args;
 mod client;
@@ -10,10 +11,11 @@ mod identity;
 #[cfg(target_os = "linux")]
 mod linux;
 
+pub use addressing::{AddressFlag, AddressPlan, AutoWish};
 #[cfg(target_os = "linux")]
 pub use args::ClientArgs;
 pub use client::Client;
-pub use host::{Host, HostFacts, Joining};
+pub use host::{Detection, Host, HostFacts, Joining};
 pub use identity::identity;
 #[cfg(target_os = "linux")]
 pub use linux::run;

@@ -1,19 +1,21 @@
 //! A client on Linux: its TAP, a DHCP client when asked for, help for game discovery, the user's own scripts.
 
+mod address;
 mod dhcp;
 mod discovery;
 mod scripts;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::{IpNet, Ipv4Net};
 use lanparty_nic::{Tap, TapConfig};
-use lanparty_node::{ExitCode, Fault, ipv4_addresses, start_logging};
+use lanparty_node::{ExitCode, Fault, ipv4_addresses, ipv4_networks, start_logging};
 use lanparty_proto::{LanMtu, MacAddr};
 use tracing::{info, warn};
 
-use crate::host::{Host, HostFacts, Joining};
-use crate::{Client, ClientArgs, identity};
+use crate::host::{Detection, Host, HostFacts, Joining};
+use crate::{AddressPlan, Client, ClientArgs, identity};
 use dhcp::DhcpClient;
 use scripts::{ScriptFacts, run_script};
 
@@ -23,6 +25,7 @@ use scripts::{ScriptFacts, run_script};
 /// A [`Fault`] in words for the player.
 pub async fn run(args: ClientArgs) -> Result<(), Fault> {
     start_logging(args.member.log_format);
+    let plan = AddressPlan::new(&args.address, args.dhcp)?;
     let (identity, identity_file) = identity(args.identity.clone(), args.member.state_dir.clone(), args.new_identity)?;
     let filter = args.member.filtering.start()?;
     let _underlay = args.member.ready_underlay().await?;
@@ -30,8 +33,8 @@ pub async fn run(args: ClientArgs) -> Result<(), Fault> {
     let mac = identity.mac();
     let tap = prepare_tap(&args, mac)?;
     let member = args.member.clone();
-    let host = LinuxHost { args, mac, dhcp: None, lan_mtu: None };
-    Client::new(member, identity, identity_file, dialer, host, tap)?.filtered(filter.as_ref()).run().await
+    let host = LinuxHost { args, mac, wants_dhcp: plan.dhcp, dhcp: None, lan_mtu: None, index: None };
+    Client::new(member, identity, identity_file, dialer, host, tap, plan)?.filtered(filter.as_ref()).run().await
 }
 
 /// Creates the TAP with its cable unplugged: nothing on this host may use it before there is a LAN behind it.
@@ -46,8 +49,11 @@ fn prepare_tap(args: &ClientArgs, mac: MacAddr) -> Result<Tap, Fault> {
 struct LinuxHost {
     args: ClientArgs,
     mac: MacAddr,
+    wants_dhcp: bool,
     dhcp: Option<DhcpClient>,
     lan_mtu: Option<LanMtu>,
+    /// Of the TAP, when it is up.
+    index: Option<u32>,
 }
 
 impl LinuxHost {
@@ -95,7 +101,8 @@ impl Host for LinuxHost {
         if let Some(script) = &self.args.up {
             run_script(script, &self.script_facts()).await;
         }
-        if self.args.dhcp {
+        self.index = Some(index);
+        if self.wants_dhcp {
             self.dhcp = Some(DhcpClient::start(&name)?);
         }
         Ok(())
@@ -119,6 +126,22 @@ impl Host for LinuxHost {
         self.dhcp = None;
         self.dhcp = Some(DhcpClient::start(&self.args.tap_name)?);
         Ok(())
+    }
+
+    async fn add_address(&mut self, address: IpNet) -> io::Result<()> {
+        address::add_address(self.index.ok_or(io::ErrorKind::NotConnected)?, address).await
+    }
+
+    async fn remove_address(&mut self, address: IpNet) -> io::Result<()> {
+        address::remove_address(self.index.ok_or(io::ErrorKind::NotConnected)?, address).await
+    }
+
+    fn detection(&self, address: IpAddr) -> Option<Detection> {
+        address::detection(&self.args.tap_name, address)
+    }
+
+    fn other_networks(&self) -> Vec<(String, Ipv4Net)> {
+        ipv4_networks(&self.args.tap_name)
     }
 
     async fn reopen(&mut self, error: io::Error, _: &Joining) -> Result<Tap, Fault> {

@@ -18,6 +18,8 @@ pub struct ClientFacts {
     pub lan_up: bool,
     /// The TAP's IPv4 addresses.
     pub addresses: Vec<Ipv4Addr>,
+    /// Those of them that the client has set itself: not of DHCP.
+    pub set_here: Vec<Ipv4Addr>,
     /// Whether a route keeps the way to the relay out of the tunnel; nothing where that takes no route.
     pub route_pinned: Option<bool>,
     /// Smoothed round-trip time to the relay.
@@ -65,7 +67,11 @@ impl ClientFacts {
             (true, false) => "Connected to LAN gateway, but its LAN has no carrier".into(),
             (false, _) => "Waiting for LAN gateway".into(),
         });
-        states.push(self.lan_address().map_or_else(|| "Waiting for TAP IP".to_owned(), |ip| format!("DHCP received: {ip}")));
+        states.push(match self.lan_address() {
+            Some(ip) if self.set_here.contains(&ip) => format!("Address set: {ip}"),
+            Some(ip) => format!("DHCP received: {ip}"),
+            None => "Waiting for TAP IP".to_owned(),
+        });
         match (self.broadcasts_sent > 0, self.broadcasts_received > 0) {
             (true, true) => states.push("Broadcast traffic flowing".into()),
             (true, false) => states.push("Broadcast sent toward LAN; waiting for LAN broadcast reply".into()),
@@ -145,6 +151,8 @@ mod tests {
         facts.addresses.push(Ipv4Addr::new(10, 1, 2, 3));
         assert!(facts.states().contains(&"DHCP received: 10.1.2.3".into()));
         assert!(facts.summary().contains("IP 10.1.2.3 "));
+        facts.set_here = vec![Ipv4Addr::new(10, 1, 2, 3)];
+        assert!(facts.states().contains(&"Address set: 10.1.2.3".into()));
     }
 
     #[test]

@@ -161,6 +161,8 @@ impl Gateway {
             SessionEvent::Joined { again } => self.joined(again),
             SessionEvent::Left => self.announcer.clear(),
             SessionEvent::Control(message) => self.control(&message),
+            // It has none.
+            SessionEvent::Address(_) => {}
             SessionEvent::Failed(fault) if self.session.is_second_gateway() => {
                 info!("{}; listening on {} for its sign, to stand by behind it", fault.cause, self.args.interface);
                 self.standing.listen(fault, Instant::now());

@@ -52,7 +52,7 @@ impl Street {
         let programs = Programs::new(&dual.lab);
         let relay = Some(programs.relay(&dual.relay));
         let play = |host: &Namespace, ip: Ipv4Addr, more: &[&str]| {
-            let client = programs.start_client(host, "HOMES", &[&["--tap-name", TAP], more].concat());
+            let client = programs.start_client(host, "HOMES", &[&["--tap-name", TAP, "--address", "none"], more].concat());
             client.wait_for("TAP is up", SOON).unwrap();
             host.ip(&format!("addr add {ip}/24 dev {TAP}")).unwrap();
             client

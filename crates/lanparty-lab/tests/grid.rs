@@ -53,7 +53,10 @@ impl Grid {
             let options = HouseholdOptions { udp_blocked, ipv6, ..HouseholdOptions::default() };
             let household = Household::attach(&lab, &internet, &format!("h{number}"), number, kind, options).unwrap();
             let client = programs.program(&household.host, "lanparty").named(&format!("client-{number}")).arg("client");
-            let client = household.host.spawn(client.args(programs.member_options("GRID")).args(["--tap-name", "lan0"])).unwrap();
+            let client = household
+                .host
+                .spawn(client.args(programs.member_options("GRID")).args(["--tap-name", "lan0", "--address", "none"]))
+                .unwrap();
             client.wait_for("TAP is up", SOON).unwrap();
             let inside = Ipv4Addr::new(10, 50, 0, number);
             household.host.run(&["ip", "addr", "add", &format!("{inside}/24"), "dev", "lan0"]).unwrap();

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{
-    BridgedTap, Counters, CountersSnapshot, Discarded, FairQueue, Filter, FilterReport, FilterRules, FrameRecord, Inbound, LadderCounters,
-    Outbound, OutboundWork, PathSize, Point, Roster, WayFacts,
+    AddressNews, BridgedTap, Counters, CountersSnapshot, Discarded, FairQueue, Filter, FilterReport, FilterRules, FrameRecord, Inbound,
+    LadderCounters, Outbound, OutboundWork, PathSize, Point, Roster, WayFacts,
 };
 use lanparty_nic::Device;
 use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, LanMtu, MacAddr, MemberId, Role};
@@ -21,6 +21,7 @@ use crate::{
     every_frame_is_logged, fair_queue,
 };
 
+mod addresses;
 mod awaited;
 mod bridged;
 mod direct;
@@ -42,6 +43,8 @@ pub enum DriverEvent {
     LinkEnded(LinkEnded),
     /// The device is down or gone.
     DeviceFailed(io::Error),
+    /// What became of an address of this machine.
+    Address(AddressNews),
     /// The path was looked at.
     Looked,
 }
@@ -114,6 +117,7 @@ pub struct MemberDriver<D> {
     /// What the relay has to hear of it.
     unsaid_loop: Option<Control>,
     lans: lans::Lans,
+    addresses: addresses::Addresses,
 }
 
 impl<D: Device> MemberDriver<D> {
@@ -147,6 +151,7 @@ impl<D: Device> MemberDriver<D> {
             is_bridged: false,
             unsaid_loop: None,
             lans: lans::Lans::default(),
+            addresses: addresses::Addresses::default(),
         }
     }
 
@@ -297,7 +302,7 @@ impl<D: Device> MemberDriver<D> {
     }
 
     async fn step(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
-        let Self { device, connected, draining, peers, batch, pending, received, runs, observed, .. } = self;
+        let Self { device, connected, draining, peers, batch, pending, received, runs, observed, addresses, .. } = self;
         let Some(c) = connected else {
             runs.end();
             return tokio::select! {
@@ -334,6 +339,7 @@ impl<D: Device> MemberDriver<D> {
                 self.drive_runs()?;
                 Ok(None)
             }
+            () = addresses.due() => self.drive_addresses(),
             () = observed.due() => {
                 self.end_inquiries();
                 Ok(None)
@@ -423,6 +429,9 @@ impl<D: Device> MemberDriver<D> {
         self.observed.look_inside(self.received.iter().take(count), Point::FromRoom, now);
         let datagrams = self.received.iter_mut().take(count).map(std::mem::take);
         self.inbound.process(datagrams, roster, now, &mut self.frames, &mut records);
+        if let Some(roster) = roster {
+            self.addresses.look(&self.frames, roster.own().mac, now);
+        }
         for (member, record) in &records {
             log_frame(self.role, &self.interface, self.inbound.direction().as_str(), *member, record);
         }

@@ -76,4 +76,4 @@ pub use status::{
 pub use stream::{Proxy, StreamIncoming, StreamLink, StreamListener, StreamTarget, StreamWay, dial_stream};
 pub use tls::{CertificateFiles, CertificateSource, ServerTls};
 pub use trust::RelayTrust;
-pub use uplink::{ipv4_addresses, own_address};
+pub use uplink::{ipv4_addresses, ipv4_networks, own_address};

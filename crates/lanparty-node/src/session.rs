@@ -7,9 +7,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanparty_core::{Backoff, Carrier, Roster, Step, Ways};
+use lanparty_core::{AddressNews, Backoff, Carrier, Roster, Step, Ways};
 use lanparty_nic::Device;
-use lanparty_proto::{Control, DatagramBudget, Refusal};
+use lanparty_proto::{AddressRequest, AssignedAddresses, Control, DatagramBudget, Refusal};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 use tokio::task::JoinHandle;
@@ -36,6 +36,8 @@ pub enum SessionEvent {
     Left,
     /// The relay said something. The roster follows already.
     Control(Control),
+    /// What became of an address of this machine.
+    Address(AddressNews),
     /// The device is down or gone. Its frames are not read until a device is set.
     DeviceFailed(io::Error),
     /// There is no point in going on.
@@ -94,6 +96,7 @@ pub struct Session<D> {
     /// The newest attempt failed because the room has a gateway.
     is_second: bool,
     line: StandbyLine,
+    assigned: Option<AssignedAddresses>,
 }
 
 impl<D: Device> Session<D> {
@@ -119,7 +122,18 @@ impl<D: Device> Session<D> {
             news: VecDeque::new(),
             is_second: false,
             line,
+            assigned: None,
         }
+    }
+
+    /// What the next join asks of addresses.
+    pub fn ask_addresses(&mut self, request: Option<AddressRequest>) {
+        self.request.addresses = request;
+    }
+
+    /// What the relay assigned at the newest join; asked for once.
+    pub const fn take_assigned(&mut self) -> Option<AssignedAddresses> {
+        self.assigned.take()
     }
 
     /// What the next join says of the LAN's carrier; told at once while joined.
@@ -203,6 +217,7 @@ impl<D: Device> Session<D> {
                 SessionEvent::Failed(Fault::new(ExitCode::Refused, format!("the relay ended the membership ({code:?}): {message}"), advice))
             }
             DriverEvent::Control(message) => SessionEvent::Control(message),
+            DriverEvent::Address(news) => SessionEvent::Address(news),
             DriverEvent::DeviceFailed(e) => {
                 self.driver.set_device(None);
                 SessionEvent::DeviceFailed(e)
@@ -339,6 +354,7 @@ impl<D: Device> Session<D> {
         self.said = None;
         self.state = State::Joined(dialer);
         self.is_new = true;
+        self.assigned.clone_from(&joined.welcome.addresses);
         self.driver.connect(joined, self.request.mac);
         SessionEvent::Joined { again }
     }

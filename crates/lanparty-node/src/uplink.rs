@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use ipnet::Ipv4Net;
 use socket2::SockRef;
 use tracing::debug;
 
@@ -62,6 +63,18 @@ pub fn ipv4_addresses(interface: &str) -> Vec<Ipv4Addr> {
     let all = if_addrs::get_if_addrs().unwrap_or_default();
     let of_interface = all.into_iter().filter(|i| i.name.split(':').next() == Some(interface));
     of_interface.filter_map(|i| if let IpAddr::V4(ip) = i.ip() { Some(ip) } else { None }).collect()
+}
+
+/// The IPv4 networks that this machine is in now, beside that of an interface: those that lead further than to itself.
+#[must_use]
+pub fn ipv4_networks(except: &str) -> Vec<(String, Ipv4Net)> {
+    let all = if_addrs::get_if_addrs().unwrap_or_default();
+    let others = all.into_iter().filter(|i| !i.is_loopback() && !i.is_link_local() && i.name.split(':').next() != Some(except));
+    let network = |i: if_addrs::Interface| match i.addr {
+        if_addrs::IfAddr::V4(v4) => Some((i.name, Ipv4Net::with_netmask(v4.ip, v4.netmask).ok()?.trunc())),
+        if_addrs::IfAddr::V6(_) => None,
+    };
+    others.filter_map(network).collect()
 }
 
 fn owner_of(address: IpAddr) -> Option<String> {

@@ -66,10 +66,11 @@ fn relay(program: &Value, out: &mut String) {
         }
         for m in array(&room["members"]) {
             out.push_str(&format!(
-                "    {} peer {} {} from {} for {} s, datagrams up {} down {}{}\n",
+                "    {} peer {} {}{} from {} for {} s, datagrams up {} down {}{}\n",
                 text(&m["role"]),
                 m["member"],
                 text(&m["mac"]),
+                m["address"].as_str().map_or_else(String::new, |address| format!(" {address}")),
                 text(&m["remote"]),
                 m["joined_s_ago"],
                 m["budget_up"],
@@ -133,6 +134,7 @@ fn member(program: &Value, out: &mut String) {
         out.push_str(&format!(" address {}", addresses.join(", ")));
     }
     out.push('\n');
+    origins(program, out);
     bond::in_words(&program["bond"], "  ", out);
     for m in array(&program["members"]) {
         let reached = array(&program["peers"]).iter().find(|peer| peer["id"] == m["id"]).map_or_else(String::new, reached);
@@ -146,6 +148,26 @@ fn member(program: &Value, out: &mut String) {
     frames("in ", &program["frames"]["inbound"], out);
     ladder(&program["frames"]["ladder"], out);
     filter::in_words(&program["frames"]["filter"], out);
+}
+
+/// Where each address came from, and why there is none.
+fn origins(program: &Value, out: &mut String) {
+    for address in array(&program["address_origins"]) {
+        let state = match address["state"].as_str() {
+            Some("asking") => "the room is asked whether it is free".to_owned(),
+            Some("tentative") => "the system asks whether it is free".to_owned(),
+            Some("taken") => match address["by"].as_str() {
+                Some(mac) => format!("not set, the machine with MAC {mac} has it"),
+                None => "not set, another machine has it".to_owned(),
+            },
+            Some("refused") => format!("not set: {}", text(&address["because"])),
+            _ => "set".to_owned(),
+        };
+        out.push_str(&format!("    address {} ({}): {state}\n", text(&address["address"]), text(&address["origin"])));
+    }
+    if let Some(because) = program["no_address_because"].as_str() {
+        out.push_str(&format!("    no address of the relay: {because}\n"));
+    }
 }
 
 /// One end of a cable.

@@ -67,7 +67,7 @@ fn start(bed: &Bed, way: &[&str]) -> Result<()> {
     for host in [Host::B, Host::A] {
         let relay = Host::Relay.at(PORT).to_string();
         let program = Program::new(bed.tools.path(CLIENT)?)
-            .args(["client", "--relay", &relay, "--server-name", SERVER_NAME, "--room", ROOM, "--tap-name", INTERFACE])
+            .args(["client", "--relay", &relay, "--server-name", SERVER_NAME, "--room", ROOM, "--tap-name", INTERFACE, "--address", "none"])
             .args(way)
             .arg("--relay-ca-cert")
             .arg(bed.path(CERTIFICATE))

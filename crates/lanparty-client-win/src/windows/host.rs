@@ -1,12 +1,13 @@
 //! The program: what is asked of it, and a client's life on this machine.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode as ProcessExit;
 use std::time::Duration;
 
-use lanparty_client_core::{Client, Host, HostFacts, Joining, identity};
+use ipnet::{IpNet, Ipv4Net};
+use lanparty_client_core::{AddressPlan, Client, Detection, Host, HostFacts, Joining, identity};
 use lanparty_nic::windows::{Tap, is_elevated};
 use lanparty_node::{ExitCode, Fault, MemberFlags, StateDir, block_on, start_logging};
 use lanparty_proto::LanMtu;
@@ -164,7 +165,8 @@ where
             return Err(fault);
         }
     };
-    Client::new(member, identity, identity_file, dialer, host, device)?.filtered(filter.as_ref()).run().await
+    let client = Client::new(member, identity, identity_file, dialer, host, device, AddressPlan::default())?;
+    client.filtered(filter.as_ref()).run().await
 }
 
 struct WindowsHost<N> {
@@ -195,7 +197,7 @@ impl<N: NetCfg + Send + 'static> WindowsHost<N> {
     }
 }
 
-fn relay(at: &Joining) -> Option<std::net::IpAddr> {
+fn relay(at: &Joining) -> Option<IpAddr> {
     at.remote.map(|remote: SocketAddr| remote.ip())
 }
 
@@ -253,6 +255,22 @@ impl<N: NetCfg + Send + 'static> Host for WindowsHost<N> {
             self.game = done.inspect_err(|e| warn!("game mode failed: {e}")).ok();
         }
         Ok(())
+    }
+
+    async fn add_address(&mut self, _: IpNet) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    async fn remove_address(&mut self, _: IpNet) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn detection(&self, _: IpAddr) -> Option<Detection> {
+        None
+    }
+
+    fn other_networks(&self) -> Vec<(String, Ipv4Net)> {
+        vec![]
     }
 
     async fn reopen(&mut self, error: io::Error, at: &Joining) -> Result<Tap, Fault> {

@@ -74,7 +74,9 @@ impl Homes {
     /// A client on any host, with the address 10.50.0.`number` in the room.
     pub(crate) fn play(&self, host: &Namespace, number: u8, more: &[&str]) -> Proc {
         let client = self.programs.program(host, "lanparty").named(&format!("client-{number}")).arg("client");
-        let client = host.spawn(client.args(self.programs.member_options("HOMES")).args(["--tap-name", TAP]).args(more)).unwrap();
+        let client = host
+            .spawn(client.args(self.programs.member_options("HOMES")).args(["--tap-name", TAP, "--address", "none"]).args(more))
+            .unwrap();
         client.wait_for("TAP is up", SOON).unwrap();
         host.ip(&format!("addr add 10.50.0.{number}/24 dev {TAP}")).unwrap();
         client

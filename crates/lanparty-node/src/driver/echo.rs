@@ -187,7 +187,7 @@ impl<D: Device> MemberDriver<D> {
     }
 
     /// Stations 2 to 4 for a frame of this member's own making.
-    fn send_own(&mut self, frame: &[u8]) -> Result<Result<(), DropReason>, LinkEnded> {
+    pub(super) fn send_own(&mut self, frame: &[u8]) -> Result<Result<(), DropReason>, LinkEnded> {
         let (roster, path) = room_and_path(self.connected.as_ref(), self.island.as_ref());
         let mut records = vec![];
         let outcome = self.outbound.originate(frame, roster, path, Instant::now(), &mut records);
