@@ -122,6 +122,7 @@ impl Host for LinuxHost {
         let Some(client) = &mut self.dhcp else { return std::future::pending().await };
         let words = client.ended().await;
         warn!("{words}; starting it again");
+        client.leave_lease();
         // The old one's files have the new one's names.
         self.dhcp = None;
         self.dhcp = Some(DhcpClient::start(&self.args.tap_name)?);

@@ -19,13 +19,20 @@ const RESTART_AFTER: Duration = Duration::from_secs(2);
 
 /// Serves udhcpc (`$1`, `$ip`, `$mask`) and dhclient (`$reason`, `$new_ip_address`, `$new_subnet_mask`).
 const SCRIPT: &str = r#"#!/bin/sh
-# Written by lanparty at every start: sets the leased address, takes no routes and no name servers.
+# Written by lanparty at every start: sets the leased address, takes no routes and no name servers. Of the interface's addresses it
+# removes its own lease alone.
 event="${reason:-$1}"
+kept="${0%.sh}.lease"
+lease="${new_ip_address:-$ip}/${new_subnet_mask:-${mask:-24}}"
+before=$(cat "$kept" 2>/dev/null)
 case "$event" in
 bound | renew | BOUND | RENEW | REBIND | REBOOT)
-    ip address replace "${new_ip_address:-$ip}/${new_subnet_mask:-${mask:-24}}" broadcast + dev "$interface" ;;
+    [ -z "$before" ] || [ "$before" = "$lease" ] || ip address del "$before" dev "$interface"
+    echo "$lease" >"$kept"
+    ip address replace "$lease" broadcast + dev "$interface" ;;
 deconfig | EXPIRE | FAIL | STOP | RELEASE)
-    ip -4 address flush dev "$interface" ;;
+    [ -z "$before" ] || ip address del "$before" dev "$interface"
+    rm -f "$kept" ;;
 esac
 exit 0
 "#;
@@ -46,12 +53,12 @@ impl DhcpClient {
         let failed = |e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("cannot start a DHCP client: {e}"), "");
         leftovers::end_leftovers(&dir);
         std::fs::create_dir_all(&dir).and_then(|()| write_script(&script)).map_err(|e| failed(&e))?;
-        let (leases, pid) = (script.with_extension("leases"), script.with_extension("pid"));
+        let [leases, pid, lease] = ["leases", "pid", "lease"].map(|ending| script.with_extension(ending));
         let mut udhcpc = Command::new("udhcpc");
         udhcpc.args(["-f", "-t", "5", "-T", "2", "-A", "5", "-i", interface, "-s"]).arg(&script);
         let mut dhclient = Command::new("dhclient");
         dhclient.args(["-4", "-d", "-q", "-sf"]).arg(&script).arg("-lf").arg(&leases).arg("-pf").arg(&pid).arg(interface);
-        let files = vec![script, leases, pid];
+        let files = vec![script, leases, pid, lease];
         for (name, command) in [("udhcpc", &mut udhcpc), ("dhclient", &mut dhclient)] {
             match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn() {
                 Ok(child) => {
@@ -64,6 +71,11 @@ impl DhcpClient {
         }
         let advice = "install udhcpc or isc-dhcp-client, or leave --dhcp out and set the address yourself";
         Err(Fault::new(ExitCode::Permission, "this machine has no DHCP client that lanparty knows", advice))
+    }
+
+    /// Another one takes its place, and removes this one's address when the server says so.
+    pub(crate) fn leave_lease(&mut self) {
+        self.files.retain(|file| file.extension().is_none_or(|ending| ending != "lease"));
     }
 
     /// Resolves a while after the client ended by itself, with words. Cancel-safe.
