@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lanparty_node::MemberFlags;
+use lanparty_proto::MacAddr;
 
 use crate::AddressFlag;
 
@@ -17,6 +18,14 @@ pub struct ClientArgs {
     /// Name of the TAP interface to create
     #[arg(long, value_name = "NAME", default_value = "lan0")]
     pub tap_name: String,
+
+    /// Another virtual MAC address than the identity's, for this run
+    #[arg(long, value_name = "MAC", value_parser = parse_mac)]
+    pub mac: Option<MacAddr>,
+
+    /// Take --mac also when it is one of a manufacturer's
+    #[arg(long, requires = "mac")]
+    pub allow_global_mac: bool,
 
     /// Where an address comes from: auto (the relay assigns it), dhcp (the LAN's server gives it to this machine's udhcpc or dhclient;
     /// takes no default route), static:192.168.8.5/24, static:fd00:1::6/64, or none; may be said several times. Without it: auto in a
@@ -47,6 +56,10 @@ pub struct ClientArgs {
     /// Become another machine: new identity, new MAC address; the old file is kept as *.bad
     #[arg(long)]
     pub new_identity: bool,
+}
+
+fn parse_mac(text: &str) -> Result<MacAddr, String> {
+    text.parse().map_err(|e: lanparty_proto::InvalidMac| e.to_string())
 }
 
 fn parse_address(text: &str) -> Result<AddressFlag, String> {

@@ -10,6 +10,8 @@ mod host;
 mod identity;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod mac_flag;
 
 pub use addressing::{AddressFlag, AddressPlan, AutoWish};
 #[cfg(target_os = "linux")]

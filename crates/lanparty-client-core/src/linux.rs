@@ -15,6 +15,7 @@ use lanparty_proto::{LanMtu, MacAddr};
 use tracing::{info, warn};
 
 use crate::host::{Detection, Host, HostFacts, Joining};
+use crate::mac_flag::check_mac;
 use crate::{AddressPlan, Client, ClientArgs, identity};
 use dhcp::DhcpClient;
 use scripts::{ScriptFacts, run_script};
@@ -26,7 +27,12 @@ use scripts::{ScriptFacts, run_script};
 pub async fn run(args: ClientArgs) -> Result<(), Fault> {
     start_logging(args.member.log_format);
     let plan = AddressPlan::new(&args.address, args.dhcp)?;
+    let chosen = args.mac.map(|mac| check_mac(mac, args.allow_global_mac)).transpose()?;
     let (identity, identity_file) = identity(args.identity.clone(), args.member.state_dir.clone(), args.new_identity)?;
+    let identity = match chosen {
+        Some(mac) => identity.with_mac(mac),
+        None => identity,
+    };
     let filter = args.member.filtering.start()?;
     let _underlay = args.member.ready_underlay().await?;
     let dialer = args.member.dialer()?.avoiding(args.tap_name.clone());

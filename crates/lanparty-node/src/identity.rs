@@ -97,6 +97,12 @@ impl Identity {
         self.mac
     }
 
+    /// The same identity with another virtual MAC address, for this run.
+    #[must_use]
+    pub fn with_mac(self, mac: MacAddr) -> Self {
+        Self { mac, ..self }
+    }
+
     /// Who this is to a relay.
     #[must_use]
     pub const fn id(&self) -> IdentityId {

@@ -32,6 +32,12 @@ impl MacAddr {
         !self.is_group() && !matches!(self.0, [0, 0, 0, 0, 0, 0])
     }
 
+    /// Whether the bit is set that keeps it out of the manufacturers' numbers (IEEE 802 §8.4).
+    #[must_use]
+    pub const fn is_locally_administered(self) -> bool {
+        self.0[0] & 2 != 0
+    }
+
     /// A locally administered unicast address from six random bytes (IEEE 802c: bit 1 of the first octet set, bit 0 clear).
     #[must_use]
     pub const fn locally_administered(mut random: [u8; 6]) -> Self {
@@ -236,7 +242,7 @@ mod tests {
     fn a_random_virtual_mac_is_unicast_and_locally_administered() {
         for first in 0..=255 {
             let mac = MacAddr::locally_administered([first, 0, 0, 0, 0, 0]);
-            assert!(mac.is_valid_source() && mac.0[0] & 2 == 2, "{mac}");
+            assert!(mac.is_valid_source() && mac.is_locally_administered(), "{mac}");
         }
     }
 
