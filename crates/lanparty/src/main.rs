@@ -1,5 +1,6 @@
 //! `lanparty`: the one tool. Every role is a library; this file only chooses.
 
+mod adapters;
 mod bond;
 mod doctor;
 mod fault;
@@ -42,6 +43,8 @@ enum Role {
     Relay(lanparty_relay::RelayArgs),
     /// Plug an Ethernet cable between two hosts, without a relay
     Cable(lanparty_cable::CableArgs),
+    /// List this machine's network interfaces, and what each could be used for
+    Adapters(adapters::AdaptersArgs),
     /// Show what the lanparty programs on this machine are doing
     Status(status::StatusArgs),
     /// Say in words what is wrong with this host, or with the way to a relay
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Role::Gateway(args) => block_on(lanparty_gateway::run(args)),
         Role::Relay(args) => block_on(lanparty_relay::run(args)),
         Role::Cable(args) => block_on(lanparty_cable::run(args)),
+        Role::Adapters(args) => block_on(adapters::run(args)),
         Role::Status(args) => block_on(status::run(args)),
         Role::Doctor(args) => doctor::end(&args),
         Role::Ping(args) => ping::end(&args),
