@@ -36,6 +36,7 @@ mod state;
 mod status;
 mod stream;
 mod tls;
+mod toml_file;
 mod trust;
 mod uplink;
 #[cfg(windows)]
@@ -75,5 +76,6 @@ pub use status::{
 };
 pub use stream::{Proxy, StreamIncoming, StreamLink, StreamListener, StreamTarget, StreamWay, dial_stream};
 pub use tls::{CertificateFiles, CertificateSource, ServerTls};
+pub use toml_file::{TomlProblem, TomlReader, TomlValue, unknown_word};
 pub use trust::RelayTrust;
 pub use uplink::{ipv4_addresses, ipv4_networks, own_address};

@@ -2,13 +2,12 @@
 //!
 //! Everything that is wrong is told at once, each with its line; a key that is none, with the one that was meant.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::ops::Range;
 
 use lanparty_core::{FilterRule, Net, PortRange, Protocol, Verdict};
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+use crate::toml_file::{TomlProblem, TomlReader, TomlValue, unknown_word};
 
 const ROOT_KEYS: [&str; 2] = ["default", "rule"];
 const RULE_KEYS: [&str; 7] = ["name", "from", "from-ports", "to", "to-ports", "accept", "drop"];
@@ -22,127 +21,78 @@ pub(super) struct FilterFile {
     pub(super) rules: Vec<FilterRule>,
 }
 
-/// What is wrong with a file, and where.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Problem {
-    line: usize,
-    words: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.line, self.words)
-    }
-}
-
 impl FilterFile {
-    pub(super) fn read(text: &str) -> Result<Self, Vec<Problem>> {
-        let line_ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
-        let mut reader = Reader { line_ends, problems: vec![] };
-        let file = match DeTable::parse(text) {
-            Ok(root) => reader.root(root.get_ref()),
-            Err(e) => {
-                reader.problem(e.span().unwrap_or_default(), e.message().to_owned());
-                Self::default()
-            }
-        };
-        reader.problems.sort_unstable();
-        if reader.problems.is_empty() { Ok(file) } else { Err(reader.problems) }
+    pub(super) fn read(text: &str) -> Result<Self, Vec<TomlProblem>> {
+        let mut reader = Reader(TomlReader::new(text));
+        let root = reader.0.parse(text);
+        let file = root.map_or_else(Self::default, |root| reader.root(root.get_ref()));
+        reader.0.end(file)
     }
 }
 
-struct Reader {
-    line_ends: Vec<usize>,
-    problems: Vec<Problem>,
-}
-
-type Value<'v> = Spanned<DeValue<'v>>;
+struct Reader(TomlReader);
 
 impl Reader {
-    fn problem(&mut self, at: Range<usize>, words: String) {
-        let line = self.line_ends.partition_point(|end| *end < at.start) + 1;
-        self.problems.push(Problem { line, words });
-    }
-
-    /// `value` of a problem that is told here.
-    fn told<T>(&mut self, at: Range<usize>, value: Result<T, String>) -> Option<T> {
-        value.map_err(|words| self.problem(at, words)).ok()
-    }
-
     fn root(&mut self, root: &DeTable<'_>) -> FilterFile {
         let mut file = FilterFile::default();
         for (key, value) in root {
             match &**key.get_ref() {
-                "default" => file.default = self.word(value, &VERDICTS, "verdict").map(verdict),
+                "default" => file.default = self.0.word(value, &VERDICTS, "verdict").map(verdict),
                 "rule" => file.rules = self.rules(value),
-                other => self.problem(key.span(), unknown("key", other, &ROOT_KEYS)),
+                other => self.0.problem(key.span(), unknown_word("key", other, &ROOT_KEYS)),
             }
         }
         file
     }
 
-    fn rules(&mut self, value: &Value<'_>) -> Vec<FilterRule> {
+    fn rules(&mut self, value: &TomlValue<'_>) -> Vec<FilterRule> {
         let Some(all) = value.get_ref().as_array() else {
-            self.problem(value.span(), "rules are tables of their own: write [[rule]] above each".to_owned());
+            self.0.problem(value.span(), "rules are tables of their own: write [[rule]] above each".to_owned());
             return vec![];
         };
         all.iter().filter_map(|rule| self.rule(rule)).collect()
     }
 
-    fn rule(&mut self, value: &Value<'_>) -> Option<FilterRule> {
+    fn rule(&mut self, value: &TomlValue<'_>) -> Option<FilterRule> {
         let Some(table) = value.get_ref().as_table() else {
-            self.problem(value.span(), "a rule is a table: write [[rule]] above it".to_owned());
+            self.0.problem(value.span(), "a rule is a table: write [[rule]] above it".to_owned());
             return None;
         };
-        let before = self.problems.len();
+        let before = self.0.problems();
         let (all, verdicts) = (PortRange::ALL, [None; 4]);
         let mut rule = FilterRule { name: None, src: None, src_ports: all, dst: None, dst_ports: all, verdicts };
         for (key, value) in table {
             match &**key.get_ref() {
-                "name" => rule.name = self.string(value).map(str::to_owned),
+                "name" => rule.name = self.0.string(value).map(str::to_owned),
                 "from" => rule.src = self.net(value),
                 "to" => rule.dst = self.net(value),
                 "from-ports" => rule.src_ports = self.ports(value).unwrap_or(all),
                 "to-ports" => rule.dst_ports = self.ports(value).unwrap_or(all),
                 "accept" => self.protocols(value, Verdict::Accept, &mut rule),
                 "drop" => self.protocols(value, Verdict::Drop, &mut rule),
-                other => self.problem(key.span(), unknown("key", other, &RULE_KEYS)),
+                other => self.0.problem(key.span(), unknown_word("key", other, &RULE_KEYS)),
             }
         }
-        if self.problems.len() > before {
+        if self.0.problems() > before {
             return None;
         }
         if rule.verdicts.iter().all(Option::is_none) {
-            self.problem(value.span(), "this rule does nothing: say accept or drop, for example accept = \"udp\"".to_owned());
+            self.0.problem(value.span(), "this rule does nothing: say accept or drop, for example accept = \"udp\"".to_owned());
         }
         if let (Some(src), Some(dst)) = (rule.src, rule.dst)
             && src.is_ipv4() != dst.is_ipv4()
         {
-            self.problem(value.span(), "from and to are not of one family: both IPv4, or both IPv6".to_owned());
+            self.0.problem(value.span(), "from and to are not of one family: both IPv4, or both IPv6".to_owned());
         }
         Some(rule)
     }
 
-    fn string<'v>(&mut self, value: &'v Value<'_>) -> Option<&'v str> {
-        let text = value.get_ref().as_str();
-        if text.is_none() {
-            self.problem(value.span(), format!("a string stands here, in quotes, not {}", value.get_ref().type_str()));
-        }
-        text
+    fn net(&mut self, value: &TomlValue<'_>) -> Option<Net> {
+        let text = self.0.string(value)?;
+        if text == "any" { None } else { self.0.told(value.span(), read_net(text)) }
     }
 
-    fn word<'v>(&mut self, value: &'v Value<'_>, known: &[&str], what: &str) -> Option<&'v str> {
-        let word = self.string(value)?;
-        let found = if known.contains(&word) { Ok(word) } else { Err(unknown(what, word, known)) };
-        self.told(value.span(), found)
-    }
-
-    fn net(&mut self, value: &Value<'_>) -> Option<Net> {
-        let text = self.string(value)?;
-        if text == "any" { None } else { self.told(value.span(), read_net(text)) }
-    }
-
-    fn ports(&mut self, value: &Value<'_>) -> Option<PortRange> {
+    fn ports(&mut self, value: &TomlValue<'_>) -> Option<PortRange> {
         let read = match value.get_ref() {
             DeValue::Integer(number) => {
                 let port = u16::from_str_radix(number.as_str(), number.radix());
@@ -151,20 +101,20 @@ impl Reader {
             DeValue::String(text) => read_ports(text),
             other => Err(format!("ports are a number or \"FIRST-LAST\", not {}", other.type_str())),
         };
-        self.told(value.span(), read)
+        self.0.told(value.span(), read)
     }
 
-    fn protocols(&mut self, value: &Value<'_>, verdict: Verdict, rule: &mut FilterRule) {
+    fn protocols(&mut self, value: &TomlValue<'_>, verdict: Verdict, rule: &mut FilterRule) {
         let names: Vec<_> = match value.get_ref() {
             DeValue::Array(names) => names.iter().collect(),
             _ => vec![value],
         };
         for name in names {
-            let Some(word) = self.word(name, &PROTOCOLS, "protocol") else { continue };
+            let Some(word) = self.0.word(name, &PROTOCOLS, "protocol") else { continue };
             for (slot, protocol) in rule.verdicts.iter_mut().zip(Protocol::ALL) {
                 let is_meant = word == "all" || word == protocol.as_str();
                 if is_meant && slot.replace(verdict).is_some() {
-                    self.problem(name.span(), format!("{} is in this rule twice", protocol.as_str()));
+                    self.0.problem(name.span(), format!("{} is in this rule twice", protocol.as_str()));
                 }
             }
         }
@@ -188,16 +138,6 @@ fn read_ports(text: &str) -> Result<PortRange, String> {
     let port = |text: &str| text.trim().parse::<u16>().map_err(|_| format!("`{text}` is no port: write 27015 or \"27015-27030\""));
     let (first, last) = (port(first)?, port(last)?);
     PortRange::new(first, last).map_err(|_| format!("the port range {first}-{last} is the wrong way round: write \"{last}-{first}\""))
-}
-
-/// What is not known, and what was probably meant.
-fn unknown(what: &str, word: &str, known: &[&str]) -> String {
-    let distance = |other: &&&str| strsim::damerau_levenshtein(&word.to_lowercase(), other);
-    let nearest = known.iter().min_by_key(distance).filter(|other| distance(other) <= word.len().max(4) / 2);
-    match nearest {
-        Some(nearest) => format!("unknown {what} `{word}`, did you mean `{nearest}`?"),
-        None => format!("unknown {what} `{word}`: it is one of {}", known.join(", ")),
-    }
 }
 
 #[cfg(test)]
