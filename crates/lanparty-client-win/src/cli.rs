@@ -127,7 +127,7 @@ impl Cli {
     /// Reads a command line, and ends the program with words when it is none.
     #[must_use]
     pub fn read() -> Self {
-        Self::of(&command().get_matches()).unwrap_or_else(|e| e.exit())
+        Self::of(&lanparty_config::matches(command(), lanparty_config::Role::Client)).unwrap_or_else(|e| e.exit())
     }
 
     /// Options in groups of their own are seen as absent together: where a relay is named there is a room to join.

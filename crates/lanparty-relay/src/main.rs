@@ -18,5 +18,5 @@ struct Cli {
 }
 
 fn main() -> std::process::ExitCode {
-    lanparty_node::block_on(lanparty_relay::run(Cli::parse().args))
+    lanparty_node::block_on(lanparty_relay::run(lanparty_config::parse::<Cli>(lanparty_config::Role::Relay).args))
 }

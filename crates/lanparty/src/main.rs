@@ -2,6 +2,7 @@
 
 mod adapters;
 mod bond;
+mod config;
 mod doctor;
 mod fault;
 mod filter;
@@ -9,6 +10,7 @@ mod manual;
 mod ping;
 mod status;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -43,6 +45,8 @@ enum Role {
     Relay(lanparty_relay::RelayArgs),
     /// Plug an Ethernet cable between two hosts, without a relay
     Cable(lanparty_cable::CableArgs),
+    /// Run what a configuration file has a table for
+    Run(config::RunArgs),
     /// List this machine's network interfaces, and what each could be used for
     Adapters(adapters::AdaptersArgs),
     /// Show what the lanparty programs on this machine are doing
@@ -55,6 +59,8 @@ enum Role {
     Bond(bond::BondArgs),
     /// Check the rules of a traffic filter, and what they say of a packet
     Filter(filter::FilterArgs),
+    /// Check a configuration file, print one with every option, or make one of n3n's
+    Config(config::ConfigArgs),
     /// Print shell completions
     Completions {
         /// For this shell
@@ -68,21 +74,35 @@ enum Role {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().role {
+    run(&std::env::args_os().collect::<Vec<_>>())
+}
+
+fn run(arguments: &[OsString]) -> ExitCode {
+    match lanparty_config::parse_tool::<Cli>(arguments).role {
         Role::Client(args) => block_on(lanparty_client_core::run(args)),
         Role::Gateway(args) => block_on(lanparty_gateway::run(args)),
         Role::Relay(args) => block_on(lanparty_relay::run(args)),
         Role::Cable(args) => block_on(lanparty_cable::run(args)),
+        Role::Run(args) => match config::role_of(&args, &command()) {
+            Ok(role) => run(&args.arguments(role)),
+            Err(fault) => block_on(async { Err(fault) }),
+        },
         Role::Adapters(args) => block_on(adapters::run(args)),
         Role::Status(args) => block_on(status::run(args)),
         Role::Doctor(args) => doctor::end(&args),
         Role::Ping(args) => ping::end(&args),
         Role::Bond(args) => bond::end(&args),
         Role::Filter(args) => filter::end(args),
+        Role::Config(args) => block_on(async { config::run(&args, &command()) }),
         Role::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "lanparty", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut command(), "lanparty", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
-        Role::Manual { directory } => block_on(async { manual::write(&Cli::command(), &directory) }),
+        Role::Manual { directory } => block_on(async { manual::write(&command(), &directory) }),
     }
+}
+
+/// The command line, with what its roles take from files and the environment.
+fn command() -> clap::Command {
+    lanparty_config::tool(Cli::command())
 }
