@@ -36,6 +36,7 @@ const RANKS: &[(&str, u8)] = &[
     ("lanparty-doctor", 1),
     ("lanparty-nic", 1),
     ("lanparty-node", 2),
+    ("lanparty-config", 3),
     ("lanparty-client-core", 3),
     ("lanparty-relay", 4),
     ("lanparty-gateway", 4),
