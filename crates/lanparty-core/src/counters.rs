@@ -108,7 +108,7 @@ impl Counters {
 }
 
 /// [`Counters`] as a report: frames, bytes, and frames dropped by reason.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the fields are those of `Counters`")]
 pub struct CountersSnapshot {
     pub frames_in: u64,

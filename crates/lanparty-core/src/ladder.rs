@@ -23,7 +23,7 @@ use crate::{PathSize, Roster};
 use answers::AnswerLimiter;
 
 /// What each rung did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct LadderCounters {
     /// SYNs that went on with a lower MSS.
     pub mss_clamped: u64,

@@ -26,7 +26,7 @@ const DOWN_FIRST: Duration = Duration::from_secs(2);
 const DOWN_LONGEST: Duration = Duration::from_secs(60);
 
 /// What carries a link.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Carrier {
     /// QUIC over UDP.

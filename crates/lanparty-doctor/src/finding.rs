@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::Code;
 
 /// How much it matters.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// Something does not work.
@@ -30,10 +30,11 @@ impl fmt::Display for Severity {
 }
 
 /// Something that is wrong with a network, or worth knowing of it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 #[non_exhaustive]
 pub struct Finding {
     /// Its stable name.
+    #[schemars(with = "String")]
     pub code: Code,
     /// How much it matters.
     pub severity: Severity,
@@ -44,6 +45,7 @@ pub struct Finding {
     /// What to do.
     pub advice: String,
     /// What follows from this, and is not said as well.
+    #[schemars(with = "Vec<String>")]
     pub hides: Vec<Code>,
     /// Its page, from the root of the documentation.
     pub page: String,

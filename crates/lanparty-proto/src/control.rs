@@ -28,7 +28,7 @@ pub const CANDIDATES_MAX: usize = 8;
 const LEN_PREFIX: usize = 4;
 
 /// What a member is in its room.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Role {
     /// Bridges a physical LAN; its frames come from many MAC addresses.
     Gateway,
@@ -46,7 +46,7 @@ impl std::fmt::Display for Role {
 }
 
 /// A member as the relay announces it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct MemberInfo {
     /// Its number in this room.
     pub id: MemberId,

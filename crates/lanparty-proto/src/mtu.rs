@@ -19,7 +19,7 @@ pub const LAN_MTU_MAX: u16 = 1500;
 pub const IPV6_LAN_MTU_MIN: u16 = 1280;
 
 /// The IP MTU that a room promises to every member, in bytes: 576 to 1500.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "u16", into = "u16")]
 pub struct LanMtu(u16);
 

@@ -132,7 +132,7 @@ impl MonthlyUse {
 }
 
 /// A cap and what is used of it, in bytes of this month.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 pub struct CapUse {
     /// What the line may carry in a month, both ways together.
     pub cap: u64,

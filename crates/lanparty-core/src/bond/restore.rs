@@ -50,7 +50,7 @@ pub enum Arrival {
 }
 
 /// What a restorer has done so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct RestoreReport {
     /// Copies that were removed.
     pub duplicates: u64,

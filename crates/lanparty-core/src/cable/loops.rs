@@ -56,7 +56,7 @@ pub enum LoopNews {
 }
 
 /// For `lanparty status`.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the fields are what their names say")]
 pub struct LoopReport {
     pub blocked: bool,

@@ -35,7 +35,7 @@ impl Hits {
 }
 
 /// A filter, and the frames that each part of it decided: out of the device, and into it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct FilterReport {
     /// In the order they were said.
     pub rules: Vec<RuleHits>,
@@ -52,7 +52,7 @@ pub struct FilterReport {
 }
 
 /// How often a rule decided.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct RuleHits {
     /// What its author calls it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -8,20 +8,29 @@ use serde::Serialize;
 use super::{LinkId, Relay, StandbyReport};
 use crate::CountersSnapshot;
 
-/// A room.
-#[derive(Clone, Debug, Serialize)]
+/// A room, with what is known of each of its members.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the fields are what their names say")]
-pub struct RoomReport {
+pub struct RoomReport<M = MemberReport> {
     pub room: String,
     pub lan_mtu: u16,
     /// The member whose path keeps it that small, when it is one of them.
     pub lan_mtu_limited_by: Option<u16>,
-    pub members: Vec<MemberReport>,
+    pub members: Vec<M>,
     pub standbys: Vec<StandbyReport>,
 }
 
+impl<M> RoomReport<M> {
+    /// The same room with more, or less, of each member.
+    #[must_use]
+    pub fn map_members<N>(self, what: impl FnMut(M) -> N) -> RoomReport<N> {
+        let Self { room, lan_mtu, lan_mtu_limited_by, members, standbys } = self;
+        RoomReport { room, lan_mtu, lan_mtu_limited_by, members: members.into_iter().map(what).collect(), standbys }
+    }
+}
+
 /// A member of a room. Budgets in bytes of datagram; `copies_out` were sent toward it, `copies_dropped` were not, and why.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the fields are what their names say")]
 pub struct MemberReport {
     pub member: u16,

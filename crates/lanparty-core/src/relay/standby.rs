@@ -36,7 +36,7 @@ pub(super) struct Standbys {
 }
 
 /// A gateway that stands by, for the relay's operator.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the fields are what their names say")]
 pub struct StandbyReport {
     pub mac: MacAddr,

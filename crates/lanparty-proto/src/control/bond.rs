@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{DatagramBudget, RoomCode};
 
 /// What its owner uses an uplink for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BondRole {
     /// As much as it carries.
