@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
-use lanparty_node::{BondFlags, CABLE_PORT, CableAddress, FilterFlags, LogFormat, parse_lan_mtu};
+use lanparty_node::{BondFlags, CABLE_PORT, CableAddress, FilterFlags, LogFormat, ManagementFlags, parse_lan_mtu};
 use lanparty_proto::{IdentityId, LanMtu};
 
 const AFTER_HELP: &str = "\
@@ -68,6 +68,10 @@ pub struct CableArgs {
     /// Where the key is kept
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub management: ManagementFlags,
 
     /// Log lines: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text")]

@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanparty_nic::{Device, Tap, TapConfig, interface_facts};
+use lanparty_nic::{Tap, TapConfig, interface_facts};
 use lanparty_node::{
-    Ask, AsyncDevice, CableEndpoint, CableEvent, CablePlan, CableSession, ExitCode, Fault, FilterRules, Link, StateFile, StatusRequest,
-    StatusSocket, run_script, shutdown_requested, start_logging,
+    AsyncDevice, CableEndpoint, CableEvent, CablePlan, CableSession, ExitCode, Fault, FilterRules, Management, StateFile, run_script,
+    shutdown_requested, start_logging,
 };
 use lanparty_proto::{IdentityId, LanMtu, MacAddr};
-use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::{CableArgs, keys};
+
+mod status;
 
 /// How often the interface is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -45,8 +46,8 @@ pub async fn run(args: CableArgs) -> Result<(), Fault> {
         info!("lanparty cable dialling {remote}");
     }
     let mut cable = Cable::new(args, tap, endpoint, identity_file, mac, listen, filter)?;
-    let mut status = StatusSocket::open("cable");
-    let outcome = cable.serve(&mut status).await;
+    let mut management = Management::open("cable", &cable.args.tap_name, &cable.args.management, status::api())?;
+    let outcome = cable.serve(&mut management).await;
     cable.end().await;
     outcome
 }
@@ -128,14 +129,14 @@ impl Cable {
         })
     }
 
-    async fn serve(&mut self, status: &mut StatusSocket) -> Result<(), Fault> {
+    async fn serve(&mut self, management: &mut Management) -> Result<(), Fault> {
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         let mut shutdown = std::pin::pin!(shutdown_requested());
         loop {
             tokio::select! {
                 event = self.session.next_event() => self.handle(event)?,
                 _ = look.tick() => self.look(),
-                request = status.next() => self.answer(request),
+                request = management.next() => self.answer(request),
                 reason = &mut shutdown => {
                     info!("lanparty cable ending: {}", reason.unwrap_or("signals cannot be watched"));
                     return Ok(());
@@ -237,34 +238,6 @@ impl Cable {
         if self.identity_file.retry() && self.identity_file.unsaved().is_none() {
             info!("this host's key is saved now");
         }
-    }
-
-    fn answer(&mut self, request: StatusRequest) {
-        match request.ask() {
-            Ask::Status => request.send(self.report()),
-            Ask::Room | Ask::Ping(_) | Ask::BondTest(_) => request.refuse(),
-        }
-    }
-
-    fn report(&mut self) -> Value {
-        let driver = &mut self.session.driver;
-        let (is_plugged, since) = match self.state {
-            State::Plugged { since } => (true, since),
-            State::Unplugged { since } => (false, since),
-        };
-        let (sent, lost) = driver.link().map_or((0, 0), Link::packets);
-        let rtt = driver.link().and_then(Link::rtt).map(|rtt| rtt.as_secs_f64() * 1e3);
-        json!({
-            "program": "lanparty-cable", "version": env!("CARGO_PKG_VERSION"),
-            "plugged": is_plugged, "since_s": since.elapsed().as_secs(), "times_plugged": self.times_plugged, "last_end": self.last_end,
-            "key": self.own.to_hex(), "peer": self.peer.to_hex(), "peer_software": driver.theirs().map(|theirs| &theirs.software),
-            "listen": self.listen.to_string(), "dials": self.args.remote.as_ref().map(ToString::to_string),
-            "remote": driver.remote().map(|remote| remote.to_string()),
-            "rtt_ms": rtt, "packets_sent": sent, "packets_lost": lost,
-            "interface": self.args.tap_name, "mac": self.mac, "bridge": self.bridge, "isolated": self.args.isolate,
-            "lan_mtu": self.lan_mtu.filter(|_| is_plugged), "bond": driver.link().and_then(Link::bond).map(lanparty_node::BondLink::report),
-            "findings": driver.findings(), "frames": driver.report(), "device": format!("{:?}", driver.device().device_ref().stats()),
-        })
     }
 
     async fn end(&mut self) {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ipnet::{IpNet, Ipv4Net};
 use lanparty_node::{ExitCode, Fault};
 use lanparty_proto::{AddressRequest, MacAddr, OWN_NETWORKS_MAX};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use flag::AddressFlag;
@@ -82,8 +83,7 @@ impl AddressPlan {
 }
 
 /// Where an address came from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Origin {
     Auto,
     Static,
@@ -99,7 +99,7 @@ impl Origin {
 }
 
 /// What became of an address.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase", tag = "state")]
 pub(crate) enum State {
     /// The room is asked whether anybody has it.
@@ -110,21 +110,23 @@ pub(crate) enum State {
     Set,
     /// Another machine has it.
     Taken {
+        /// Which, when it is known.
         by: Option<MacAddr>,
         #[serde(skip)]
         again: Option<Instant>,
     },
     /// It was there before, or the system refused it.
-    Refused { because: String },
+    Refused {
+        /// Why, in words.
+        because: String,
+    },
 }
 
 /// One address.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Held {
-    #[serde(rename = "address")]
     pub(crate) net: IpNet,
     pub(crate) origin: Origin,
-    #[serde(flatten)]
     pub(crate) state: State,
 }
 

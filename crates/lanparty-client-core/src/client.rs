@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use lanparty_core::{ClientFacts, Diagnostics};
 use lanparty_nic::Device;
 use lanparty_node::{
-    Ask, AsyncDevice, Dialer, ExitCode, Fault, FilterRules, Identity, JoinRequest, Link, MemberDriver, MemberFlags, Session, SessionEvent,
-    StateFile, StatusRequest, StatusSocket, shutdown_requested, software,
+    AsyncDevice, Dialer, ExitCode, Fault, FilterRules, Identity, JoinRequest, Link, Management, MemberDriver, MemberFlags, Session,
+    SessionEvent, StateFile, shutdown_requested, software,
 };
 use lanparty_proto::{Control, LanMtu, MacAddr, Role};
-use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
 use crate::addressing::{AddressPlan, Addressing};
 use crate::host::{Host, HostFacts, Joining};
 
 mod addresses;
+mod status;
 
 /// How often addresses and diagnostics are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -81,15 +81,15 @@ impl<H: Host> Client<H> {
     /// # Errors
     /// A [`Fault`] in words for the player.
     pub async fn run(mut self) -> Result<(), Fault> {
-        let mut status = StatusSocket::open("client");
-        let outcome = self.serve(&mut status).await;
+        let mut management = Management::open("client", self.host.interface(), &self.member.management, status::api(self.host.software()))?;
+        let outcome = self.serve(&mut management).await;
         self.remove_addresses().await;
         self.host.leave().await;
         self.session.end("the client is ending").await;
         outcome
     }
 
-    async fn serve(&mut self, status: &mut StatusSocket) -> Result<(), Fault> {
+    async fn serve(&mut self, management: &mut Management) -> Result<(), Fault> {
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         let mut shutdown = std::pin::pin!(shutdown_requested());
         loop {
@@ -106,7 +106,7 @@ impl<H: Host> Client<H> {
                     self.look_at_addresses().await;
                     self.look()?;
                 }
-                request = status.next() => self.answer(request).await,
+                request = management.next() => self.answer(request).await,
                 done = self.host.work() => done?,
                 reason = &mut shutdown => return self.ending(reason),
             }
@@ -209,42 +209,6 @@ impl<H: Host> Client<H> {
             broadcasts_sent: self.session.driver.outbound().flooded(),
             broadcasts_received: self.session.driver.inbound().lan_flooded(),
         }
-    }
-
-    async fn answer(&mut self, request: StatusRequest) {
-        match request.ask() {
-            Ask::Status => request.send(self.report()),
-            Ask::Room => {
-                let room = self.member.room.to_string();
-                let has_lease = self.facts().address().is_some_and(|address| !address.is_link_local());
-                self.session.driver.examine_room(room, Some(has_lease), request.answers()).await;
-            }
-            Ask::Ping(ask) => self.session.driver.ping(ask, request.answers()),
-            Ask::BondTest(ask) => self.session.test_bond(ask, request.answers()),
-        }
-    }
-
-    fn report(&mut self) -> Value {
-        let facts = self.facts();
-        let roster = self.session.roster();
-        let members: Vec<_> = roster.map(|r| r.members().cloned().collect()).unwrap_or_default();
-        let (peer, link) = (roster.map(|r| r.own().id), self.session.driver.link());
-        let limited_by = roster.and_then(|r| r.limited_by());
-        let (sent, lost) = link.map_or((0, 0), Link::packets);
-        let mut report = json!({
-            "program": self.host.software(),
-            "version": env!("CARGO_PKG_VERSION"),
-            "room": self.member.room, "relay": self.member.relay.to_string(), "relay_reachable": facts.relay_reachable,
-            "peer": peer, "members": members, "gateway_connected": facts.gateway_connected, "lan_up": facts.lan_up,
-            "interface": self.host.interface(), "mac": self.mac, "lan_mtu": self.lan_mtu, "lan_mtu_limited_by": limited_by, "addresses": facts.addresses,
-            "address_origins": self.address_origins(), "no_address_because": self.addressing.because,
-            "rtt_ms": facts.rtt.map(|r| r.as_secs_f64() * 1e3), "way": self.session.way(), "bond": self.session.bond(), "peers": self.session.driver.peer_reports(), "packets_sent": sent, "packets_lost": lost,
-            "frames": self.session.driver.report(), "findings": self.session.driver.findings(),
-        });
-        if let Some(device) = self.session.driver.device() {
-            report["device"] = json!(format!("{:?}", device.device_ref().stats()));
-        }
-        report
     }
 }
 

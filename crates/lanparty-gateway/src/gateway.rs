@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{AnnounceReason, Announcer, Neighbours, Roster, SIGN_INTERVAL, SIGN_INTERVAL_WATCHED};
-use lanparty_nic::{Device, DeviceFault, LinkState, PacketSocket};
+use lanparty_core::{AnnounceReason, Announcer, Neighbours, SIGN_INTERVAL, SIGN_INTERVAL_WATCHED};
+use lanparty_nic::{DeviceFault, LinkState, PacketSocket};
 use lanparty_node::{
-    Ask, AsyncDevice, DeviceLimit, Dialer, ExitCode, Fault, Identity, JoinRequest, MemberDriver, Session, SessionEvent, StandbyLine,
-    StateDir, StateFile, StatusRequest, StatusSocket, shutdown_requested, software, start_logging,
+    AsyncDevice, DeviceLimit, Dialer, ExitCode, Fault, Identity, JoinRequest, Management, MemberDriver, Session, SessionEvent, StandbyLine,
+    StateDir, StateFile, shutdown_requested, software, start_logging,
 };
 use lanparty_proto::{Control, GatewaySign, LAN_MTU_MAX, MacAddr, MemberInfo, Role};
-use serde_json::{Value, json};
 use tracing::{debug, info, warn};
+
+mod status;
 
 use crate::lan::{Lan, LanState};
 use crate::standby::{Standing, Verdict};
@@ -42,8 +43,8 @@ pub async fn run(args: GatewayArgs) -> Result<(), Fault> {
     if let Some(rules) = &filter {
         gateway.session.driver.set_filter(rules);
     }
-    let mut status = StatusSocket::open("gateway");
-    let outcome = gateway.serve(&mut status).await;
+    let mut management = Management::open("gateway", &gateway.args.interface, &gateway.args.member.management, status::api())?;
+    let outcome = gateway.serve(&mut management).await;
     gateway.session.end("the gateway is ending").await;
     outcome
 }
@@ -134,7 +135,7 @@ impl Gateway {
         Ok(Self { args, session, identity_file, announcer, sign_due, standbys: 0, standing, mac, lan, carries })
     }
 
-    async fn serve(&mut self, status: &mut StatusSocket) -> Result<(), Fault> {
+    async fn serve(&mut self, management: &mut Management) -> Result<(), Fault> {
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         let mut shutdown = std::pin::pin!(shutdown_requested());
         loop {
@@ -147,7 +148,7 @@ impl Gateway {
                     self.look().await;
                     self.look_at_others()?;
                 }
-                request = status.next() => self.answer(request).await,
+                request = management.next() => self.answer(request).await,
                 reason = &mut shutdown => {
                     info!("lanparty-gateway ending: {}", reason.unwrap_or("signals cannot be watched"));
                     return Ok(());
@@ -324,44 +325,6 @@ impl Gateway {
         if was_up != lan.is_up() {
             self.session.set_lan_state(lan.is_up()).await;
         }
-    }
-
-    async fn answer(&mut self, request: StatusRequest) {
-        match request.ask() {
-            Ask::Status => request.send(self.report()),
-            Ask::Room => self.session.driver.examine_room(self.args.member.room.to_string(), None, request.answers()).await,
-            Ask::Ping(ask) => self.session.driver.ping(ask, request.answers()),
-            Ask::BondTest(ask) => self.session.test_bond(ask, request.answers()),
-        }
-    }
-
-    fn report(&mut self) -> Value {
-        let roster = self.session.roster();
-        let members: Vec<_> = roster.map(|r| r.members().cloned().collect()).unwrap_or_default();
-        let (peer, lan_mtu) = (roster.map(|r| r.own().id), roster.map(Roster::lan_mtu));
-        let limited_by = roster.and_then(Roster::limited_by);
-        let link = self.session.driver.link();
-        let (sent, lost) = link.map_or((0, 0), lanparty_node::Link::packets);
-        let rtt = link.and_then(lanparty_node::Link::rtt);
-        let mut report = json!({
-            "program": "lanparty-gateway",
-            "version": env!("CARGO_PKG_VERSION"),
-            "room": self.args.member.room, "relay": self.args.member.relay.to_string(), "relay_reachable": peer.is_some(),
-            "peer": peer, "members": members, "interface": self.args.interface, "mac": self.mac,
-            "lan": self.lan.in_words(), "lan_up": self.lan.is_up(), "lan_mtu": lan_mtu, "lan_mtu_limited_by": limited_by,
-            "rtt_ms": rtt.map(|r| r.as_secs_f64() * 1e3), "way": self.session.way(), "bond": self.session.bond(), "peers": self.session.driver.peer_reports(), "packets_sent": sent, "packets_lost": lost,
-            "frames": self.session.driver.report(), "findings": self.session.driver.findings(),
-        });
-        report["standbys"] = json!(self.standbys);
-        report["standby"] = json!(
-            self.standing
-                .behind()
-                .map(|behind| { json!({ "behind": behind.member, "mac": behind.mac, "since_s": behind.since.elapsed().as_secs() }) })
-        );
-        if let Some(device) = self.session.driver.device() {
-            report["device"] = json!(format!("{:?}", device.device_ref().stats()));
-        }
-        report
     }
 }
 

@@ -129,7 +129,7 @@ impl BondPathUp {
 }
 
 /// A path in `lanparty status`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct PathReport {
     /// Its number at the member.
     pub path: u8,
@@ -168,7 +168,7 @@ pub struct PathReport {
 }
 
 /// A bond in `lanparty status`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct BondReport {
     /// Its paths.
     pub paths: Vec<PathReport>,

@@ -50,7 +50,7 @@ pub enum DriverEvent {
 }
 
 /// Counters of both directions, for `lanparty status`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct DriverReport {
     /// From the device to the room.
     pub outbound: CountersSnapshot,

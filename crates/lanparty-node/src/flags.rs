@@ -10,8 +10,8 @@ use lanparty_proto::{BondRole, LanMtu, RoomCode};
 
 use crate::sizing::parse_lan_mtu;
 use crate::{
-    BOND_PATHS_MAX, BondPlan, Captures, Dialer, ExitCode, Fault, FilterFlags, LogFormat, PmtuDiscovery, Proxy, RelayAddress, RelayTrust,
-    Sizing, StateDir, Transport, UnderlayFix, UplinkPlan, UseBook,
+    BOND_PATHS_MAX, BondPlan, Captures, Dialer, ExitCode, Fault, FilterFlags, LogFormat, ManagementFlags, PmtuDiscovery, Proxy,
+    RelayAddress, RelayTrust, Sizing, StateDir, Transport, UnderlayFix, UplinkPlan, UseBook,
 };
 
 /// Several uplinks at once. Only the long help has them.
@@ -154,6 +154,10 @@ pub struct MemberFlags {
     /// Under WSL2, raise the MTU of the interface that leads to the relay for as long as this runs
     #[arg(long)]
     pub fix_underlay: bool,
+
+    /// How the program may be asked.
+    #[command(flatten)]
+    pub management: ManagementFlags,
 
     /// How log lines look: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text")]

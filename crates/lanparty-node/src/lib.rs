@@ -1,5 +1,5 @@
-//! Links over QUIC, and what every program of lanparty needs around them: identity, state files, drivers, logs, the
-//! local status socket. The only crate that knows tokio and QUIC.
+//! Links over QUIC, and what every program of lanparty needs around them: identity, state files, drivers, logs,
+//! management. The only crate that knows tokio and QUIC.
 //!
 //! What a frame may do is decided in `lanparty-core`; this crate moves bytes and keeps time.
 
@@ -18,6 +18,8 @@ mod link;
 #[cfg_attr(windows, path = "local_windows.rs")]
 mod local;
 mod logging;
+mod management;
+mod member_status;
 mod membership;
 mod name;
 mod path_watch;
@@ -33,7 +35,6 @@ mod session;
 mod shutdown;
 mod sizing;
 mod state;
-mod status;
 mod stream;
 mod tls;
 mod toml_file;
@@ -58,22 +59,26 @@ pub use flags::{BondFlags, MemberFlags};
 pub use identity::Identity;
 pub use lanparty_core::{Filter, FilterRules, Judgement, Redundancy, Verdict, Why};
 pub use link::{Draining, LINK_DEAD_AFTER, Link, LinkEnded, SendOutcome, fair_queue};
+pub use local::is_answered;
 pub use logging::{LogFormat, every_frame_is_logged, start_logging, start_logging_into};
+pub use management::{
+    API_VERSION, Answers, Api, Ask, BondTestAsk, Conversation, Event, Events, Management, ManagementFlags, MembersAsk, Numbers, PingAsk,
+    Request, Texts, Topic, cable_sockets, call, listen, member_sockets, program_at, query_all, sockets,
+};
+pub use member_status::{MemberStatus, member_api};
 pub use membership::{Behind, BondPlan, Dialer, JoinError, JoinRequest, Joined, StandbyLine, Transport};
 pub use name::{CABLE_PORT, CableAddress, RelayAddress, software};
 pub use path_watch::PathWatch;
 pub use peers::PeerReport;
 pub use port_mapping::OpenedPort;
-pub use probe::{ProbePorts, ProbeService};
+pub use probe::{ProbePorts, ProbeReport, ProbeService};
 pub use relay_keys::{RELAY_DEV_NAME, RelayKeys};
 pub use scripts::run_script;
 pub use session::{Session, SessionEvent, WayReport};
 pub use shutdown::{end_only_when_requested, request_shutdown, shutdown_requested};
 pub use sizing::{DeviceLimit, PmtuDiscovery, Sizing, parse_lan_mtu};
+pub(crate) use state::system_runtime_dir;
 pub use state::{StateDir, StateError, StateFile, runtime_dir};
-pub use status::{
-    Answers, Ask, BondTestAsk, Conversation, PingAsk, StatusRequest, StatusSocket, cable_sockets, member_sockets, program_at, query_all,
-};
 pub use stream::{Proxy, StreamIncoming, StreamLink, StreamListener, StreamTarget, StreamWay, dial_stream};
 pub use tls::{CertificateFiles, CertificateSource, ServerTls};
 pub use toml_file::{TomlProblem, TomlReader, TomlValue, unknown_word};

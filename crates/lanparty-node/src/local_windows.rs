@@ -1,112 +1,135 @@
-//! Sockets that only this machine's programs reach: named pipes.
+//! Sockets that only this machine's programs reach: TCP on the loopback address, and a token that only the owner can read.
 //!
-//! A pipe has no place in a directory, so a file of the socket's name stands for it there: whoever lists the programs finds it as on
-//! other systems.
+//! Windows does not say who connects, so whoever connects shows what it has read in the owner's directory (`%LOCALAPPDATA%`, which other
+//! users cannot look into). Who has the token may do everything; who has not may not even look.
 
 use std::io;
-use std::path::Path;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient, NamedPipeServer, ServerOptions};
-use tokio::sync::Mutex;
+use data_encoding::HEXLOWER;
+use ring::constant_time::verify_slices_are_equal;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+pub(crate) use tokio::net::TcpStream as LocalStream;
 
-/// Everybody on this machine may read from a pipe, its owner and administrators also write: who sends no line has not shown who it is.
-pub(crate) const ANSWERS_SILENCE: bool = false;
-/// ERROR_PIPE_BUSY: between one asker and the next there may be no free end for a moment.
-const PIPE_BUSY: i32 = 231;
-/// ERROR_BROKEN_PIPE and ERROR_PIPE_NOT_CONNECTED: the other end has said all.
-const PIPE_ENDED: [i32; 2] = [109, 233];
-/// Pause before a busy pipe is asked again.
-const BUSY_PAUSE: Duration = Duration::from_millis(20);
+use crate::management::Access;
 
-fn pipe_name(path: &Path) -> String {
-    format!(r"\\.\pipe\lanparty-{}", path.file_stem().unwrap_or_default().to_string_lossy())
-}
+/// How the file ends that says where a program listens.
+pub(crate) const EXTENSION: &str = "sock";
+/// Bytes of a token.
+const TOKEN_LEN: usize = 32;
 
-/// The directory belongs to the user, as its parents do.
-pub(crate) const fn restrict(_: &Path) -> io::Result<()> {
-    Ok(())
-}
+/// Time for this machine to say whether somebody listens.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Who can write to the pipe may ask.
-pub(crate) const fn is_owner(_: &LocalStream) -> bool {
-    true
+/// What the file says.
+#[derive(Serialize, Deserialize)]
+struct Door {
+    address: SocketAddr,
+    token: String,
 }
 
 /// Waits for programs of this machine.
 pub(crate) struct LocalListener {
-    name: String,
-    next: Mutex<NamedPipeServer>,
+    listener: TcpListener,
+    authorization: String,
 }
 
 impl LocalListener {
-    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
-        let name = pipe_name(path);
-        let next = Mutex::new(ServerOptions::new().first_pipe_instance(true).create(&name)?);
-        std::fs::write(path, "")?;
-        Ok(Self { name, next })
-    }
-
-    pub(crate) async fn accept(&self) -> io::Result<(LocalStream, ())> {
-        let mut next = self.next.lock().await;
-        next.connect().await?;
-        let connected = std::mem::replace(&mut *next, ServerOptions::new().create(&self.name)?);
-        Ok((LocalStream::Server(connected), ()))
-    }
-}
-
-/// One conversation.
-pub(crate) enum LocalStream {
-    Server(NamedPipeServer),
-    Client(NamedPipeClient),
-}
-
-impl LocalStream {
-    pub(crate) async fn connect(path: &Path) -> io::Result<Self> {
-        loop {
-            match ClientOptions::new().open(pipe_name(path)) {
-                Ok(pipe) => return Ok(Self::Client(pipe)),
-                Err(e) if e.raw_os_error() == Some(PIPE_BUSY) => tokio::time::sleep(BUSY_PAUSE).await,
-                // Nobody listens: as on other systems.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(io::ErrorKind::ConnectionRefused.into()),
-                Err(e) => return Err(e),
-            }
+    /// Listens on a free port, and says in the file at `path` where that is.
+    ///
+    /// # Errors
+    /// When there is no port, the file cannot be written, or a group is named: Windows' files have none.
+    pub(crate) fn bind(path: &Path, group: Option<&str>) -> io::Result<Self> {
+        if group.is_some() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "Windows' sockets have no group: leave out --management-group"));
         }
+        if path.exists() {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let door = Door { address: listener.local_addr()?, token: token()? };
+        write(path, &serde_json::to_string(&door)?)?;
+        Ok(Self { listener: TcpListener::from_std(listener)?, authorization: bearer(&door.token) })
+    }
+
+    /// The next asker. Cancel-safe.
+    pub(crate) async fn accept(&self) -> io::Result<LocalStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
+    }
+
+    /// What an asker may do is said by what it shows.
+    pub(crate) fn access(&self, _: &LocalStream) -> Guard {
+        Guard(self.authorization.clone())
     }
 }
 
-impl AsyncRead for LocalStream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let outcome = match self.get_mut() {
-            Self::Server(pipe) => Pin::new(pipe).poll_read(context, buffer),
-            Self::Client(pipe) => Pin::new(pipe).poll_read(context, buffer),
-        };
-        outcome.map(|read| match read {
-            Err(e) if e.raw_os_error().is_some_and(|code| PIPE_ENDED.contains(&code)) => Ok(()),
-            read => read,
-        })
+/// What an asker has to show.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard(String);
+
+impl Guard {
+    /// Everything for who has the token, nothing for others.
+    pub(crate) fn access(&self, authorization: Option<&str>) -> Option<Access> {
+        let shown = authorization.unwrap_or_default();
+        verify_slices_are_equal(shown.as_bytes(), self.0.as_bytes()).is_ok().then_some(Access::Change)
     }
 }
 
-impl AsyncWrite for LocalStream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Server(pipe) => Pin::new(pipe).poll_write(context, bytes),
-            Self::Client(pipe) => Pin::new(pipe).poll_write(context, bytes),
-        }
-    }
+/// A connection to the program at `path`, and what it wants to hear as authorization.
+pub(crate) async fn connect(path: &Path) -> io::Result<(LocalStream, Option<String>)> {
+    let door: Door = serde_json::from_slice(&std::fs::read(path)?).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    Ok((LocalStream::connect(door.address).await?, Some(bearer(&door.token))))
+}
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Server(pipe) => Pin::new(pipe).poll_flush(context),
-            Self::Client(pipe) => Pin::new(pipe).poll_flush(context),
-        }
-    }
+/// Whether a program listens where the file at `path` says.
+#[must_use]
+pub fn is_answered(path: &Path) -> bool {
+    let door = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Door>(&bytes).ok());
+    door.is_some_and(|door| std::net::TcpStream::connect_timeout(&door.address, CONNECT_TIMEOUT).is_ok())
+}
 
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flush(context)
+/// The directory belongs to the user, as its parents do.
+pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir)
+}
+
+/// Whole, or not at all: who reads it is another program.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let beside = PathBuf::from(format!("{}.new", path.display()));
+    std::fs::write(&beside, text)?;
+    std::fs::rename(&beside, path)
+}
+
+fn token() -> io::Result<String> {
+    let mut bytes = [0; TOKEN_LEN];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    Ok(HEXLOWER.encode(&bytes))
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_read_the_file_may_do_everything_and_others_may_not_even_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client-a.sock");
+        let listener = LocalListener::bind(&path, None).unwrap();
+        let (_stream, authorization) = connect(&path).await.unwrap();
+        let guard = listener.access(&listener.accept().await.unwrap());
+        assert_eq!(guard.access(authorization.as_deref()), Some(Access::Change));
+        for wrong in [None, Some(""), Some("Bearer "), Some(&bearer(&token().unwrap()))] {
+            assert_eq!(guard.access(wrong), None);
+        }
+        assert!(LocalListener::bind(&dir.path().join("client-b.sock"), Some("lan")).is_err());
     }
 }

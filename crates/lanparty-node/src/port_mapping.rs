@@ -29,7 +29,7 @@ const PATIENCE: TimeoutConfig = TimeoutConfig { initial_timeout: Duration::from_
 const END_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// An opened port, for `lanparty status`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 pub struct OpenedPort {
     /// Where others come in.
     pub address: SocketAddr,

@@ -18,4 +18,4 @@ mod wire;
 pub(crate) use survey::{Opening, Survey};
 pub(crate) use wire::bound;
 
-pub use service::{ProbePorts, ProbeService};
+pub use service::{ProbePorts, ProbeReport, ProbeService};

@@ -17,8 +17,8 @@ use tracing::{debug, info, warn};
 
 use crate::bond::{Course, refusal};
 use crate::driver::{DriverEvent, MemberDriver};
+use crate::management::{Answers, BondTestAsk};
 use crate::membership::{Dialer, JoinError, JoinRequest, Joined, StandbyLine};
-use crate::status::{Answers, BondTestAsk};
 use crate::{BondReport, ExitCode, Fault, Identity, OpenedPort};
 
 /// An outage is spoken of again after this long.
@@ -60,7 +60,7 @@ enum State {
 }
 
 /// Which way a membership takes to its relay, for `lanparty status`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct WayReport {
     /// What carries it.
     pub carrier: Carrier,

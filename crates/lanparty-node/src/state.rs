@@ -88,6 +88,8 @@ fn platform_state_dir() -> PathBuf {
     xdg.or_else(|| home.map(|h| h.join(".local/state"))).unwrap_or_else(std::env::temp_dir).join("lanparty")
 }
 
+const SYSTEM_RUNTIME_DIR: &str = "/run/lanparty";
+
 /// Where sockets of running programs live: `LANPARTY_RUNTIME_DIR`, `/run/lanparty` for root, else
 /// `$XDG_RUNTIME_DIR/lanparty`; on Windows `%LOCALAPPDATA%\lanparty\run`.
 #[must_use]
@@ -99,9 +101,15 @@ pub fn runtime_dir() -> PathBuf {
         return platform_state_dir().join("run");
     }
     if is_root() {
-        return "/run/lanparty".into();
+        return SYSTEM_RUNTIME_DIR.into();
     }
     std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from).join("lanparty")
+}
+
+/// Where those of the system live, when that is somewhere else: a user may be in a group that may look.
+pub(crate) fn system_runtime_dir() -> Option<PathBuf> {
+    let is_elsewhere = cfg!(unix) && std::env::var_os("LANPARTY_RUNTIME_DIR").is_none() && !is_root();
+    is_elsewhere.then(|| SYSTEM_RUNTIME_DIR.into())
 }
 
 #[cfg(unix)]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use lanparty_core::{AddressPool, Limits, Rate, RelayConfig};
-use lanparty_node::{CertificateFiles, LogFormat, ProbePorts, every_frame_is_logged, parse_lan_mtu};
+use lanparty_node::{CertificateFiles, LogFormat, ManagementFlags, ProbePorts, every_frame_is_logged, parse_lan_mtu};
 use lanparty_proto::LanMtu;
 
 /// Port of a relay when none is given.
@@ -99,6 +99,10 @@ pub struct RelayArgs {
     /// UDP ports on which `lanparty doctor` may measure the way here, as A,B, or off; the two above the relay's own when left out
     #[arg(long, value_name = "A,B|off")]
     pub probe_ports: Option<ProbePorts>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub management: ManagementFlags,
 
     /// How log lines look: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text")]

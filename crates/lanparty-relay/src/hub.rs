@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{
-    AddressBook, Carrier, Delivery, Drops, FrameRecord, LinkId, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport,
+    AddressBook, Carrier, Delivery, Drops, FrameRecord, LinkId, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput,
+    RelayOutput, RoomReport,
 };
-use lanparty_node::{BondLink, Link, TrialSeat};
-use lanparty_proto::{Attach, Control, IdentityId, Refusal};
-use serde_json::{Value, json};
+use lanparty_node::{BondLink, BondReport, Link, TrialSeat};
+use lanparty_proto::{Attach, Control, IdentityId, Refusal, Role};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -37,6 +39,21 @@ pub(crate) enum Command {
 struct Way {
     outbox: Arc<Outbox>,
     commands: mpsc::Sender<Command>,
+}
+
+/// A member of a room, for who asks.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct RoomMember {
+    #[serde(flatten)]
+    pub(crate) report: MemberReport,
+    /// The paths by which it is reached at once, when it has several.
+    bond: Option<BondReport>,
+}
+
+impl RoomMember {
+    pub(crate) fn is_gateway(&self) -> bool {
+        self.report.role == Role::Gateway.to_string()
+    }
 }
 
 struct State {
@@ -180,10 +197,10 @@ impl Hub {
     }
 
     /// The rooms; members on several paths with those.
-    pub(crate) fn report(&self) -> Vec<Value> {
+    pub(crate) fn report(&self) -> Vec<RoomReport<RoomMember>> {
         let state = self.lock();
         let rooms = state.relay.report(Instant::now());
-        rooms.iter().map(|room| state.with_bonds(room)).collect()
+        rooms.into_iter().map(|room| room.map_members(|member| state.with_bond(member))).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -192,14 +209,9 @@ impl Hub {
 }
 
 impl State {
-    fn with_bonds(&self, room: &RoomReport) -> Value {
-        let mut value = json!(room);
-        let shown = value["members"].as_array_mut().into_iter().flatten();
-        for (shown, member) in shown.zip(&room.members) {
-            let bond = self.ways.get(&member.link).and_then(|way| way.outbox.link().bond());
-            shown["bond"] = json!(bond.map(BondLink::report));
-        }
-        value
+    fn with_bond(&self, report: MemberReport) -> RoomMember {
+        let bond = self.ways.get(&report.link).and_then(|way| way.outbox.link().bond());
+        RoomMember { bond: bond.map(BondLink::report), report }
     }
 
     /// Before anybody hears of an address it is on disk.

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use lanparty_core::AddressBook;
 use lanparty_node::{
-    Ask, CertificateSource, ExitCode, Fault, Incoming, ProbeService, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, ServerTls, StateDir,
-    StatusSocket, StreamIncoming, TrialSeat, shutdown_requested, start_logging,
+    CertificateSource, ExitCode, Fault, Incoming, Management, ProbeService, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, ServerTls, StateDir,
+    StreamIncoming, TrialSeat, shutdown_requested, start_logging,
 };
-use serde_json::json;
 use tracing::{info, warn};
 
 use crate::RelayArgs;
@@ -18,6 +17,8 @@ use crate::addresses::AddressFile;
 use crate::hub::Hub;
 use crate::serve::{serve, serve_stream};
 use crate::streams::Streams;
+
+mod status;
 
 /// How often certificate files and unsaved state are looked at.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);
@@ -45,12 +46,12 @@ pub struct RunningRelay {
 pub async fn run(args: RelayArgs) -> Result<(), Fault> {
     start_logging(args.log_format);
     let mut relay = RunningRelay::start(&args)?;
-    let mut status = StatusSocket::open("relay");
+    let mut management = Management::open("relay", "", &args.management, status::api())?;
     let mut shutdown = std::pin::pin!(shutdown_requested());
     let reason = loop {
         tokio::select! {
             reason = &mut shutdown => break reason.unwrap_or("signals cannot be watched"),
-            () = relay.serve_until_housekeeping(&mut status) => relay.housekeeping(),
+            () = relay.serve_until_housekeeping(&mut management) => relay.housekeeping(),
         }
     };
     info!("lanparty-relay ending: {reason}");
@@ -107,12 +108,12 @@ impl RunningRelay {
     /// Serves for ever.
     pub async fn serve(&mut self) {
         loop {
-            self.serve_until_housekeeping(&mut StatusSocket::silent()).await;
+            self.serve_until_housekeeping(&mut Management::silent()).await;
             self.housekeeping();
         }
     }
 
-    async fn serve_until_housekeeping(&self, status: &mut StatusSocket) {
+    async fn serve_until_housekeeping(&self, management: &mut Management) {
         let housekeeping = tokio::time::sleep(HOUSEKEEPING_INTERVAL);
         let mut housekeeping = std::pin::pin!(housekeeping);
         loop {
@@ -123,10 +124,7 @@ impl RunningRelay {
                 },
                 incoming = self.streams.accept() => self.admit_stream(incoming),
                 () = tokio::time::sleep(self.hub.until_tick(HOUSEKEEPING_INTERVAL)) => self.hub.tick_if_due(),
-                request = status.next() => match request.ask() {
-                    Ask::Status => request.send(self.report()),
-                    Ask::Room | Ask::Ping(_) | Ask::BondTest(_) => request.refuse(),
-                },
+                request = management.next() => self.answer(request),
                 () = self.probes.serve() => return,
                 () = &mut housekeeping => return,
             }
@@ -164,20 +162,6 @@ impl RunningRelay {
             Some(Err(fault)) => warn!("certificate files changed but cannot be used, the old one stays: {fault}"),
             None => {}
         }
-    }
-
-    /// What `lanparty status` shows.
-    #[must_use]
-    pub fn report(&self) -> serde_json::Value {
-        json!({
-            "program": "lanparty-relay",
-            "version": env!("CARGO_PKG_VERSION"),
-            "listen": self.listen.to_string(),
-            "listen_tls": self.streams.report(),
-            "connections": self.hub.connections(),
-            "probes": self.probes.report(),
-            "rooms": self.hub.report(),
-        })
     }
 }
 

@@ -8,6 +8,7 @@ use lanparty_node::{Ask, BondTestAsk, Conversation, ExitCode, Fault, member_sock
 use serde_json::{Value, json};
 
 use crate::fault;
+use crate::program::unreadable;
 
 /// Several lines at once
 #[derive(Args)]
@@ -61,10 +62,7 @@ pub(crate) fn end(args: &BondArgs) -> std::process::ExitCode {
 }
 
 async fn run(args: &TestArgs) -> Result<u8, Fault> {
-    let sockets = member_sockets().map_err(|e| {
-        let advice = "ask as the user who started the program, often root";
-        Fault::new(ExitCode::Permission, format!("cannot look for running programs: {e}"), advice)
-    })?;
+    let sockets = member_sockets().map_err(|e| unreadable(&e))?;
     let (mut refusal, mut silent) = (None, vec![]);
     // Several members may run here: the first one that has a bond is asked.
     for socket in &sockets {
@@ -90,7 +88,7 @@ enum Outcome {
 
 /// One conversation, printed as it goes.
 async fn converse(socket: &Path, args: &TestArgs) -> std::io::Result<Outcome> {
-    let mut talk = Conversation::open(socket, &Ask::BondTest(BondTestAsk { yes: args.yes })).await?;
+    let mut talk = Conversation::open(socket, &Ask::TestBond(BondTestAsk { yes: args.yes })).await?;
     let mut events = vec![];
     while let Some(answer) = talk.next().await? {
         match answer["event"].as_str() {

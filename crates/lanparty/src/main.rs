@@ -8,6 +8,8 @@ mod fault;
 mod filter;
 mod manual;
 mod ping;
+mod program;
+mod rpc;
 mod status;
 
 use std::ffi::OsString;
@@ -51,6 +53,8 @@ enum Role {
     Adapters(adapters::AdaptersArgs),
     /// Show what the lanparty programs on this machine are doing
     Status(status::StatusArgs),
+    /// Call a method of a program that runs here, for scripts (docs/management.md)
+    Rpc(rpc::RpcArgs),
     /// Say in words what is wrong with this host, or with the way to a relay
     Doctor(doctor::DoctorArgs),
     /// Ask another member of the room whether it answers, how fast, and at which sizes
@@ -89,6 +93,7 @@ fn run(arguments: &[OsString]) -> ExitCode {
         },
         Role::Adapters(args) => block_on(adapters::run(args)),
         Role::Status(args) => block_on(status::run(args)),
+        Role::Rpc(args) => block_on(rpc::run(args)),
         Role::Doctor(args) => doctor::end(&args),
         Role::Ping(args) => ping::end(&args),
         Role::Bond(args) => bond::end(&args),

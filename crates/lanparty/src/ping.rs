@@ -8,6 +8,7 @@ use lanparty_node::{Ask, Conversation, ExitCode, Fault, PingAsk, member_sockets,
 use serde_json::{Value, json};
 
 use crate::fault;
+use crate::program::unreadable;
 
 /// Shortest and longest frame that can be asked for, in bytes: Ethernet's own limits.
 const SIZE_RANGE: std::ops::RangeInclusive<i64> = 60..=1514;
@@ -70,10 +71,7 @@ async fn run(args: &PingArgs) -> Result<u8, Fault> {
         size: args.size.into(),
         sweep: args.sweep,
     });
-    let sockets = member_sockets().map_err(|e| {
-        let advice = "ask as the user who started the program, often root";
-        Fault::new(ExitCode::Permission, format!("cannot look for running programs: {e}"), advice)
-    })?;
+    let sockets = member_sockets().map_err(|e| unreadable(&e))?;
     let (mut refusal, mut silent) = (None, vec![]);
     // Several members of different rooms may run here: the first one that knows the member is asked.
     for socket in &sockets {

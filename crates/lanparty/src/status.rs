@@ -3,8 +3,10 @@
 use std::io::Write;
 
 use clap::Args;
-use lanparty_node::{ExitCode, Fault, query_all};
+use lanparty_node::{Fault, query_all};
 use serde_json::Value;
+
+use crate::program::unreadable;
 
 mod bond;
 mod filter;
@@ -38,11 +40,6 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Fault> {
     // A closed pipe (`lanparty status | head`) is no fault.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
-}
-
-fn unreadable(error: &std::io::Error) -> Fault {
-    let advice = "ask as the user who started the program, often root";
-    Fault::new(ExitCode::Permission, format!("cannot look for running programs: {error}"), advice)
 }
 
 fn in_words(program: &Value) -> String {

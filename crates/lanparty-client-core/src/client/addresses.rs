@@ -7,10 +7,10 @@ use std::time::Instant;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use lanparty_core::AddressNews;
 use lanparty_proto::{AssignedAddresses, Control, MacAddr, is_private_network};
-use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::Client;
+use super::status::AddressOrigin;
 use crate::addressing::{AutoWish, Held, Origin, RETRY_INTERVAL, State};
 use crate::host::{Detection, Host};
 
@@ -103,12 +103,15 @@ impl<H: Host> Client<H> {
     }
 
     /// Every address of the TAP and every one that it should have, with where it came from, for `lanparty status`.
-    pub(super) fn address_origins(&self) -> Vec<Value> {
+    pub(super) fn address_origins(&self) -> Vec<AddressOrigin> {
         let set_here = self.addressing.set_here();
         let origin = if self.addressing.plan.dhcp { "dhcp" } else { "other" };
         let others = self.known.addresses.iter().filter(|address| !set_here.contains(address));
-        let others = others.map(|address| json!({ "address": address, "origin": origin, "state": "set" }));
-        self.addressing.held.iter().map(|held| json!(held)).chain(others).collect()
+        let others = others.map(|address| AddressOrigin { address: address.to_string(), origin, state: State::Set });
+        let held = self.addressing.held.iter();
+        held.map(|held| AddressOrigin { address: held.net.to_string(), origin: held.origin.as_str(), state: held.state.clone() })
+            .chain(others)
+            .collect()
     }
 
     /// IPv4: asks the room whether anybody has it. IPv6: the system asks itself.

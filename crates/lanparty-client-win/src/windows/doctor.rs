@@ -43,7 +43,7 @@ fn relay_examination(alone: &Alone) -> Result<Option<RelayExamination>, Fault> {
 /// The room that a client of this user is in, if there is one.
 async fn room() -> Option<RoomFacts> {
     for socket in member_sockets().unwrap_or_default() {
-        let Ok(mut conversation) = Conversation::open(&socket, &Ask::Room).await else { continue };
+        let Ok(mut conversation) = Conversation::open(&socket, &Ask::ExamineRoom).await else { continue };
         // A pipe that nobody answers is a dead program's.
         let Ok(Some(answer)) = conversation.next().await else { continue };
         if let Ok(facts) = serde_json::from_value::<RoomFacts>(answer) {

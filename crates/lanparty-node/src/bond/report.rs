@@ -14,7 +14,7 @@ use super::{BondLink, BondReport, Path, Shared, State};
 const RATE_TIME: Duration = Duration::from_secs(1);
 
 /// An uplink that its owner named, and that is no path now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct AbsentUplink {
     /// The interface.
     pub name: String,
@@ -25,7 +25,7 @@ pub struct AbsentUplink {
 }
 
 /// Uplinks that the relay sees at one address: two lines behind one router, or one line that has two names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct SharedAddress {
     /// The interfaces.
     pub names: Vec<String>,

@@ -32,7 +32,7 @@ pub struct UplinkPlan {
 }
 
 /// An uplink in `lanparty status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct UplinkReport {
     /// Its interface, what is known of the line behind it, and why it carries nothing, when it does not.
     #[serde(flatten)]

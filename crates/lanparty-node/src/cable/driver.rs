@@ -38,7 +38,7 @@ pub(super) enum DriverEvent {
 }
 
 /// Counters of both directions, for `lanparty status`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct CableReport {
     /// From the TAP to the other end.
     pub outbound: CountersSnapshot,

@@ -10,7 +10,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 
 use super::{MemberDriver, log_frame, room_and_path, take_back};
-use crate::status::{Answers, PingAsk};
+use crate::management::{Answers, PingAsk};
 use crate::{LinkEnded, SendOutcome};
 
 /// Runs at once: more than a person starts, and few enough for the rate that the other side answers.

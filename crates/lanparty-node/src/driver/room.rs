@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use super::{Connected, MemberDriver};
-use crate::status::Answers;
+use crate::management::Answers;
 
 /// Time for relay and gateways to answer.
 const ANSWER_WAIT: Duration = Duration::from_millis(1500);

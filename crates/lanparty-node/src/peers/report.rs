@@ -8,7 +8,7 @@ use super::Peers;
 use crate::bond::PathReport;
 
 /// A direct link in `lanparty status`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct PeerReport {
     /// To this member.
     pub id: MemberId,

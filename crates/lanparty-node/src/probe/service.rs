@@ -11,7 +11,8 @@ use lanparty_nic::{Fragmentation, route_mtu, set_fragmentation};
 use lanparty_proto::{PROBE_LEN_MAX, PROBE_LEN_MIN, ProbeAnswer, ProbeCookie, ProbeQuestion};
 use ring::hmac;
 use ring::rand::SystemRandom;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tracing::{debug, warn};
 
 use super::door::{Asked, Door};
@@ -68,6 +69,19 @@ impl FromStr for ProbePorts {
     }
 }
 
+/// What a probe service did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ProbeReport {
+    /// UDP ports that it answers on.
+    pub ports: Vec<u16>,
+    /// Questions that it answered,
+    pub answered: u64,
+    /// did not because there were too many,
+    pub limited: u64,
+    /// or because they were none.
+    pub malformed: u64,
+}
+
 /// The probe service of a relay.
 pub struct ProbeService {
     doors: Vec<Door>,
@@ -99,10 +113,10 @@ impl ProbeService {
 
     /// What `lanparty status` shows.
     #[must_use]
-    pub fn report(&self) -> Value {
-        let ports: Vec<_> = self.doors.iter().filter_map(|door| door.local_addr().ok()).map(|a| a.port()).collect();
-        let counters = self.desk.lock().map(|desk| desk.counters).unwrap_or_default();
-        json!({ "ports": ports, "answered": counters.answered, "limited": counters.limited, "malformed": counters.malformed })
+    pub fn report(&self) -> ProbeReport {
+        let ports = self.doors.iter().filter_map(|door| door.local_addr().ok()).map(|a| a.port()).collect();
+        let Counters { answered, limited, malformed } = self.desk.lock().map(|desk| desk.counters).unwrap_or_default();
+        ProbeReport { ports, answered, limited, malformed }
     }
 
     async fn serve_on(&self, door: &Door) {

@@ -59,7 +59,7 @@ impl World {
             loop {
                 tokio::select! {
                     () = relay.serve() => {}
-                    Some(answer) = requests.recv() => answer.send(relay.report()).unwrap(),
+                    Some(answer) = requests.recv() => answer.send(serde_json::to_value(relay.report()).unwrap()).unwrap(),
                 }
             }
         });

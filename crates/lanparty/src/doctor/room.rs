@@ -47,7 +47,7 @@ pub(super) async fn look_into(room: Option<&RoomCode>) -> io::Result<Look> {
 }
 
 async fn ask(socket: &Path) -> io::Result<Option<RoomFacts>> {
-    let answer = Conversation::open(socket, &Ask::Room).await?.next().await?;
+    let answer = Conversation::open(socket, &Ask::ExamineRoom).await?.next().await?;
     Ok(answer.and_then(|answer| serde_json::from_value(answer).ok()))
 }
 

@@ -14,8 +14,8 @@ use ratatui::text::{Line, Text};
 use ratatui::widgets::Paragraph;
 
 use super::history::History;
-use super::unreadable;
 use super::view::{Tone, page};
+use crate::program::unreadable;
 
 /// Three pictures a second; as text, which nobody overwrites, one.
 const PICTURE_INTERVAL: Duration = Duration::from_millis(333);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::Shared;
 use super::{Reply, load};
-use crate::status::Answers;
+use crate::management::Answers;
 
 /// Nothing is counted while a load finds its rate; then it is measured for a while.
 const WARM_UP: Duration = Duration::from_millis(1500);

@@ -1,0 +1,181 @@
+//! What is asked of a running program, and the way back to who asks.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+/// Answers waiting for one asker that does not read. One that reads so little is let go.
+const ANSWERS_MAX: usize = 64;
+
+/// What is asked of a running program. As JSON it is the method and its parameters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(tag = "method", content = "params", rename_all = "snake_case")]
+pub enum Ask {
+    /// How it is.
+    #[default]
+    Status,
+    /// Who is in its room, or in the rooms of a relay.
+    Members(MembersAsk),
+    /// By which ways it reaches the others.
+    Paths,
+    /// What became of every frame.
+    Counters,
+    /// The rooms of a relay.
+    Rooms,
+    /// What its traffic filter decided.
+    Filters,
+    /// Its addresses, and where each came from.
+    Addresses,
+    /// What is known of the room, for the doctor.
+    ExamineRoom,
+    /// Send echo requests to a member of the room: an answer for each, and one at the end.
+    Ping(PingAsk),
+    /// Test the bond: an answer for every step, and one at the end.
+    TestBond(BondTestAsk),
+    /// Numbers for a graph, in Prometheus' words. No method: it has an address of its own.
+    #[serde(skip)]
+    Metrics,
+}
+
+/// Which members are asked about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MembersAsk {
+    /// Those of this room only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<String>,
+}
+
+/// A test of a bond as it is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BondTestAsk {
+    /// Lines with a cap may be used.
+    #[serde(default)]
+    pub yes: bool,
+}
+
+/// A ping as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PingAsk {
+    /// A peer number, a MAC address, or `gateway`.
+    pub member: String,
+    /// Requests to send, 1 to 3600.
+    #[serde(default = "four")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub count: u32,
+    /// Time between two, in milliseconds: 10 to 60000.
+    #[serde(default = "one_second")]
+    #[schemars(range(min = 10, max = 60_000))]
+    pub interval_ms: u64,
+    /// Length of each frame, in bytes: 60 to 1514.
+    #[serde(default = "usual_size")]
+    #[schemars(range(min = 60, max = 1514))]
+    pub size: usize,
+    /// Find which sizes pass instead.
+    #[serde(default)]
+    pub sweep: bool,
+}
+
+const fn four() -> u32 {
+    4
+}
+
+const fn one_second() -> u64 {
+    1000
+}
+
+const fn usual_size() -> usize {
+    98
+}
+
+impl PingAsk {
+    /// Whether every number is within its bounds; else which is not.
+    pub(super) fn check(self) -> Result<Self, String> {
+        let within = |name: &str, value: u64, first: u64, last: u64| {
+            (first..=last).contains(&value).then_some(()).ok_or_else(|| format!("`{name}` is {value}, and not between {first} and {last}"))
+        };
+        within("count", self.count.into(), 1, 3600)?;
+        within("interval_ms", self.interval_ms, 10, 60_000)?;
+        within("size", self.size as u64, 60, 1514)?;
+        Ok(self)
+    }
+}
+
+/// One answer.
+pub(super) enum Answer {
+    Value(Value),
+    /// Written down by whoever sends it: many members make a long text, and frames do not wait for that.
+    Text(Box<dyn FnOnce() -> String + Send>),
+}
+
+/// Somebody asks. Dropping it ends the answers.
+pub struct Request {
+    ask: Ask,
+    answers: Answers,
+}
+
+/// The way back to who asked.
+#[derive(Clone)]
+pub struct Answers(mpsc::Sender<Answer>);
+
+impl Request {
+    pub(super) fn new(ask: Ask) -> (Self, mpsc::Receiver<Answer>) {
+        let (sender, receiver) = mpsc::channel(ANSWERS_MAX);
+        (Self { ask, answers: Answers(sender) }, receiver)
+    }
+
+    /// What is asked.
+    #[must_use]
+    pub const fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    /// The way back, for answers that take time.
+    #[must_use]
+    pub fn answers(&self) -> Answers {
+        self.answers.clone()
+    }
+
+    /// The one answer, put into JSON by another thread.
+    pub fn send(self, answer: impl Serialize + Send + 'static) {
+        self.send_text(move || serde_json::to_string(&answer).expect("INVARIANT: a report has texts as keys, so it is JSON"));
+    }
+
+    /// The one answer as a text that another thread writes.
+    pub fn send_text(self, write: impl FnOnce() -> String + Send + 'static) {
+        // Who has gone misses nothing.
+        let _ = self.answers.0.try_send(Answer::Text(Box::new(write)));
+    }
+
+    /// For a program that cannot answer this.
+    pub fn refuse(self) {
+        self.refuse_with("unknown-request", "this program does not answer that");
+    }
+
+    /// For a program that does not want to: a name for why, and words.
+    pub fn refuse_with(self, error: &str, message: &str) {
+        self.answers.give(json!({ "error": error, "message": message }));
+    }
+}
+
+impl Answers {
+    /// One more answer. Whether anybody still reads.
+    #[must_use = "nobody may be reading any more"]
+    pub fn offer(&self, value: Value) -> bool {
+        self.0.try_send(Answer::Value(value)).is_ok()
+    }
+
+    /// One more answer; who has gone misses nothing.
+    pub fn give(&self, value: Value) {
+        let _ = self.offer(value);
+    }
+
+    /// Whether nobody reads any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
