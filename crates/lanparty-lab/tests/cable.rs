@@ -77,7 +77,7 @@ fn scripts_run_when_it_carries_first_and_at_the_end_and_nothing_is_left() {
     assert_eq!(bench.status(&bench.pair.b)["times_plugged"], 0);
     lonely.sigint();
     assert_eq!(lonely.exit_code(SOON).unwrap(), 0);
-    assert!(!lonely.lines().iter().any(|line| line.contains("script")), "{}", lonely.tail());
+    assert!(!lonely.lines().iter().any(|line| line.contains("script ")), "{}", lonely.tail());
 }
 
 #[test]

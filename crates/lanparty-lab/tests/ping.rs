@@ -6,7 +6,7 @@ mod support;
 
 use lanparty_lab::{Output, PartyOptions, Uplink};
 use serde_json::Value;
-use support::{Evening, SOON, ready};
+use support::{Evening, SOON, TAP, ready};
 
 /// What `lanparty ping` says on the client's host.
 fn ping(evening: &Evening, words: &[&str]) -> Output {
@@ -118,7 +118,7 @@ fn a_program_here_that_has_stopped_is_named_and_holds_nobody_up() {
     second.wait_for("TAP is up", SOON).unwrap();
     let beside = evening.lanparty(&evening.party.home, &["doctor", "--room"]);
     all.client.resume();
-    let silent = format!("the client with process number {} ", all.client.pid());
+    let silent = format!("the client {TAP} ");
     assert_eq!(stopped.status.code(), Some(2), "{}", stopped.stderr);
     assert!(stopped.stderr.contains(&format!("{silent}runs on this machine and does not answer")), "{}", stopped.stderr);
     assert_eq!(report.status.code(), Some(2), "{}", report.stdout);

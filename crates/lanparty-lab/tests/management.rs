@@ -1,0 +1,191 @@
+//! Management as its users meet it: `curl` on a socket, `lanparty rpc`, another user's eyes; and each program is what its own document
+//! says.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "in a test a panic is the report, and what was found is printed")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use lanparty_lab::{Namespace, Output, Proc};
+use serde_json::{Value, json};
+use support::{Evening, ROOM, SOON, eventually, ready};
+
+/// Nobody in particular, in a group that may look.
+const STRANGER: &str = "65534";
+const GROUP: &str = "61234";
+
+/// The socket of that name on a host.
+fn socket(evening: &Evening, host: &Namespace, name: &str) -> PathBuf {
+    evening.dir(host).join("run").join(name)
+}
+
+/// Calls methods by `curl` on a socket: the answer's status, and its body.
+fn curl(host: &Namespace, starter: &[&str], socket: &Path, path: &str, more: &[&str]) -> (u16, String) {
+    let url = format!("http://localhost{path}");
+    let socket = socket.to_str().unwrap();
+    let words = ["curl", "--silent", "--show-error", "--max-time", "10", "--write-out", "\n%{http_code}", "--unix-socket", socket, &url];
+    let output = host.run_any(&[starter, &words, more].concat()).unwrap();
+    let (body, code) = output.stdout.rsplit_once('\n').unwrap_or_else(|| panic!("{}", output.stderr));
+    (code.parse().unwrap(), body.to_owned())
+}
+
+/// One call by `curl`.
+fn call(host: &Namespace, starter: &[&str], socket: &Path, call: &Value) -> Value {
+    let (code, body) = curl(host, starter, socket, "/v1", &["--data", &call.to_string()]);
+    assert_eq!(code, 200, "{body}");
+    serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e}: {body}"))
+}
+
+fn request(method: &str) -> Value {
+    json!({ "jsonrpc": "2.0", "method": method, "id": 1 })
+}
+
+fn rpc(evening: &Evening, host: &Namespace, words: &[&str]) -> Output {
+    evening.lanparty(host, &[&["rpc"], words].concat())
+}
+
+/// Everything that the program offers to whoever looks is as its document says, and the document is one that others could read.
+fn is_as_described(evening: &Evening, host: &Namespace, name: &str, methods: &[&str]) {
+    let answer = |method: &str| -> Value {
+        let output = rpc(evening, host, &[method, "--program", name]).success().unwrap();
+        serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", output.stdout))
+    };
+    let mut document = answer("rpc.discover");
+    assert_eq!((&document["openrpc"], &document["info"]["version"]), (&json!("1.3.2"), &json!("1.0.0")));
+    let offered: Vec<String> =
+        document["methods"].as_array().unwrap().iter().map(|method| method["name"].as_str().unwrap().to_owned()).collect();
+    for method in methods {
+        assert!(offered.iter().any(|offered| offered == method), "{name} offers {offered:?} and not {method}");
+        let index = offered.iter().position(|offered| offered == method).unwrap();
+        let mut schema = document.clone();
+        close(&mut schema["components"]["schemas"]);
+        schema["$ref"] = json!(format!("#/methods/{index}/result/schema"));
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let answer = answer(method);
+        let problems: Vec<String> = validator.iter_errors(&answer).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        assert!(problems.is_empty(), "{method} of {name}: {problems:#?}\n{answer:#}");
+    }
+    // What is not described is not there, either.
+    document["methods"].as_array_mut().unwrap().retain(|method| method["name"] == "nonsense");
+    assert_eq!(rpc(evening, host, &["nonsense", "--program", name]).status.code(), Some(2));
+}
+
+/// No object has more than what is described.
+fn close(schemas: &mut Value) {
+    for schema in schemas.as_object_mut().unwrap().values_mut() {
+        if schema.get("properties").is_some() && schema.get("oneOf").is_none() && schema.get("anyOf").is_none() {
+            schema["additionalProperties"] = json!(false);
+        }
+    }
+}
+
+#[test]
+fn each_program_answers_as_its_document_says() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("described");
+    let _all = evening.all();
+    let party = &evening.party;
+    is_as_described(&evening, &party.relay, "relay", &["status", "members", "rooms", "counters"]);
+    is_as_described(&evening, &party.gateway, "gateway", &["status", "members", "paths", "counters", "filters"]);
+    is_as_described(&evening, &party.home, "client-lan0", &["status", "members", "paths", "counters", "filters", "addresses"]);
+    let _cable = cable(&evening, &party.home);
+    is_as_described(&evening, &party.home, "cable-wire0", &["status", "paths", "counters", "filters"]);
+    // Two programs run here now: which one is meant has to be said.
+    let which = rpc(&evening, &party.home, &["status"]);
+    assert_eq!(which.status.code(), Some(2));
+    assert!(which.stderr.contains("--program, one of cable-wire0, client-lan0"), "{}", which.stderr);
+}
+
+/// One end of a cable whose other end is not there.
+fn cable(evening: &Evening, host: &Namespace) -> Proc {
+    let peer = "ab".repeat(32);
+    let cable = evening.program(host, "lanparty").named("cable").args(["cable", "--tap-name", "wire0", "--peer", &peer]);
+    let cable = host.spawn(cable).unwrap();
+    cable.wait_for("listening on", SOON).unwrap();
+    cable
+}
+
+#[test]
+fn another_user_may_look_and_change_nothing() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("looking");
+    let _relay = evening.relay();
+    let _client = evening.client(&["--management-group", GROUP]);
+    let home = &evening.party.home;
+    let path = socket(&evening, home, "client-lan0.sock");
+    let see = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    see(evening.party.lab.dir(), 0o711);
+    see(&evening.dir(home), 0o711);
+    let member = ["setpriv", "--reuid", STRANGER, "--regid", STRANGER, "--groups", GROUP];
+    let outsider = ["setpriv", "--reuid", STRANGER, "--regid", STRANGER, "--clear-groups"];
+    // The group's member sees the same as the owner.
+    let (seen, own) = (call(home, &member, &path, &request("status")), call(home, &[], &path, &request("status")));
+    assert_eq!((&seen["result"]["room"], &seen["result"]["mac"]), (&own["result"]["room"], &own["result"]["mac"]));
+    assert_eq!(seen["result"]["room"], ROOM);
+    // It may not do anything, whichever way it asks.
+    let ping = json!({ "jsonrpc": "2.0", "method": "ping", "params": ["gateway"], "id": 1 });
+    assert_eq!(call(home, &member, &path, &ping)["error"]["code"], -32001);
+    let batch = call(home, &member, &path, &json!([request("status"), ping, request("examine_room")]));
+    let codes: Vec<_> = batch.as_array().unwrap().iter().map(|answer| answer["error"]["code"].clone()).collect();
+    assert_eq!(codes, [Value::Null, json!(-32001), json!(-32001)]);
+    let (code, _) = curl(home, &member, &path, "/metrics", &[]);
+    assert_eq!(code, 200);
+    // Others do not even reach it.
+    let (code, _) = {
+        let socket = path.to_str().unwrap();
+        let words =
+            ["curl", "--silent", "--max-time", "5", "--write-out", "\n%{http_code}", "--unix-socket", socket, "http://localhost/metrics"];
+        let output = home.run_any(&[&outsider[..], &words].concat()).unwrap();
+        (output.status.code(), output.stderr)
+    };
+    assert_eq!(code, Some(7), "curl could not connect");
+    // In words, as the tool says it.
+    let runtime = format!("LANPARTY_RUNTIME_DIR={}", evening.dir(home).join("run").display());
+    let tool = evening.path("lanparty");
+    let as_member = |words: &[&str]| home.run_any(&[&member[..], &["env", &runtime, tool.to_str().unwrap()], words].concat()).unwrap();
+    let shown = as_member(&["status"]).success().unwrap().stdout;
+    assert!(shown.contains(&format!("room {ROOM}")), "{shown}");
+    let refused = as_member(&["rpc", "ping", "[\"gateway\"]"]);
+    assert_eq!(refused.status.code(), Some(3), "{}", refused.stderr);
+    assert!(refused.stderr.contains("is for the user who runs this program, and for root"), "{}", refused.stderr);
+}
+
+#[test]
+fn several_programs_live_side_by_side_and_one_that_was_killed_leaves_its_place() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("beside");
+    let relay = evening.relay();
+    let second = evening.program(&evening.party.relay, "lanparty-relay").named("second");
+    let second = second.env("LANPARTY_STATE_DIR", evening.dir(&evening.party.relay).join("state2"));
+    let second = evening.party.relay.spawn(second.args(["--listen", "0.0.0.0:9443", "--probe-ports", "off"])).unwrap();
+    second.wait_for("lanparty-relay listening on", SOON).unwrap();
+    let own = format!("relay-{}.sock", second.pid());
+    eventually("both have a socket", || {
+        let files = evening.runtime_files(&evening.party.relay);
+        ["relay.sock", &own].iter().all(|name| files.iter().any(|file| file == name))
+    });
+    let listen = |name: &str| -> Value {
+        let output = rpc(&evening, &evening.party.relay, &["status", "--program", name]).success().unwrap();
+        serde_json::from_str::<Value>(&output.stdout).unwrap()["listen"].take()
+    };
+    assert_eq!(
+        (listen("relay.sock".trim_end_matches(".sock")), listen(&second.pid().to_string())),
+        (json!("0.0.0.0:8443"), json!("0.0.0.0:9443"))
+    );
+    relay.kill9();
+    relay.exit_code(SOON).unwrap();
+    let third = evening.relay();
+    eventually("the third takes the place of the first", || listen("relay") == "0.0.0.0:8443");
+    third.sigterm();
+    assert_eq!(third.exit_code(SOON).unwrap(), 0);
+    assert_eq!(evening.runtime_files(&evening.party.relay), [own]);
+}
