@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
-use ring::constant_time::verify_slices_are_equal;
+use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -35,7 +35,7 @@ struct Door {
 /// Waits for programs of this machine.
 pub(crate) struct LocalListener {
     listener: TcpListener,
-    authorization: String,
+    guard: Guard,
 }
 
 impl LocalListener {
@@ -54,7 +54,7 @@ impl LocalListener {
         listener.set_nonblocking(true)?;
         let door = Door { address: listener.local_addr()?, token: token()? };
         write(path, &serde_json::to_string(&door)?)?;
-        Ok(Self { listener: TcpListener::from_std(listener)?, authorization: bearer(&door.token) })
+        Ok(Self { listener: TcpListener::from_std(listener)?, guard: Guard::new(&bearer(&door.token))? })
     }
 
     /// The next asker. Cancel-safe.
@@ -64,19 +64,28 @@ impl LocalListener {
 
     /// What an asker may do is said by what it shows.
     pub(crate) fn access(&self, _: &LocalStream) -> Guard {
-        Guard(self.authorization.clone())
+        self.guard.clone()
     }
 }
 
-/// What an asker has to show.
-#[derive(Clone, Debug)]
-pub(crate) struct Guard(String);
+/// What an asker has to show, as a tag under a key of this run: so that how long a comparison takes says nothing.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    key: hmac::Key,
+    tag: hmac::Tag,
+}
 
 impl Guard {
+    fn new(authorization: &str) -> io::Result<Self> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| no_chance())?;
+        let tag = hmac::sign(&key, authorization.as_bytes());
+        Ok(Self { key, tag })
+    }
+
     /// Everything for who has the token, nothing for others.
     pub(crate) fn access(&self, authorization: Option<&str>) -> Option<Access> {
         let shown = authorization.unwrap_or_default();
-        verify_slices_are_equal(shown.as_bytes(), self.0.as_bytes()).is_ok().then_some(Access::Change)
+        hmac::verify(&self.key, shown.as_bytes(), self.tag.as_ref()).is_ok().then_some(Access::Change)
     }
 }
 
@@ -107,8 +116,12 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 
 fn token() -> io::Result<String> {
     let mut bytes = [0; TOKEN_LEN];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| no_chance())?;
     Ok(HEXLOWER.encode(&bytes))
+}
+
+fn no_chance() -> io::Error {
+    io::Error::other("the system gives no random bytes")
 }
 
 fn bearer(token: &str) -> String {
