@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use lanparty_nic::{Tap, TapConfig, interface_facts};
 use lanparty_node::{
-    AsyncDevice, CableEndpoint, CableEvent, CablePlan, CableSession, ExitCode, Fault, FilterRules, Management, StateFile, run_script,
-    shutdown_requested, start_logging,
+    AsyncDevice, BondLink, CableEndpoint, CableEvent, CablePlan, CableSession, Conditions, Event, Events, ExitCode, Fault, FilterRules,
+    Link, Management, StateFile, run_script, shutdown_requested, start_logging,
 };
 use lanparty_proto::{IdentityId, LanMtu, MacAddr};
 use tokio::task::JoinHandle;
@@ -46,7 +46,7 @@ pub async fn run(args: CableArgs) -> Result<(), Fault> {
         info!("lanparty cable dialling {remote}");
     }
     let mut cable = Cable::new(args, tap, endpoint, identity_file, mac, listen, filter)?;
-    let mut management = Management::open("cable", &cable.args.tap_name, &cable.args.management, status::api())?;
+    let mut management = Management::open("cable", &cable.args.tap_name, &cable.args.management, status::api(), &cable.events)?;
     let outcome = cable.serve(&mut management).await;
     cable.end().await;
     outcome
@@ -85,6 +85,8 @@ struct Cable {
     tap_mtu: Option<LanMtu>,
     bridge: Option<String>,
     up_script: Option<JoinHandle<()>>,
+    events: Events,
+    conditions: Conditions,
 }
 
 impl Cable {
@@ -126,6 +128,8 @@ impl Cable {
             tap_mtu: None,
             bridge: None,
             up_script: None,
+            events: Events::default(),
+            conditions: Conditions::default(),
         })
     }
 
@@ -138,7 +142,9 @@ impl Cable {
                 _ = look.tick() => self.look(),
                 request = management.next() => self.answer(request),
                 reason = &mut shutdown => {
-                    info!("lanparty cable ending: {}", reason.unwrap_or("signals cannot be watched"));
+                    let reason = reason.unwrap_or("signals cannot be watched");
+                    info!("lanparty cable ending: {reason}");
+                    self.events.tell(Event::Ending { reason: reason.to_owned() });
                     return Ok(());
                 }
             }
@@ -148,11 +154,15 @@ impl Cable {
     fn handle(&mut self, event: CableEvent) -> Result<(), Fault> {
         match event {
             CableEvent::Plugged(lan_mtu) => self.plugged(lan_mtu),
-            CableEvent::LanMtu(lan_mtu) => self.set_lan_mtu(lan_mtu),
+            CableEvent::LanMtu(lan_mtu) => {
+                self.set_lan_mtu(lan_mtu);
+                self.events.tell(Event::LanMtu { room: None, lan_mtu });
+            }
             CableEvent::Unplugged(reason) => {
                 let next = if self.args.remote.is_some() { "dialling again" } else { "waiting for it" };
                 warn!("the cable is unplugged: {reason}; {next}");
                 self.state = State::Unplugged { since: Instant::now() };
+                self.events.tell(Event::Unplugged { reason: reason.clone() });
                 self.last_end = Some(reason);
             }
             CableEvent::DeviceFailed(e) => {
@@ -168,6 +178,7 @@ impl Cable {
         self.times_plugged += 1;
         let remote = self.remote();
         info!(%remote, %lan_mtu, again = self.times_plugged > 1, "the cable is plugged in");
+        self.events.tell(Event::Plugged { remote, lan_mtu });
         self.set_lan_mtu(lan_mtu);
         self.set_carrier(true);
         if let Some(script) = self.args.up.clone().filter(|_| self.times_plugged == 1) {
@@ -235,6 +246,9 @@ impl Cable {
         if matches!(self.state, State::Unplugged { since } if since.elapsed() >= CARRIER_HOLD) {
             self.set_carrier(false);
         }
+        let driver = &self.session.driver;
+        let now = || (driver.link().and_then(Link::bond).map(BondLink::report), driver.findings());
+        self.conditions.look(&self.events, now);
         if self.identity_file.retry() && self.identity_file.unsaved().is_none() {
             info!("this host's key is saved now");
         }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use lanparty_core::{ClientFacts, Diagnostics};
 use lanparty_nic::Device;
 use lanparty_node::{
-    AsyncDevice, Dialer, ExitCode, Fault, FilterRules, Identity, JoinRequest, Link, Management, MemberDriver, MemberFlags, Session,
-    SessionEvent, StateFile, shutdown_requested, software,
+    AsyncDevice, Dialer, Event, ExitCode, Fault, FilterRules, Identity, JoinRequest, Link, Management, MemberDriver, MemberEvents,
+    MemberFlags, Session, SessionEvent, StateFile, shutdown_requested, software,
 };
 use lanparty_proto::{Control, LanMtu, MacAddr, Role};
 use tracing::{error, info, warn};
@@ -33,6 +33,7 @@ pub struct Client<H: Host> {
     known: HostFacts,
     mac: MacAddr,
     addressing: Addressing,
+    events: MemberEvents,
 }
 
 impl<H: Host> Client<H> {
@@ -64,7 +65,8 @@ impl<H: Host> Client<H> {
         let driver = MemberDriver::new(Role::Client, host.interface().to_owned(), Some(device));
         let session = Session::start(driver, dialer, Arc::new(identity), request, member.patience());
         let (diagnostics, known, addressing) = (Diagnostics::default(), HostFacts::default(), Addressing::new(plan));
-        Ok(Self { member, host, session, identity_file, diagnostics, lan_mtu: None, known, mac, addressing })
+        let events = MemberEvents::new(&member.room);
+        Ok(Self { member, host, session, identity_file, diagnostics, lan_mtu: None, known, mac, addressing, events })
     }
 
     /// The same client, which lets through its device what these rules do.
@@ -81,7 +83,13 @@ impl<H: Host> Client<H> {
     /// # Errors
     /// A [`Fault`] in words for the player.
     pub async fn run(mut self) -> Result<(), Fault> {
-        let mut management = Management::open("client", self.host.interface(), &self.member.management, status::api(self.host.software()))?;
+        let mut management = Management::open(
+            "client",
+            self.host.interface(),
+            &self.member.management,
+            status::api(self.host.software()),
+            self.events.events(),
+        )?;
         let outcome = self.serve(&mut management).await;
         self.remove_addresses().await;
         self.host.leave().await;
@@ -105,6 +113,7 @@ impl<H: Host> Client<H> {
                 _ = look.tick() => {
                     self.look_at_addresses().await;
                     self.look()?;
+                    self.events.look(&self.session);
                 }
                 request = management.next() => self.answer(request).await,
                 done = self.host.work() => done?,
@@ -114,11 +123,14 @@ impl<H: Host> Client<H> {
     }
 
     fn ending(&self, reason: io::Result<&'static str>) -> Result<(), Fault> {
-        info!("{} ending: {}", self.host.program(), reason.unwrap_or("signals cannot be watched"));
+        let reason = reason.unwrap_or("signals cannot be watched");
+        info!("{} ending: {reason}", self.host.program());
+        self.events.events().tell(Event::Ending { reason: reason.to_owned() });
         Ok(())
     }
 
     async fn handle(&mut self, event: SessionEvent) -> Result<(), Fault> {
+        self.events.tell(&event, &self.session);
         match event {
             SessionEvent::Joined { again } => self.joined(again).await?,
             SessionEvent::Left => self.look()?,
@@ -185,7 +197,11 @@ impl<H: Host> Client<H> {
 
     /// Looks at the addresses, says what is new, and saves what a full disk kept back.
     fn look(&mut self) -> Result<(), Fault> {
-        self.known = self.host.look()?;
+        let before = std::mem::replace(&mut self.known, self.host.look()?);
+        if before.addresses != self.known.addresses {
+            let addresses = self.known.addresses.iter().map(ToString::to_string).collect();
+            self.events.events().tell(Event::Addresses { addresses });
+        }
         let facts = self.facts();
         for line in self.diagnostics.observe(&facts, Instant::now()) {
             info!("{line}");

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use lanparty_core::{AnnounceReason, Announcer, Neighbours, SIGN_INTERVAL, SIGN_INTERVAL_WATCHED};
 use lanparty_nic::{DeviceFault, LinkState, PacketSocket};
 use lanparty_node::{
-    AsyncDevice, DeviceLimit, Dialer, ExitCode, Fault, Identity, JoinRequest, Management, MemberDriver, Session, SessionEvent, StandbyLine,
-    StateDir, StateFile, shutdown_requested, software, start_logging,
+    AsyncDevice, DeviceLimit, Dialer, Event, ExitCode, Fault, Identity, JoinRequest, Management, MemberDriver, MemberEvents, Session,
+    SessionEvent, StandbyLine, StateDir, StateFile, shutdown_requested, software, start_logging,
 };
 use lanparty_proto::{Control, GatewaySign, LAN_MTU_MAX, MacAddr, MemberInfo, Role};
 use tracing::{debug, info, warn};
@@ -43,7 +43,8 @@ pub async fn run(args: GatewayArgs) -> Result<(), Fault> {
     if let Some(rules) = &filter {
         gateway.session.driver.set_filter(rules);
     }
-    let mut management = Management::open("gateway", &gateway.args.interface, &gateway.args.member.management, status::api())?;
+    let mut management =
+        Management::open("gateway", &gateway.args.interface, &gateway.args.member.management, status::api(), gateway.events.events())?;
     let outcome = gateway.serve(&mut management).await;
     gateway.session.end("the gateway is ending").await;
     outcome
@@ -96,6 +97,7 @@ struct Gateway {
     mac: MacAddr,
     lan: LanState,
     carries: Carries,
+    events: MemberEvents,
 }
 
 impl Gateway {
@@ -132,7 +134,8 @@ impl Gateway {
         let dialer = dialer.standing_by(line.clone());
         let session = Session::start(driver, dialer, Arc::new(identity), request, args.member.patience());
         let (announcer, sign_due, standing) = (Announcer::default(), Instant::now(), Standing::new(line, args.join_lans));
-        Ok(Self { args, session, identity_file, announcer, sign_due, standbys: 0, standing, mac, lan, carries })
+        let events = MemberEvents::new(&args.member.room);
+        Ok(Self { args, session, identity_file, announcer, sign_due, standbys: 0, standing, mac, lan, carries, events })
     }
 
     async fn serve(&mut self, management: &mut Management) -> Result<(), Fault> {
@@ -147,10 +150,13 @@ impl Gateway {
                 _ = look.tick() => {
                     self.look().await;
                     self.look_at_others()?;
+                    self.events.look(&self.session);
                 }
                 request = management.next() => self.answer(request).await,
                 reason = &mut shutdown => {
-                    info!("lanparty-gateway ending: {}", reason.unwrap_or("signals cannot be watched"));
+                    let reason = reason.unwrap_or("signals cannot be watched");
+                    info!("lanparty-gateway ending: {reason}");
+                    self.events.events().tell(Event::Ending { reason: reason.to_owned() });
                     return Ok(());
                 }
             }
@@ -158,6 +164,7 @@ impl Gateway {
     }
 
     fn handle(&mut self, event: SessionEvent) -> Result<(), Fault> {
+        self.events.tell(&event, &self.session);
         match event {
             SessionEvent::Joined { again } => self.joined(again),
             SessionEvent::Left => self.announcer.clear(),
@@ -323,6 +330,7 @@ impl Gateway {
             warn!(interface = %self.args.interface, "interface {} is {}; staying joined, bridging resumes when it is back", self.args.interface, lan.in_words());
         }
         if was_up != lan.is_up() {
+            self.events.events().tell(Event::LanState { room: self.args.member.room.to_string(), id: None, up: lan.is_up() });
             self.session.set_lan_state(lan.is_up()).await;
         }
     }

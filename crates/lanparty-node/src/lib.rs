@@ -19,6 +19,7 @@ mod link;
 mod local;
 mod logging;
 mod management;
+mod member_events;
 mod member_status;
 mod membership;
 mod name;
@@ -65,6 +66,7 @@ pub use management::{
     API_VERSION, Answers, Api, Ask, BondTestAsk, Conversation, Event, Events, Management, ManagementFlags, MembersAsk, Numbers, PingAsk,
     Request, Texts, Topic, cable_sockets, call, listen, member_sockets, program_at, query_all, sockets,
 };
+pub use member_events::{Conditions, MemberEvents};
 pub use member_status::{MemberStatus, member_api};
 pub use membership::{Behind, BondPlan, Dialer, JoinError, JoinRequest, Joined, StandbyLine, Transport};
 pub use name::{CABLE_PORT, CableAddress, RelayAddress, software};

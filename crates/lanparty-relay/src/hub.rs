@@ -9,7 +9,7 @@ use lanparty_core::{
     AddressBook, Carrier, Delivery, Drops, FrameRecord, LinkId, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput,
     RelayOutput, RoomReport,
 };
-use lanparty_node::{BondLink, BondReport, Link, TrialSeat};
+use lanparty_node::{BondLink, BondReport, Events, Link, TrialSeat};
 use lanparty_proto::{Attach, Control, IdentityId, Refusal, Role};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::addresses::AddressFile;
 use crate::outbox::Outbox;
+use crate::told::told;
 
 /// Control messages waiting for one member. One that reads so little is closed.
 const CONTROL_QUEUE_MAX: usize = 256;
@@ -64,6 +65,7 @@ struct State {
     deliveries: Vec<Delivery>,
     records: Vec<FrameRecord>,
     address_file: AddressFile,
+    events: Events,
 }
 
 /// The shared state. One lock, taken once per batch of frames or control message.
@@ -71,18 +73,25 @@ pub(crate) struct Hub {
     state: Mutex<State>,
     /// Where one member at a time tests its bond; nothing when none may.
     bond_tests: Option<TrialSeat>,
+    events: Events,
 }
 
 impl Hub {
     pub(crate) fn new(config: RelayConfig, bond_tests: Option<TrialSeat>, book: AddressBook, address_file: AddressFile) -> Arc<Self> {
         let relay = Relay::new(config).with_addresses(book);
-        let (deliveries, records) = (vec![], vec![]);
-        let state = State { relay, ways: HashMap::new(), next_link: 0, tick_at: None, deliveries, records, address_file };
-        Arc::new(Self { state: Mutex::new(state), bond_tests })
+        let (deliveries, records, events) = (vec![], vec![], Events::default());
+        let told = events.clone();
+        let state = State { relay, ways: HashMap::new(), next_link: 0, tick_at: None, deliveries, records, address_file, events: told };
+        Arc::new(Self { state: Mutex::new(state), bond_tests, events })
     }
 
     pub(crate) const fn bond_tests(&self) -> Option<&TrialSeat> {
         self.bond_tests.as_ref()
+    }
+
+    /// Where what happens is told.
+    pub(crate) const fn events(&self) -> &Events {
+        &self.events
     }
 
     /// A new connection: its number, and the commands for its task.
@@ -230,7 +239,12 @@ impl State {
                 RelayOutput::Send { link, message } => self.command(link, Command::Send(message)),
                 RelayOutput::Refuse { link, code, message } => self.command(link, Command::Refuse { code, message }),
                 RelayOutput::Moved { from, to } => self.moved(from, to),
-                RelayOutput::Event(event) => log_event(&event),
+                RelayOutput::Event(event) => {
+                    log_event(&event);
+                    if let Some(event) = told(&event) {
+                        self.events.tell(event);
+                    }
+                }
                 RelayOutput::Timeout(at, _) => self.tick_at = Some(self.tick_at.map_or(at, |before| before.min(at))),
             }
         }

@@ -10,6 +10,7 @@ mod outbox;
 mod run;
 mod serve;
 mod streams;
+mod told;
 
 pub use args::RelayArgs;
 pub use run::{RunningRelay, run};

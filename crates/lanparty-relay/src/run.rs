@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use lanparty_core::AddressBook;
 use lanparty_node::{
-    CertificateSource, ExitCode, Fault, Incoming, Management, ProbeService, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, ServerTls, StateDir,
-    StreamIncoming, TrialSeat, shutdown_requested, start_logging,
+    CertificateSource, Event, ExitCode, Fault, Incoming, Management, ProbeService, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, ServerTls,
+    StateDir, StreamIncoming, TrialSeat, shutdown_requested, start_logging,
 };
 use tracing::{info, warn};
 
@@ -46,7 +46,7 @@ pub struct RunningRelay {
 pub async fn run(args: RelayArgs) -> Result<(), Fault> {
     start_logging(args.log_format);
     let mut relay = RunningRelay::start(&args)?;
-    let mut management = Management::open("relay", "", &args.management, status::api())?;
+    let mut management = Management::open("relay", "", &args.management, status::api(), relay.hub.events())?;
     let mut shutdown = std::pin::pin!(shutdown_requested());
     let reason = loop {
         tokio::select! {
@@ -55,6 +55,7 @@ pub async fn run(args: RelayArgs) -> Result<(), Fault> {
         }
     };
     info!("lanparty-relay ending: {reason}");
+    relay.hub.events().tell(Event::Ending { reason: reason.to_owned() });
     tokio::join!(relay.endpoint.close(FAREWELL), relay.streams.close(FAREWELL));
     Ok(())
 }

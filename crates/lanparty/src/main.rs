@@ -4,6 +4,7 @@ mod adapters;
 mod bond;
 mod config;
 mod doctor;
+mod events;
 mod fault;
 mod filter;
 mod manual;
@@ -53,6 +54,8 @@ enum Role {
     Adapters(adapters::AdaptersArgs),
     /// Show what the lanparty programs on this machine are doing
     Status(status::StatusArgs),
+    /// Show what happens in a program that runs here, as it happens
+    Events(events::EventsArgs),
     /// Call a method of a program that runs here, for scripts (docs/management.md)
     Rpc(rpc::RpcArgs),
     /// Say in words what is wrong with this host, or with the way to a relay
@@ -93,6 +96,7 @@ fn run(arguments: &[OsString]) -> ExitCode {
         },
         Role::Adapters(args) => block_on(adapters::run(args)),
         Role::Status(args) => block_on(status::run(args)),
+        Role::Events(args) => block_on(events::run(args)),
         Role::Rpc(args) => block_on(rpc::run(args)),
         Role::Doctor(args) => doctor::end(&args),
         Role::Ping(args) => ping::end(&args),

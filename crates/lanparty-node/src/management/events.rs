@@ -55,6 +55,8 @@ pub enum Event {
         room: String,
         /// Who.
         member: MemberInfo,
+        /// Where it is: at the relay alone.
+        remote: Option<String>,
     },
     /// Another member went.
     MemberLeft {

@@ -69,7 +69,6 @@ impl Desk {
 pub struct Management {
     socket: Option<PathBuf>,
     questions: Option<mpsc::Receiver<Request>>,
-    events: Events,
 }
 
 impl Management {
@@ -78,8 +77,7 @@ impl Management {
     ///
     /// # Errors
     /// When the port that `--metrics` names is not free.
-    pub fn open(role: &str, usual: &str, flags: &ManagementFlags, api: Api) -> Result<Self, Fault> {
-        let events = Events::default();
+    pub fn open(role: &str, usual: &str, flags: &ManagementFlags, api: Api, events: &Events) -> Result<Self, Fault> {
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let desk = Arc::new(Desk { api, events: events.clone(), questions });
         if let Some(at) = flags.metrics {
@@ -96,19 +94,13 @@ impl Management {
             })
             .inspect_err(|e| warn!("no management socket, `lanparty status` will not see this {role}: {e}"))
             .ok();
-        Ok(Self { socket, questions: Some(asked), events })
+        Ok(Self { socket, questions: Some(asked) })
     }
 
     /// Nobody asks: for a program inside a test.
     #[must_use]
-    pub fn silent() -> Self {
-        Self { socket: None, questions: None, events: Events::default() }
-    }
-
-    /// Where this program tells what happens.
-    #[must_use]
-    pub const fn events(&self) -> &Events {
-        &self.events
+    pub const fn silent() -> Self {
+        Self { socket: None, questions: None }
     }
 
     /// The next question. Cancel-safe.
