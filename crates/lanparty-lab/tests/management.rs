@@ -189,3 +189,52 @@ fn several_programs_live_side_by_side_and_one_that_was_killed_leaves_its_place()
     assert_eq!(third.exit_code(SOON).unwrap(), 0);
     assert_eq!(evening.runtime_files(&evening.party.relay), [own]);
 }
+
+/// A listener that keeps what it hears.
+fn listener(evening: &Evening, host: &Namespace, words: &[&str]) -> Proc {
+    let listener = evening.program(host, "lanparty").named("events").arg("events").args(words);
+    let listener = host.spawn(listener).unwrap();
+    listener.wait_for("hello", SOON).unwrap();
+    listener
+}
+
+#[test]
+fn what_happens_is_told_to_everybody_who_listens() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("events");
+    let relay = evening.relay();
+    let party = &evening.party;
+    let at_relay = listener(&evening, &party.relay, &["--json"]);
+    let gateway = evening.gateway();
+    // Two at the gateway: one of them by curl, whose texts each begin with a record separator (RFC 7464).
+    let in_words = listener(&evening, &party.gateway, &[]);
+    let path = socket(&evening, &party.gateway, "gateway-lan.sock");
+    let url = ["curl", "--silent", "--no-buffer", "--unix-socket", path.to_str().unwrap(), "http://localhost/v1/events"];
+    let by_curl = lanparty_lab::Program::new(url[0]).args(&url[1..]);
+    let by_curl = party.gateway.spawn(by_curl).unwrap();
+    by_curl.wait_for("\u{1e}{", SOON).unwrap();
+    let client = evening.client(&[]);
+    for listener in [&at_relay, &by_curl] {
+        let line = listener.wait_for("member_joined", SOON).unwrap();
+        let event: Value = serde_json::from_str(line.trim_start_matches('\u{1e}')).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert_eq!(event["room"], ROOM);
+    }
+    let mac = evening.client_mac();
+    in_words.wait_for(&format!("mac={mac} role=Client room={ROOM}"), SOON).unwrap();
+    // Told by the one who leaves, and by those who stay.
+    let own = listener(&evening, &party.home, &["--json"]);
+    client.sigterm();
+    own.wait_for("\"event\":\"ending\"", SOON).unwrap();
+    assert_eq!(own.exit_code(SOON).unwrap(), 0);
+    for listener in [&at_relay, &in_words, &by_curl] {
+        listener.wait_for("member_left", SOON).unwrap();
+    }
+    assert_eq!(gateway.lines().iter().filter(|line| line.contains("does not read")).count(), 0);
+    relay.kill9();
+    in_words.wait_for(" left room=", SOON).unwrap();
+    in_words.sigterm();
+    assert_eq!(in_words.exit_code(SOON).unwrap(), 0);
+    assert_eq!(at_relay.exit_code(SOON).unwrap(), 1, "the relay said no goodbye");
+}
