@@ -73,8 +73,8 @@ pub struct CableArgs {
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
     pub management: ManagementFlags,
 
-    /// Log lines: text or json
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    /// Log lines: auto, text or json
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
 }
 

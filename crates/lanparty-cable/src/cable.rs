@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lanparty_nic::{Tap, TapConfig, interface_facts};
 use lanparty_node::{
     AsyncDevice, BondLink, CableEndpoint, CableEvent, CablePlan, CableSession, Conditions, Event, Events, ExitCode, Fault, FilterRules,
-    Link, Management, StateFile, run_script, shutdown_requested, start_logging,
+    Link, Management, Rights, StateFile, at_work, run_script, shutdown_requested, start_logging,
 };
 use lanparty_proto::{IdentityId, LanMtu, MacAddr};
 use tokio::task::JoinHandle;
@@ -47,6 +47,7 @@ pub async fn run(args: CableArgs) -> Result<(), Fault> {
     }
     let mut cable = Cable::new(args, tap, endpoint, identity_file, mac, listen, filter)?;
     let mut management = Management::open("cable", &cable.args.tap_name, &cable.args.management, status::api(), &cable.events)?;
+    at_work(Rights::Network, &format!("listening on {listen}"));
     let outcome = cable.serve(&mut management).await;
     cable.end().await;
     outcome

@@ -8,7 +8,7 @@ use lanparty_core::{ClientFacts, Diagnostics};
 use lanparty_nic::Device;
 use lanparty_node::{
     AsyncDevice, Dialer, Event, ExitCode, Fault, FilterRules, Identity, JoinRequest, Link, Management, MemberDriver, MemberEvents,
-    MemberFlags, Session, SessionEvent, StateFile, shutdown_requested, software,
+    MemberFlags, Session, SessionEvent, StateFile, at_work, shutdown_requested, software,
 };
 use lanparty_proto::{Control, LanMtu, MacAddr, Role};
 use tracing::{error, info, warn};
@@ -157,6 +157,9 @@ impl<H: Host> Client<H> {
             _ => self.host.joined_again(&at)?,
         }
         self.settle_addresses(again).await;
+        if !again {
+            at_work(self.member.rights(), &format!("in room {} as member {peer}, on {}", self.member.room, self.host.interface()));
+        }
         self.look()
     }
 

@@ -8,7 +8,7 @@ use lanparty_core::{AnnounceReason, Announcer, Neighbours, SIGN_INTERVAL, SIGN_I
 use lanparty_nic::{DeviceFault, LinkState, PacketSocket};
 use lanparty_node::{
     AsyncDevice, DeviceLimit, Dialer, Event, ExitCode, Fault, Identity, JoinRequest, Management, MemberDriver, MemberEvents, Session,
-    SessionEvent, StandbyLine, StateDir, StateFile, shutdown_requested, software, start_logging,
+    SessionEvent, StandbyLine, StateDir, StateFile, at_work, shutdown_requested, software, start_logging,
 };
 use lanparty_proto::{Control, GatewaySign, LAN_MTU_MAX, MacAddr, MemberInfo, Role};
 use tracing::{debug, info, warn};
@@ -173,6 +173,7 @@ impl Gateway {
             SessionEvent::Address(_) => {}
             SessionEvent::Failed(fault) if self.session.is_second_gateway() => {
                 info!("{}; listening on {} for its sign, to stand by behind it", fault.cause, self.args.interface);
+                at_work(self.args.member.rights(), &format!("standing by on {}", self.args.interface));
                 self.standing.listen(fault, Instant::now());
             }
             SessionEvent::Failed(fault) => return Err(fault),
@@ -188,6 +189,7 @@ impl Gateway {
         let (peer, mtu) = (roster.own().id, roster.lan_mtu());
         info!(room = %self.args.member.room, lan_mtu = %mtu, again, "lanparty-gateway connected as peer {peer}");
         info!("lanparty-gateway bridging frames; press Ctrl-C to stop");
+        at_work(self.args.member.rights(), &format!("bridging {} into room {}", self.args.interface, self.args.member.room));
         self.warn_of_others();
         (self.standbys, self.sign_due) = (0, Instant::now());
         for member in roster.members().cloned().collect::<Vec<_>>() {

@@ -71,7 +71,7 @@ impl From<ExitCode> for std::process::ExitCode {
 pub fn block_on(program: impl Future<Output = Result<(), Fault>>) -> std::process::ExitCode {
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
-            let outcome = runtime.block_on(program);
+            let outcome = runtime.block_on(crate::service::watched(program));
             // A name server that never answers holds a thread for half a minute: nobody waits for that.
             runtime.shutdown_background();
             outcome
@@ -83,9 +83,12 @@ pub fn block_on(program: impl Future<Output = Result<(), Fault>>) -> std::proces
         Err(fault) => {
             // A terminal shows both streams: once is enough there. A log keeps its last line, a script reads standard error.
             if !std::io::stdout().is_terminal() {
-                tracing::error!(exit_code = fault.code as u8, "{}", fault.cause);
+                tracing::error!(exit_code = fault.code as u8, next_step = fault.advice, "{}", fault.cause);
             }
-            let _ = writeln!(std::io::stderr(), "error: {fault}");
+            // The journal takes both.
+            if !crate::logging::logs_to_journal() {
+                let _ = writeln!(std::io::stderr(), "error: {fault}");
+            }
             fault.code.into()
         }
     }

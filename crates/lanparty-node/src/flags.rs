@@ -11,7 +11,7 @@ use lanparty_proto::{BondRole, LanMtu, RoomCode};
 use crate::sizing::parse_lan_mtu;
 use crate::{
     BOND_PATHS_MAX, BondPlan, Captures, Dialer, ExitCode, Fault, FilterFlags, LogFormat, ManagementFlags, PmtuDiscovery, Proxy,
-    RelayAddress, RelayTrust, Sizing, StateDir, Transport, UnderlayFix, UplinkPlan, UseBook,
+    RelayAddress, RelayTrust, Rights, Sizing, StateDir, Transport, UnderlayFix, UplinkPlan, UseBook,
 };
 
 /// Several uplinks at once. Only the long help has them.
@@ -159,8 +159,8 @@ pub struct MemberFlags {
     #[command(flatten)]
     pub management: ManagementFlags,
 
-    /// How log lines look: text or json
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    /// How log lines look: text, json, or auto: entries of the journal under systemd, else text
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
 }
 
@@ -217,6 +217,12 @@ impl MemberFlags {
     /// When the system refuses the repair.
     pub async fn ready_underlay(&self) -> Result<Option<UnderlayFix>, Fault> {
         UnderlayFix::at_start(&self.relay, self.fix_underlay).await
+    }
+
+    /// The rights that a member needs as long as it runs.
+    #[must_use]
+    pub const fn rights(&self) -> Rights {
+        if self.pcap.is_some() { Rights::NetworkAndFiles } else { Rights::Network }
     }
 
     /// How long the first join may take.

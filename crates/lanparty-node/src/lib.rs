@@ -32,6 +32,7 @@ mod relay_keys;
 #[cfg_attr(windows, path = "examine/routes_windows.rs")]
 mod routes;
 mod scripts;
+mod service;
 mod session;
 mod shutdown;
 mod sizing;
@@ -76,6 +77,7 @@ pub use port_mapping::OpenedPort;
 pub use probe::{ProbePorts, ProbeReport, ProbeService};
 pub use relay_keys::{RELAY_DEV_NAME, RelayKeys};
 pub use scripts::run_script;
+pub use service::{Rights, at_work};
 pub use session::{Session, SessionEvent, WayReport};
 pub use shutdown::{end_only_when_requested, request_shutdown, shutdown_requested};
 pub use sizing::{DeviceLimit, PmtuDiscovery, Sizing, parse_lan_mtu};

@@ -1,4 +1,4 @@
-//! Logs: one line an event on standard output, as text or JSON.
+//! Logs: one line an event on standard output, as text or JSON; under systemd an entry of the journal, with its fields.
 
 use std::io::IsTerminal;
 
@@ -7,8 +7,10 @@ use tracing_subscriber::EnvFilter;
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum LogFormat {
-    /// `time LEVEL message key=value …`
+    /// Entries of the journal where standard output leads there, else text.
     #[default]
+    Auto,
+    /// `time LEVEL message key=value …`
     Text,
     /// One JSON object a line.
     Json,
@@ -19,9 +21,10 @@ impl std::str::FromStr for LogFormat {
 
     fn from_str(s: &str) -> Result<Self, String> {
         match s {
+            "auto" => Ok(Self::Auto),
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            _ => Err(format!("`{s}` is no log format: text or json")),
+            _ => Err(format!("`{s}` is no log format: auto, text or json")),
         }
     }
 }
@@ -32,12 +35,48 @@ const QUIET_LIBRARIES: &str = "noq=warn,noq_proto=warn,noq_udp=error,rustls=warn
 /// Starts logging for the whole process. `LANPARTY_LOG` chooses what: a level (default `info`; `trace` shows every frame),
 /// or directives in the syntax of `tracing_subscriber::EnvFilter`. A second call does nothing.
 pub fn start_logging(format: LogFormat) {
+    if format == LogFormat::Auto && start_journal() {
+        return;
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter()).with_target(false);
     // Ignored on purpose: a test may start several programs in one process, and the first logger serves them all.
     let _ = match format {
-        LogFormat::Text => builder.with_ansi(std::io::stdout().is_terminal()).try_init(),
+        LogFormat::Auto | LogFormat::Text => builder.with_ansi(std::io::stdout().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
+}
+
+/// Writes to the journal, each field as `LANPARTY_FIELD`, when standard output leads there: systemd says which file that is
+/// (systemd.exec(5), `JOURNAL_STREAM`).
+#[cfg(unix)]
+fn start_journal() -> bool {
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+
+    if !logs_to_journal() {
+        return false;
+    }
+    let Ok(journal) = tracing_journald::layer() else { return false };
+    let journal = journal.with_field_prefix(Some("LANPARTY".to_owned()));
+    tracing_subscriber::registry().with(filter()).with(journal).try_init().is_ok()
+}
+
+#[cfg(not(unix))]
+fn start_journal() -> bool {
+    false
+}
+
+/// Whether standard output is the journal's.
+#[cfg(unix)]
+pub(crate) fn logs_to_journal() -> bool {
+    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
+    let stdout = rustix::fs::fstat(std::io::stdout());
+    stdout.is_ok_and(|file| stream.to_str() == Some(&format!("{}:{}", file.st_dev, file.st_ino)))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn logs_to_journal() -> bool {
+    false
 }
 
 /// As [`start_logging`], into something else than standard output.
@@ -45,7 +84,7 @@ pub fn start_logging_into(format: LogFormat, writer: impl std::io::Write + Send 
     let builder = tracing_subscriber::fmt().with_env_filter(filter()).with_target(false).with_writer(std::sync::Mutex::new(writer));
     // As above.
     let _ = match format {
-        LogFormat::Text => builder.with_ansi(false).try_init(),
+        LogFormat::Auto | LogFormat::Text => builder.with_ansi(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
 }

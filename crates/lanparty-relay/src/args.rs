@@ -104,8 +104,8 @@ pub struct RelayArgs {
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
     pub management: ManagementFlags,
 
-    /// How log lines look: text or json
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    /// How log lines look: text, json, or auto: entries of the journal under systemd, else text
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
 }
 

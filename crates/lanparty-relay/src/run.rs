@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use lanparty_core::AddressBook;
 use lanparty_node::{
-    CertificateSource, Event, ExitCode, Fault, Incoming, Management, ProbeService, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, ServerTls,
-    StateDir, StreamIncoming, TrialSeat, shutdown_requested, start_logging,
+    CertificateSource, Event, ExitCode, Fault, Incoming, Management, ProbeService, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, Rights,
+    ServerTls, StateDir, StreamIncoming, TrialSeat, at_work, shutdown_requested, start_logging,
 };
 use tracing::{info, warn};
 
@@ -47,6 +47,7 @@ pub async fn run(args: RelayArgs) -> Result<(), Fault> {
     start_logging(args.log_format);
     let mut relay = RunningRelay::start(&args)?;
     let mut management = Management::open("relay", "", &args.management, status::api(), relay.hub.events())?;
+    at_work(if args.cert.is_some() { Rights::Reading } else { Rights::None }, &format!("listening on {}", relay.listen));
     let mut shutdown = std::pin::pin!(shutdown_requested());
     let reason = loop {
         tokio::select! {
