@@ -2,6 +2,7 @@
 
 mod check;
 mod command;
+mod deb;
 mod installer;
 mod licences;
 mod machine;
@@ -51,6 +52,8 @@ enum Task {
     Windows(windows::WindowsArgs),
     /// Make the installer for Windows, a portable directory, and manifests for winget (root, where nsis is missing)
     Installer(installer::InstallerArgs),
+    /// Make the package for Debian, and with --try install, run, upgrade and purge it in a system of its own (root)
+    Deb(deb::DebArgs),
     /// Check the licence and the source of every dependency against deny.toml
     Licences,
     /// Check formatting, lints, documentation and licences: what every commit must pass
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Some(Task::Sizes(args)) => sizes::run(&args),
         Some(Task::Windows(args)) => windows::run(&args),
         Some(Task::Installer(args)) => installer::run(&args),
+        Some(Task::Deb(args)) => deb::run(&args),
         Some(Task::Licences) => licences::run(),
         Some(Task::Check) => check::run(),
     };

@@ -12,6 +12,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::command::{cargo, step};
+use crate::deb;
 use crate::machine::{self, Ground};
 use crate::report::{duration, say};
 use runner::stream;
@@ -59,7 +60,20 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
         stream(&mut command, format, &mut tally)?;
     }
     say(&summary(&tally, built, start.elapsed()));
-    judge(&tally, lab.is_ok(), args.no_lab)
+    judge(&tally, lab.is_ok(), args.no_lab)?;
+    try_package(lab.ok(), &args.filter)
+}
+
+/// The package for Debian, where a Debian can be booted: that needs root itself, and no namespace serves.
+fn try_package(lab: Option<Ground>, filter: &[String]) -> Result<()> {
+    match lab {
+        _ if !filter.is_empty() => Ok(()),
+        Some(Ground::Own) => deb::try_debug(),
+        Some(Ground::UserNamespace) | None => {
+            say("==> the package for Debian is not tried: that needs root (cargo xtask deb --try)");
+            Ok(())
+        }
+    }
 }
 
 /// The lab's tests of the client for Windows, which is built by now. Each of them runs, one after the other: Wine and the lab share the

@@ -1,0 +1,102 @@
+//! The package in a Debian of its own, with its own systemd as process 1: installed, started, upgraded and purged.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::command::{root, step, target_dir};
+use crate::report::say;
+
+/// Programs that make a system and run it, and Debian's packages of them.
+const TOOLS: [(&str, &str); 2] = [("mmdebstrap", "mmdebstrap"), ("systemd-nspawn", "systemd-container")];
+/// What the system has besides the essential packages.
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,iputils-ping,procps";
+/// A trial that hangs fails.
+const LIMIT: Duration = Duration::from_secs(240);
+/// What is run in it, by a unit that switches the system off behind it.
+const TRIAL: &str = "packaging/debian/trial.sh";
+const UNIT: &str = "\
+[Unit]
+After=multi-user.target
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /root/trial.sh
+ExecStopPost=/bin/systemctl --no-block poweroff
+StandardOutput=journal+console
+StandardError=journal+console
+[Install]
+WantedBy=default.target
+";
+
+/// Tries `package`, and `next` as its next version.
+pub(super) fn run(package: &Path, next: &Path) -> Result<()> {
+    tools()?;
+    let system = system()?;
+    let trial = target_dir()?.join("deb/trial");
+    if trial.exists() {
+        fs::remove_dir_all(&trial)?;
+    }
+    fs::create_dir_all(&trial)?;
+    step(Command::new("tar").arg("-xf").arg(system).arg("-C").arg(&trial))?;
+    fs::copy(package, trial.join("root/lanparty.deb"))?;
+    fs::copy(next, trial.join("root/lanparty-next.deb"))?;
+    fs::copy(root().join(TRIAL), trial.join("root/trial.sh"))?;
+    fs::write(trial.join("etc/systemd/system/trial.service"), UNIT)?;
+    let wants = trial.join("etc/systemd/system/multi-user.target.wants");
+    fs::create_dir_all(&wants)?;
+    std::os::unix::fs::symlink("/etc/systemd/system/trial.service", wants.join("trial.service"))?;
+    let outcome = boot(&trial);
+    let log = fs::read_to_string(trial.join("root/trial.log")).unwrap_or_default();
+    say(log.trim_end());
+    fs::remove_dir_all(&trial)?;
+    outcome?;
+    ensure!(log.lines().last() == Some("trial: everything as it should be"), "the package was tried, and something is wrong: see above");
+    Ok(())
+}
+
+/// Boots it with a network of its own, and waits until it has switched itself off.
+fn boot(trial: &Path) -> Result<()> {
+    let mut nspawn = Command::new("timeout");
+    nspawn.args(["--kill-after=10", &LIMIT.as_secs().to_string(), "systemd-nspawn", "--quiet", "--register=no", "--keep-unit"]);
+    nspawn.args(["--private-network", "--bind=/dev/net/tun", "--console=pipe", "--boot", "-D"]).arg(trial);
+    let log = fs::File::create(trial.with_extension("console"))?;
+    nspawn.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    if let Err(e) = step(&mut nspawn) {
+        let console = fs::read_to_string(trial.with_extension("console")).unwrap_or_default();
+        let last: Vec<_> = console.lines().rev().take(20).collect();
+        bail!("{e:#}; the last lines of its console: {}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+    }
+    Ok(())
+}
+
+/// A small Debian, made once.
+fn system() -> Result<PathBuf> {
+    let system = target_dir()?.join("deb/system.tar");
+    if !system.exists() {
+        let new = system.with_extension("new.tar");
+        let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let name = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).context("this is no Debian with a code name")?;
+        step(Command::new("mmdebstrap").args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}"), name]).arg(&new))?;
+        fs::rename(new, &system)?;
+    }
+    Ok(system)
+}
+
+/// Installs what is missing.
+fn tools() -> Result<()> {
+    let is_missing = |program: &str| Command::new(program).arg("--version").output().is_err();
+    let missing: Vec<_> = TOOLS.iter().filter(|(program, _)| is_missing(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-q", "--no-install-recommends"]).args(&missing).env("DEBIAN_FRONTEND", "noninteractive");
+    if step(&mut install).is_ok() {
+        return Ok(());
+    }
+    let needs_root = || format!("install Debian's {} (needs root)", missing.join(" and "));
+    step(Command::new("apt-get").args(["update", "-q"])).and_then(|()| step(&mut install)).with_context(needs_root)
+}
