@@ -69,6 +69,13 @@ done
 check sh -c "journalctl -u lanparty@near -o json | grep -q '\"LANPARTY_ROOM\":\"DEN\"'"
 said "the journal has its fields"
 
+programs() { "$@" lanparty status --json | grep -c '"program"'; }
+[ "$(programs)" = 3 ] || failed "root sees $(programs) programs: $(lanparty status --json)"
+useradd --system --groups lanparty looker
+[ "$(programs runuser -u looker --)" = 3 ] || failed "one of the group sees: $(runuser -u looker -- lanparty status)"
+[ "$(programs runuser -u nobody --)" = 0 ] || failed "anybody sees: $(runuser -u nobody -- lanparty status)"
+said "root and the group may look, nobody else"
+
 before=$(pid lanparty@near)
 kill -STOP "$before"
 restarted() { [ "$(pid lanparty@near)" != "$before" ] && systemctl is-active lanparty@near; }

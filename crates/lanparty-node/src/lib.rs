@@ -81,7 +81,7 @@ pub use service::{Rights, at_work};
 pub use session::{Session, SessionEvent, WayReport};
 pub use shutdown::{end_only_when_requested, request_shutdown, shutdown_requested};
 pub use sizing::{DeviceLimit, PmtuDiscovery, Sizing, parse_lan_mtu};
-pub(crate) use state::system_runtime_dir;
+pub(crate) use state::system_runtime_dirs;
 pub use state::{StateDir, StateError, StateFile, runtime_dir};
 pub use stream::{Proxy, StreamIncoming, StreamLink, StreamListener, StreamTarget, StreamWay, dial_stream};
 pub use tls::{CertificateFiles, CertificateSource, ServerTls};

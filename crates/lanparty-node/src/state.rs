@@ -89,6 +89,7 @@ fn platform_state_dir() -> PathBuf {
 }
 
 const SYSTEM_RUNTIME_DIR: &str = "/run/lanparty";
+const RELAY_RUNTIME_DIR: &str = "/run/lanparty-relay";
 
 /// Where sockets of running programs live: `LANPARTY_RUNTIME_DIR`, `/run/lanparty` for root, else
 /// `$XDG_RUNTIME_DIR/lanparty`; on Windows `%LOCALAPPDATA%\lanparty\run`.
@@ -106,10 +107,14 @@ pub fn runtime_dir() -> PathBuf {
     std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from).join("lanparty")
 }
 
-/// Where those of the system live, when that is somewhere else: a user may be in a group that may look.
-pub(crate) fn system_runtime_dir() -> Option<PathBuf> {
-    let is_elsewhere = cfg!(unix) && std::env::var_os("LANPARTY_RUNTIME_DIR").is_none() && !is_root();
-    is_elsewhere.then(|| SYSTEM_RUNTIME_DIR.into())
+/// Where those of the system live besides: a user may be in a group that may look, and a relay of its own user has its own directory
+/// (`lanparty-relay.service`).
+pub(crate) fn system_runtime_dirs() -> Vec<PathBuf> {
+    if !cfg!(unix) || std::env::var_os("LANPARTY_RUNTIME_DIR").is_some() {
+        return vec![];
+    }
+    let shared = (!is_root()).then_some(SYSTEM_RUNTIME_DIR);
+    shared.into_iter().chain([RELAY_RUNTIME_DIR]).map(PathBuf::from).collect()
 }
 
 #[cfg(unix)]

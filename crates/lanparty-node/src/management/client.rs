@@ -17,7 +17,7 @@ use super::ask::Ask;
 use super::events::RECORD_SEPARATOR;
 use super::http::JSON_SEQUENCE;
 use crate::local::{self, EXTENSION};
-use crate::{runtime_dir, system_runtime_dir};
+use crate::{runtime_dir, system_runtime_dirs};
 
 /// Time for a program to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -215,7 +215,7 @@ async fn query(path: &Path) -> io::Result<Value> {
 /// When the user's own runtime directory exists and cannot be read.
 pub fn sockets() -> io::Result<Vec<PathBuf>> {
     let mut paths = sockets_in(&runtime_dir())?;
-    if let Some(system) = system_runtime_dir() {
+    for system in system_runtime_dirs() {
         // One that may not look there has nothing to see.
         paths.extend(sockets_in(&system).unwrap_or_default());
     }
