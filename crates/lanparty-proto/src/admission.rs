@@ -2,8 +2,8 @@
 //! in: a node never trusts that another one asked (THREATS.md A1-A16).
 //!
 //! Precedence, so that a frame with two faults is always dropped for the same one: too short for a header; source MAC
-//! invalid, then unauthorized; VLAN tag; control plane; what the payload says (lengths before meaning); size last, LAN
-//! MTU before budget. Size is last on purpose: `TapMtuExceeded` and `DatagramBudget` then mean that *only* the size is
+//! invalid, then unauthorized; VLAN tag; control plane; what the payload says (lengths before meaning); multicast that the room does not
+//! carry; size last, LAN MTU before budget. Size is last on purpose: `TapMtuExceeded` and `DatagramBudget` then mean that *only* the size is
 //! wrong, and whoever answers or fragments such a frame need not fear what is in it.
 //!
 //! Left to others: who owns an IP address (it needs a binding table), rates, storms, loops.
@@ -15,7 +15,7 @@ mod ipv6;
 mod link;
 
 use crate::packet::ethertype;
-use crate::{DatagramBudget, DropReason, Frame, LanMtu, MacAddr, frame_fits};
+use crate::{DatagramBudget, DropReason, Frame, LanMtu, MacAddr, MulticastPolicy, frame_fits};
 
 /// Who sent the frame, as the node that checks it knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,13 +35,15 @@ pub struct AdmissionPolicy {
     pub allow_unknown_ipv6_headers: bool,
     /// Whether IPX passes: EtherType 0x8137, and the LLC and raw 802.3 forms that old games use.
     pub allow_ipx: bool,
+    /// Which multicast passes.
+    pub multicast: MulticastPolicy,
 }
 
 impl AdmissionPolicy {
-    /// The defaults: nothing unknown, no IPX.
+    /// Nothing unknown, no IPX, all multicast.
     #[must_use]
     pub const fn new(lan_mtu: LanMtu) -> Self {
-        Self { lan_mtu, allow_unknown_ipv6_headers: false, allow_ipx: false }
+        Self { lan_mtu, allow_unknown_ipv6_headers: false, allow_ipx: false, multicast: MulticastPolicy::All }
     }
 }
 
@@ -66,6 +68,7 @@ pub fn admit<'a>(
         ethertype::ARP | ethertype::RARP => arp::check(frame.payload(), source)?,
         _ => {}
     }
+    policy.multicast.judge(&frame)?;
     frame_fits(bytes.len(), policy.lan_mtu, budget)?;
     Ok(frame)
 }

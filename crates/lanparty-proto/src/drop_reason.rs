@@ -84,6 +84,10 @@ drop_reasons! {
     DeviceError,
     /// This host's own traffic filter drops it (`--filter-rule`, `--filter`); `lanparty filter check` says by which rule.
     Filtered,
+    /// Multicast that does not pass: the room's policy or this host's own (`--multicast`) leaves the group out, or nobody has joined it.
+    Multicast,
+    /// A member that is not the gateway spoke as a multicast router: an IGMP or MLD query, or an advertisement (RFC 4286).
+    MulticastQuery,
 }
 
 impl fmt::Display for DropReason {

@@ -1,10 +1,11 @@
-//! A4, A6-A9, A16 for IPv6: the whole header chain is read, and clients are neither routers nor DHCP servers nor
+//! A4, A6-A9, A16, A20 for IPv6: the whole header chain is read, and clients are neither routers nor DHCP servers nor
 //! somebody else.
 //!
 //! From the gateway only what every receiver must refuse anyway is dropped: contradicting lengths, chains cut by a
 //! fragment (RFC 7112), neighbour discovery in fragments (RFC 6980).
 
 use super::{AdmissionPolicy, Source, dhcp};
+use crate::multicast::MLD_ROUTER;
 use crate::packet::{Ipv6Fragment, Ipv6Packet, Udp, nd_type, protocol};
 use crate::{DropReason, MacAddr};
 
@@ -45,6 +46,9 @@ fn check_udp(packet: &Ipv6Packet<'_>, source: Source) -> Result<(), DropReason> 
 
 fn check_icmpv6(packet: &Ipv6Packet<'_>, source: Source) -> Result<(), DropReason> {
     let kind = *packet.payload.first().ok_or_else(|| cut_off(packet))?;
+    if matches!(source, Source::Client(_)) && MLD_ROUTER.contains(&kind) {
+        return Err(DropReason::MulticastQuery);
+    }
     if !(nd_type::ROUTER_SOLICITATION..=nd_type::REDIRECT).contains(&kind) {
         return Ok(());
     }
