@@ -62,7 +62,8 @@ impl<H: Host> Client<H> {
             addresses: plan.request(None, &host.other_networks()),
         };
         info!("{} connecting to relay {} for room {}", host.program(), member.relay, member.room);
-        let driver = MemberDriver::new(Role::Client, host.interface().to_owned(), Some(device));
+        let mut driver = MemberDriver::new(Role::Client, host.interface().to_owned(), Some(device));
+        driver.limit_multicast(member.multicast);
         let session = Session::start(driver, dialer, Arc::new(identity), request, member.patience());
         let (diagnostics, known, addressing) = (Diagnostics::default(), HostFacts::default(), Addressing::new(plan));
         let events = MemberEvents::new(&member.room);

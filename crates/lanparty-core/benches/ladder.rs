@@ -11,8 +11,8 @@ use bytes::Bytes;
 use lanparty_core::{Outbound, OutboundWork, PathSize, Roster};
 use lanparty_proto::corpus::wire::{self, Ipv4, Ipv6};
 use lanparty_proto::{
-    AdmissionPolicy, DatagramBudget, DatagramHeader, FrameBatch, LanMtu, MacAddr, MemberId, MemberInfo, PROTOCOL_VERSION, Role, Source,
-    Welcome, admit, clamp_mss, lower_told_mtu,
+    AdmissionPolicy, DatagramBudget, DatagramHeader, FrameBatch, LanMtu, MacAddr, MemberId, MemberInfo, MulticastPolicy, PROTOCOL_VERSION,
+    Role, Source, Welcome, admit, clamp_mss, lower_told_mtu,
 };
 
 const CLIENT: MacAddr = MacAddr([0x02, 0xc1, 0x1e, 0x47, 0, 0x01]);
@@ -65,7 +65,18 @@ fn roster(role: Role) -> Roster {
     Roster::new(
         role,
         own,
-        &Welcome { version: PROTOCOL_VERSION, member, lan_mtu, limited_by, budget_down, replaced, bond: false, addresses: None, members },
+        &Welcome {
+            version: PROTOCOL_VERSION,
+            member,
+            lan_mtu,
+            limited_by,
+            budget_down,
+            replaced,
+            bond: false,
+            addresses: None,
+            multicast: MulticastPolicy::All,
+            members,
+        },
     )
 }
 

@@ -102,7 +102,7 @@ impl BridgedTap {
 
 #[cfg(test)]
 mod tests {
-    use lanparty_proto::{GatewaySign, LanMtu, MacAddr, MemberId, MemberInfo, PROTOCOL_VERSION, Welcome};
+    use lanparty_proto::{GatewaySign, LanMtu, MacAddr, MemberId, MemberInfo, MulticastPolicy, PROTOCOL_VERSION, Welcome};
 
     use super::*;
 
@@ -125,6 +125,7 @@ mod tests {
                 replaced: None,
                 bond: false,
                 addresses: None,
+                multicast: MulticastPolicy::All,
                 members,
             },
         )

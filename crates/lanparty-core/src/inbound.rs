@@ -11,7 +11,7 @@ use lanparty_proto::{DATAGRAM_HEADER_LEN, DatagramHeader, Direction, DropReason,
 
 use crate::echo::Ear;
 use crate::roster::source_of;
-use crate::{Counters, Filter, FrameLog, FrameRecord, Heard, Roster};
+use crate::{Counters, Filter, FrameLog, FrameRecord, Heard, RefusedGroups, Roster};
 
 /// The inbound half of a member.
 pub struct Inbound {
@@ -24,6 +24,7 @@ pub struct Inbound {
     ear: Ear,
     is_blocked: bool,
     filter: Option<Filter>,
+    refused: RefusedGroups,
 }
 
 impl Inbound {
@@ -43,6 +44,7 @@ impl Inbound {
             ear: Ear::default(),
             is_blocked: false,
             filter: None,
+            refused: RefusedGroups::default(),
         }
     }
 
@@ -102,9 +104,19 @@ impl Inbound {
                     self.counters.count_forwarded(frame.len());
                     out.push(frame);
                 }
-                Err(reason) => self.counters.count_dropped(reason),
+                Err(reason) => {
+                    if reason == DropReason::Multicast {
+                        self.refused.note(&frame);
+                    }
+                    self.counters.count_dropped(reason);
+                }
             }
         }
+    }
+
+    /// Multicast groups that did not pass.
+    pub const fn refused_groups(&mut self) -> &mut RefusedGroups {
+        &mut self.refused
     }
 
     /// Whether the device may have it.
@@ -181,6 +193,7 @@ fn admit_inbound<'a>(datagram: &'a [u8], roster: Option<&Roster>) -> (Option<Mem
         if own.role == Role::Client && !admitted.dst().is_group() && admitted.dst() != own.mac {
             return Err(DropReason::UnknownDestination);
         }
+        roster.is_listened_here(&admitted)?;
         Ok(admitted)
     };
     (Some(header.source), verdict())

@@ -86,7 +86,7 @@ fn recent(all: &BTreeMap<MacAddr, Instant>, now: Instant) -> Vec<MacAddr> {
 
 #[cfg(test)]
 mod tests {
-    use lanparty_proto::{LanMtu, MemberId, MemberInfo, PROTOCOL_VERSION, Welcome};
+    use lanparty_proto::{LanMtu, MemberId, MemberInfo, MulticastPolicy, PROTOCOL_VERSION, Welcome};
 
     use super::*;
 
@@ -113,6 +113,7 @@ mod tests {
                 replaced: None,
                 bond: false,
                 addresses: None,
+                multicast: MulticastPolicy::All,
                 members,
             },
         )

@@ -8,7 +8,7 @@ use lanparty_proto::{DatagramHeader, Direction, DropReason, Frame, FrameBatch, M
 
 use crate::ladder::{Ladder, Limits, Rung};
 use crate::roster::source_of;
-use crate::{Counters, Drops, Filter, FrameLog, FrameRecord, LadderCounters, PathSize, Roster};
+use crate::{Counters, Drops, Filter, FrameLog, FrameRecord, LadderCounters, PathSize, RefusedGroups, Roster};
 
 /// What [`Outbound::process`] made of a batch. Kept between batches for its room; the caller empties it.
 #[derive(Debug, Default)]
@@ -30,6 +30,7 @@ pub struct Outbound {
     flooded: u64,
     is_blocked: bool,
     filter: Option<Filter>,
+    refused: RefusedGroups,
 }
 
 impl Outbound {
@@ -41,7 +42,16 @@ impl Outbound {
             Role::Gateway => Direction::LanToRemote,
         };
         let (counters, log) = (Counters::default(), FrameLog::default());
-        Self { direction, counters, ladder: Ladder::new(role), log, flooded: 0, is_blocked: false, filter: None }
+        Self {
+            direction,
+            counters,
+            ladder: Ladder::new(role),
+            log,
+            flooded: 0,
+            is_blocked: false,
+            filter: None,
+            refused: RefusedGroups::default(),
+        }
     }
 
     /// Records every frame from now on, not a sample.
@@ -145,6 +155,9 @@ impl Outbound {
     }
 
     fn drop_frame(&mut self, frame: &[u8], reason: DropReason, now: Instant, work: &mut OutboundWork) {
+        if reason == DropReason::Multicast {
+            self.refused.note(frame);
+        }
         work.records.extend(self.log.note(frame, Err(reason), now));
         self.counters.count_dropped(reason);
     }
@@ -202,6 +215,11 @@ impl Outbound {
         &self.counters
     }
 
+    /// Multicast groups that did not pass.
+    pub const fn refused_groups(&mut self) -> &mut RefusedGroups {
+        &mut self.refused
+    }
+
     /// The filter, when there is one.
     #[must_use]
     pub const fn filter(&self) -> Option<&Filter> {
@@ -246,7 +264,9 @@ fn admit_outbound<'a>(frame: &'a [u8], roster: &Roster) -> Result<Frame<'a>, Dro
             return Err(DropReason::HairpinLoop);
         }
     }
-    admit(frame, source_of(roster.own()), &roster.policy(), None)
+    let admitted = admit(frame, source_of(roster.own()), &roster.policy(), None)?;
+    roster.is_listened_there(&admitted)?;
+    Ok(admitted)
 }
 
 /// Whether a frame to a host that is no member is for another LAN. One that is too large may as well be for a silent host here, whose peer

@@ -9,6 +9,7 @@ mod assign;
 mod attach;
 mod direct;
 mod forward;
+mod groups;
 mod join;
 mod lans;
 mod moves;
@@ -21,7 +22,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use lanparty_proto::{AssignedAddresses, Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, Refusal, Role, RoomCode};
+use lanparty_proto::{
+    AssignedAddresses, Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MulticastPolicy, Refusal, Role, RoomCode,
+};
 
 pub use direct::{INTRODUCTIONS_MAX, worth_trying};
 pub use forward::{Delivery, Place};
@@ -54,6 +57,8 @@ pub struct RelayConfig {
     pub lans_max: usize,
     /// No member makes its room smaller than this: what it says of its path, nobody else can check.
     pub lan_mtu_min: LanMtu,
+    /// Which multicast its rooms carry.
+    pub multicast: MulticastPolicy,
     /// Rate limits of each member.
     pub limits: Limits,
     /// Record every frame, not a sample.
@@ -62,7 +67,15 @@ pub struct RelayConfig {
 
 impl Default for RelayConfig {
     fn default() -> Self {
-        Self { rooms_max: 1024, members_max: 256, lans_max: 1, lan_mtu_min: LanMtu::MIN, limits: Limits::default(), log_every_frame: false }
+        Self {
+            rooms_max: 1024,
+            members_max: 256,
+            lans_max: 1,
+            lan_mtu_min: LanMtu::MIN,
+            multicast: MulticastPolicy::default(),
+            limits: Limits::default(),
+            log_every_frame: false,
+        }
     }
 }
 
@@ -304,6 +317,7 @@ impl Relay {
             answer @ Control::Sightings { .. } => self.pass_sightings(id, link, answer),
             Control::Loop { message, .. } => self.pass_loop(id, link, &message, now),
             Control::AddressTaken { address, by } => self.address_taken(link, address, by, now),
+            Control::Groups { groups, .. } => self.set_groups(link, groups.as_deref(), now),
             Control::SameLan { gateway } => self.same_lan(link, gateway, now),
             Control::Bye { reason } => self.leave(link, &reason),
             // What only a relay says, and what a newer member says, is ignored.

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use lanparty_proto::{AdmissionPolicy, Control, LanMtu, MacAddr, MemberId, MemberInfo, Role, Source, Welcome};
+use lanparty_proto::{
+    AdmissionPolicy, Control, DropReason, Frame, LanMtu, MacAddr, MemberId, MemberInfo, MulticastPolicy, Role, Source, Welcome,
+};
 
+use crate::GroupSet;
 use crate::lan_hosts::LanHosts;
+use crate::multicast::joined_group;
 
 /// The room as one member knows it.
 #[derive(Clone, Debug)]
@@ -21,6 +25,13 @@ pub struct Roster {
     joins_lans: bool,
     /// The hosts of those LANs.
     hosts: LanHosts,
+    /// Which multicast the room carries, and which this member takes part in.
+    multicast: MulticastPolicy,
+    own_multicast: MulticastPolicy,
+    /// What this host listens to.
+    own_groups: GroupSet,
+    /// What clients listen to, as far as the relay told.
+    groups: BTreeMap<MemberId, GroupSet>,
 }
 
 impl Roster {
@@ -30,7 +41,20 @@ impl Roster {
         let own = MemberInfo { id: welcome.member, role, mac, lan_up: true, path_mtu: None };
         let (lan_mtu, limited_by) = (welcome.lan_mtu, welcome.limited_by);
         let (members, by_mac, hosts) = (BTreeMap::new(), BTreeMap::new(), LanHosts::default());
-        let mut roster = Self { own, lan_mtu, limited_by, smallest_path: None, members, by_mac, joins_lans: false, hosts };
+        let mut roster = Self {
+            own,
+            lan_mtu,
+            limited_by,
+            smallest_path: None,
+            members,
+            by_mac,
+            joins_lans: false,
+            hosts,
+            multicast: welcome.multicast,
+            own_multicast: MulticastPolicy::All,
+            own_groups: GroupSet::All,
+            groups: BTreeMap::new(),
+        };
         welcome.members.iter().cloned().for_each(|m| roster.insert(m));
         roster
     }
@@ -51,6 +75,7 @@ impl Roster {
         self.by_mac.remove(&member.mac);
         self.limited_by = self.limited_by.filter(|limit| *limit != id);
         self.hosts.forget(id);
+        self.groups.remove(&id);
         self.members_changed();
         Some(member)
     }
@@ -124,7 +149,70 @@ impl Roster {
     /// What is admitted into and out of this room.
     #[must_use]
     pub fn policy(&self) -> AdmissionPolicy {
-        AdmissionPolicy::new(self.lan_mtu)
+        AdmissionPolicy { multicast: self.multicast(), ..AdmissionPolicy::new(self.lan_mtu) }
+    }
+
+    /// Which multicast passes here: the stricter of the room's and this member's own choice.
+    #[must_use]
+    pub fn multicast(&self) -> MulticastPolicy {
+        self.multicast.min(self.own_multicast)
+    }
+
+    /// Which multicast the room carries.
+    #[must_use]
+    pub const fn room_multicast(&self) -> MulticastPolicy {
+        self.multicast
+    }
+
+    /// The room carries this multicast from now on.
+    pub const fn set_room_multicast(&mut self, policy: MulticastPolicy) {
+        self.multicast = policy;
+    }
+
+    /// This member takes part in no more multicast than this.
+    pub const fn limit_multicast(&mut self, policy: MulticastPolicy) {
+        self.own_multicast = policy;
+    }
+
+    /// This host listens to these groups.
+    pub fn set_own_groups(&mut self, groups: GroupSet) {
+        self.own_groups = groups;
+    }
+
+    /// A client listens to these groups.
+    pub fn set_groups(&mut self, id: MemberId, groups: GroupSet) {
+        if self.members.contains_key(&id) {
+            self.groups.insert(id, groups);
+        }
+    }
+
+    /// What this host listens to.
+    #[must_use]
+    pub const fn own_groups(&self) -> &GroupSet {
+        &self.own_groups
+    }
+
+    /// Whether this host listens to the group that a frame from the room is for. A gateway has a LAN of listeners.
+    ///
+    /// # Errors
+    /// [`DropReason::Multicast`].
+    pub(crate) fn is_listened_here(&self, frame: &Frame<'_>) -> Result<(), DropReason> {
+        let asks = self.own.role == Role::Client && self.multicast() == MulticastPolicy::Snooped && self.own_groups != GroupSet::All;
+        match joined_group(frame).filter(|_| asks) {
+            Some(group) if !self.own_groups.has(group) => Err(DropReason::Multicast),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether anybody in the room listens to the group that a frame from a gateway's LAN is for.
+    ///
+    /// # Errors
+    /// [`DropReason::Multicast`].
+    pub(crate) fn is_listened_there(&self, frame: &Frame<'_>) -> Result<(), DropReason> {
+        let asks = self.own.role == Role::Gateway && self.multicast() == MulticastPolicy::Snooped;
+        let Some(group) = joined_group(frame).filter(|_| asks) else { return Ok(()) };
+        let wants = |member: &MemberInfo| self.groups.get(&member.id).is_none_or(|groups| groups.has(group));
+        if self.members.values().any(wants) { Ok(()) } else { Err(DropReason::Multicast) }
     }
 
     /// This member itself.

@@ -126,6 +126,7 @@ impl Gateway {
         if args.no_mtu_rewrite {
             driver.keep_told_mtu();
         }
+        driver.limit_multicast(args.member.multicast);
         driver.watch_lan(Neighbours::new(sign_of(&identity)));
         let line = StandbyLine::default();
         if args.join_lans {

@@ -63,7 +63,7 @@ impl Room {
             host.ip("link set dev lan mtu 65535").unwrap();
         }
         let programs = Programs::new(&lab);
-        let running = [programs.relay(&relay), programs.gateway(&gateway), programs.client(&home)];
+        let running = [programs.relay_with(&relay, &["--multicast", "all"]), programs.gateway(&gateway), programs.client(&home)];
         let status = programs.status(&home, "lanparty-client");
         let client_mac = status["mac"].as_str().unwrap().parse().unwrap();
         let lan_mtu = LanMtu::new(u16::try_from(status["lan_mtu"].as_u64().unwrap()).unwrap()).unwrap();

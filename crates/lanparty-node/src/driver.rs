@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{
-    AddressNews, BridgedTap, Counters, CountersSnapshot, Discarded, FairQueue, Filter, FilterReport, FilterRules, FrameRecord, Inbound,
-    LadderCounters, Outbound, OutboundWork, PathSize, Point, Roster, WayFacts,
+    AddressNews, BridgedTap, Counters, CountersSnapshot, Discarded, FairQueue, Filter, FilterReport, FilterRules, FrameRecord, GroupSet,
+    Inbound, LadderCounters, Outbound, OutboundWork, PathSize, Point, Roster, WayFacts,
 };
 use lanparty_nic::Device;
 use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, LanMtu, MacAddr, MemberId, Role};
@@ -26,6 +26,7 @@ mod awaited;
 mod bridged;
 mod direct;
 mod echo;
+mod groups;
 mod lans;
 mod room;
 
@@ -64,6 +65,8 @@ pub struct DriverReport {
     pub budget: u16,
     /// Nothing is carried, because the device is bridged to the gateway's LAN.
     pub is_bridged: bool,
+    /// Which multicast passes, and what did not.
+    pub multicast: groups::MulticastReport,
     /// What the traffic filter did, when there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<FilterReport>,
@@ -118,6 +121,7 @@ pub struct MemberDriver<D> {
     unsaid_loop: Option<Control>,
     lans: lans::Lans,
     addresses: addresses::Addresses,
+    groups: groups::Groups,
 }
 
 impl<D: Device> MemberDriver<D> {
@@ -152,6 +156,7 @@ impl<D: Device> MemberDriver<D> {
             unsaid_loop: None,
             lans: lans::Lans::default(),
             addresses: addresses::Addresses::default(),
+            groups: groups::Groups::default(),
         }
     }
 
@@ -179,6 +184,7 @@ impl<D: Device> MemberDriver<D> {
         self.draining = None;
         self.unblock_for(None);
         self.leave_island();
+        self.follow_multicast();
         self.say_findings();
     }
 
@@ -262,7 +268,7 @@ impl<D: Device> MemberDriver<D> {
 
     /// What was counted.
     #[must_use]
-    pub fn report(&self) -> DriverReport {
+    pub fn report(&mut self) -> DriverReport {
         DriverReport {
             outbound: self.outbound.counters().snapshot(),
             inbound: self.inbound.counters().snapshot(),
@@ -270,6 +276,7 @@ impl<D: Device> MemberDriver<D> {
             queued: self.pending.len(),
             budget: self.connected.as_ref().map_or(0, |c| c.budget.0),
             is_bridged: self.is_bridged,
+            multicast: self.multicast_report(),
             filter: self.outbound.filter().zip(self.inbound.filter()).map(|(out, into)| FilterReport::of(out, into)),
         }
     }
@@ -302,7 +309,7 @@ impl<D: Device> MemberDriver<D> {
     }
 
     async fn step(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
-        let Self { device, connected, draining, peers, batch, pending, received, runs, observed, addresses, .. } = self;
+        let Self { device, connected, draining, peers, batch, pending, received, runs, observed, addresses, groups, .. } = self;
         let Some(c) = connected else {
             runs.end();
             return tokio::select! {
@@ -340,6 +347,10 @@ impl<D: Device> MemberDriver<D> {
                 Ok(None)
             }
             () = addresses.due() => self.drive_addresses(),
+            () = groups.due() => {
+                self.drive_groups().await;
+                Ok(None)
+            }
             () = observed.due() => {
                 self.end_inquiries();
                 Ok(None)
@@ -349,6 +360,7 @@ impl<D: Device> MemberDriver<D> {
                 if let Some(left) = self.stop_waiting() {
                     return Ok(Some(self.handle_control(left)));
                 }
+                self.say_refused_groups();
                 self.look_at_bridge_in(0, Instant::now());
                 self.tell_bridge().await;
                 self.tell_lans().await;
@@ -364,6 +376,7 @@ impl<D: Device> MemberDriver<D> {
         }
         self.look_at_bridge_out(Instant::now());
         self.learn_from_lan(Instant::now());
+        self.groups.look(self.batch.iter(), Instant::now());
         let (roster, path) = room_and_path(self.connected.as_ref(), self.island.as_ref());
         let (work, now) = (&mut self.work, Instant::now());
         self.observed.look(self.batch.iter(), Point::FromDevice, now);
@@ -467,6 +480,8 @@ impl<D: Device> MemberDriver<D> {
                 Control::PathMtu { id, mtu } if *id == c.roster.own().id => c.way_back = *mtu,
                 Control::PathMtu { id, mtu } => c.roster.set_path_mtu(*id, *mtu),
                 Control::LanState { up, id } => c.roster.set_lan_state(*id, *up),
+                Control::Groups { id: Some(id), groups } => c.roster.set_groups(*id, GroupSet::of(groups.as_deref())),
+                Control::Multicast { policy } => c.roster.set_room_multicast(*policy),
                 Control::PeerAt { id, identity, addresses } => {
                     if let Some(member) = c.roster.member(*id) {
                         self.peers.introduce((*id, member.mac), *identity, addresses, Instant::now());
@@ -474,6 +489,9 @@ impl<D: Device> MemberDriver<D> {
                 }
                 _ => {}
             }
+        }
+        if matches!(message, Control::Multicast { .. }) {
+            self.follow_multicast();
         }
         if let Control::MemberLeft { id, .. } = &message {
             self.unblock_for(Some(*id));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use lanparty_core::Redundancy;
-use lanparty_proto::{BondRole, LanMtu, RoomCode};
+use lanparty_proto::{BondRole, LanMtu, MulticastPolicy, RoomCode};
 
 use crate::sizing::parse_lan_mtu;
 use crate::{
@@ -118,6 +118,11 @@ pub struct MemberFlags {
     /// Exchange frames with other members by the relay only, and tell nobody this machine's addresses
     #[arg(long)]
     pub no_direct: bool,
+
+    /// Take part in no more multicast than this: none, discovery (how machines and games find each other), snooped (groups that this
+    /// machine joined), or all; the room may carry less
+    #[arg(long, value_name = "POLICY", default_value = "all")]
+    pub multicast: MulticastPolicy,
 
     /// Several ways at once.
     #[command(flatten)]

@@ -3,11 +3,11 @@
 //! Unknown fields are ignored and unknown messages decode as [`Control::Unknown`], so that either side may be newer.
 //! Sizes are bounded here; what a message means is decided in `lanparty-core`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DatagramBudget, DhcpSights, IdentityId, LanMtu, MacAddr, MemberId, RoomCode};
+use crate::{DatagramBudget, DhcpSights, IdentityId, LanMtu, MacAddr, MemberId, MulticastPolicy, RoomCode};
 
 mod address;
 mod bond;
@@ -25,6 +25,8 @@ pub const PROTOCOL_VERSION: u16 = 1;
 pub const CONTROL_MESSAGE_LEN_MAX: usize = 64 * 1024;
 /// Most addresses at which one member may be tried (THREATS A18).
 pub const CANDIDATES_MAX: usize = 8;
+/// Multicast groups of one member that are told apart; who listens to more gets all (THREATS A20).
+pub const GROUPS_MAX: usize = 64;
 const LEN_PREFIX: usize = 4;
 
 /// What a member is in its room.
@@ -154,6 +156,9 @@ pub struct Welcome {
     /// The addresses that it asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addresses: Option<AssignedAddresses>,
+    /// Which multicast the room carries.
+    #[serde(default)]
+    pub multicast: MulticastPolicy,
     /// Everybody else in the room.
     pub members: Vec<MemberInfo>,
 }
@@ -319,6 +324,21 @@ pub enum Control {
         address: Ipv4Addr,
         /// The other machine.
         by: MacAddr,
+    },
+    /// Client to relay, relay to gateways: its machine listens to these multicast groups, and no others but those that everybody gets.
+    /// Until a client says so it gets them all.
+    Groups {
+        /// Relay to gateways: whose they are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<MemberId>,
+        /// At most [`GROUPS_MAX`]; all there are, when left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        groups: Option<Vec<IpAddr>>,
+    },
+    /// Relay to members: the room carries this multicast from now on.
+    Multicast {
+        /// Which.
+        policy: MulticastPolicy,
     },
     /// Relay to member: use these from now on.
     Addresses(AssignedAddresses),

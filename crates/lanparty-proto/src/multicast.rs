@@ -28,7 +28,7 @@ const IGMP_REPORTS: [u8; 4] = [0x12, 0x16, 0x17, 0x22];
 const MLD_REPORTS: [u8; 3] = [131, 132, 143];
 
 /// Which multicast a room carries, or a member takes part in. The strictest is the smallest.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MulticastPolicy {
     /// Only what IPv6 itself needs: neighbour discovery, DHCPv6.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::Args;
 use lanparty_core::{AddressPool, Limits, Rate, RelayConfig};
 use lanparty_node::{CertificateFiles, LogFormat, ManagementFlags, ProbePorts, every_frame_is_logged, parse_lan_mtu};
-use lanparty_proto::LanMtu;
+use lanparty_proto::{LanMtu, MulticastPolicy};
 
 /// Port of a relay when none is given.
 const PORT: u16 = 8443;
@@ -88,6 +88,11 @@ pub struct RelayArgs {
     #[arg(long, value_name = "N", default_value_t = LanMtu::MIN, value_parser = parse_lan_mtu)]
     pub min_lan_mtu: LanMtu,
 
+    /// Which multicast rooms carry: none, discovery (how machines and games find each other), snooped (each group to those that joined
+    /// it), or all
+    #[arg(long, value_name = "POLICY", default_value_t)]
+    pub multicast: MulticastPolicy,
+
     /// Networks for the addresses of rooms without a gateway, one each, as FIRST-LAST/PREFIX
     #[arg(long, value_name = "POOL", default_value_t = AddressPool::default())]
     pub auto_pool: AddressPool,
@@ -122,6 +127,7 @@ impl RelayArgs {
             members_max: usize::from(self.members),
             lans_max: usize::from(self.lans),
             lan_mtu_min: self.min_lan_mtu,
+            multicast: self.multicast,
             limits,
             log_every_frame: every_frame_is_logged(),
         }

@@ -101,7 +101,7 @@ async fn the_same_identity_takes_its_place_over() {
 
 #[tokio::test]
 async fn every_frame_of_the_corpus_meets_its_verdict_at_the_relay() {
-    let mut world = World::start(&["--member-rate", "10G"]);
+    let mut world = World::start(&["--member-rate", "10G", "--multicast", "all"]);
     let gateway = world.join(Role::Gateway, None).await.unwrap();
     let client = world.join(Role::Client, None).await.unwrap();
     let lan_mtu = gateway.joined.welcome.lan_mtu;

@@ -1,12 +1,16 @@
 //! Station 6, the switch: from one member to those of its room that the destination names.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
-use lanparty_proto::{AdmissionPolicy, DatagramHeader, DropReason, Frame, MacAddr, MemberId, Role, RoomCode, admit, frame_fits};
+use lanparty_proto::{
+    AdmissionPolicy, DatagramHeader, DropReason, Frame, MemberId, MulticastPolicy, MulticastUse, Role, RoomCode, admit, frame_fits,
+};
 
 use super::room::{Member, Room};
 use super::{LinkId, Relay};
+use crate::multicast::joined_group;
 use crate::roster::source_of;
 use crate::{Drops, FrameRecord, Point};
 
@@ -102,19 +106,20 @@ fn forward_one(room: &mut Room, from: MemberId, datagram: &Bytes, now: Instant, 
 }
 
 /// Decode, admit, charge, and choose the members: unicast to its member or to the gateway of its host; broadcast and multicast to
-/// all others; unicast to a host that nobody has heard to the gateways only, and never back to the LAN that it comes from.
+/// all others, or to those that listen to the group; unicast to a host that nobody has heard to the gateways only, and never back to the LAN that it comes from.
 fn switch(room: &mut Room, from: MemberId, datagram: &Bytes, now: Instant, out: &mut Vec<Delivery>) -> Result<(), DropReason> {
     let (header, bytes) = DatagramHeader::decode(datagram)?;
     let lan_mtu = room.lan_mtu();
     let parsed = Frame::parse(bytes).ok();
-    let target = parsed.map_or(Target::All, |f| target_of(room, from, f.dst()));
+    let target = parsed.map_or(Target::All, |f| target_of(room, from, &f));
     let copies = copies(room, from, &target);
+    let policy = AdmissionPolicy { multicast: room.multicast(), ..AdmissionPolicy::new(lan_mtu) };
     let is_anothers = parsed.is_some_and(|f| room.by_mac(f.src()).is_some_and(|owner| owner.id != from));
     let sender = room.member_mut(from).ok_or(DropReason::UnknownSender)?;
     if header.source != from {
         return Err(DropReason::UnknownSender);
     }
-    let frame = admit(bytes, source_of(&sender.info()), &AdmissionPolicy::new(lan_mtu), None)?;
+    let frame = admit(bytes, source_of(&sender.info()), &policy, None)?;
     // Only a gateway gets here under a member's address: its LAN sends back what the member had sent into it (THREATS A13).
     if is_anothers {
         return Err(DropReason::HairpinLoop);
@@ -125,6 +130,7 @@ fn switch(room: &mut Room, from: MemberId, datagram: &Bytes, now: Instant, out: 
     }
     match target {
         Target::Nobody => return Err(DropReason::UnknownDestination),
+        Target::Listeners(_) if copies == 0 => return Err(DropReason::Multicast),
         Target::One { is_known: true, .. } => {}
         _ if sender.limiter.admits_flood(frame.class(), copies, now) => {}
         _ => return Err(DropReason::RateLimit),
@@ -138,6 +144,7 @@ fn switch(room: &mut Room, from: MemberId, datagram: &Bytes, now: Instant, out: 
             deliver(room.member_mut(member).ok_or(DropReason::UnknownDestination)?, bytes.len(), lan_mtu, datagram, out)
         }
         Target::Gateways => flood(room, |m| m.id != from && m.role == Role::Gateway, bytes.len(), datagram, out),
+        Target::Listeners(group) => flood(room, |m| m.id != from && listens(m, group), bytes.len(), datagram, out),
         _ => flood(room, |m| m.id != from, bytes.len(), datagram, out),
     }
 }
@@ -150,13 +157,16 @@ enum Target {
     },
     /// A host that nobody has heard, on one of several LANs.
     Gateways,
+    /// Whoever listens to this multicast group.
+    Listeners(IpAddr),
     All,
     Nobody,
 }
 
-fn target_of(room: &Room, from: MemberId, dst: MacAddr) -> Target {
+fn target_of(room: &Room, from: MemberId, frame: &Frame<'_>) -> Target {
+    let dst = frame.dst();
     if dst.is_group() {
-        return Target::All;
+        return target_of_group(room, frame);
     }
     if let Some(member) = room.by_mac(dst) {
         return if member.id == from { Target::Nobody } else { Target::One { member: member.id, is_known: true } };
@@ -174,10 +184,26 @@ fn target_of(room: &Room, from: MemberId, dst: MacAddr) -> Target {
     }
 }
 
+/// Broadcast is for all. Reports of who listens are for multicast routers, which only gateways lead to: a host that hears of another's
+/// keeps silent about its own (RFC 4541 §2.1.1).
+fn target_of_group(room: &Room, frame: &Frame<'_>) -> Target {
+    if MulticastUse::of(frame) == Some(MulticastUse::Report) {
+        return Target::Gateways;
+    }
+    let group = if room.multicast() == MulticastPolicy::Snooped { joined_group(frame) } else { None };
+    group.map_or(Target::All, Target::Listeners)
+}
+
+/// A gateway's LAN has hosts and routers that say nothing here.
+fn listens(member: &Member, group: IpAddr) -> bool {
+    member.role == Role::Gateway || member.groups.has(group)
+}
+
 fn copies(room: &Room, from: MemberId, target: &Target) -> usize {
     match target {
         Target::One { .. } | Target::Nobody => 1,
         Target::Gateways => room.gateways().filter(|g| g.id != from).count(),
+        Target::Listeners(group) => room.members().filter(|m| m.id != from && listens(m, *group)).count(),
         Target::All => room.len() - 1,
     }
 }

@@ -7,12 +7,13 @@ use lanparty_proto::{Control, DatagramBudget, Hello, IdentityId, LanMtu, PROTOCO
 use super::assign::{TAKEN_RATE, assigned_event};
 use super::attach::ATTACH_RATE;
 use super::direct::CANDIDATES_RATE;
+use super::groups::GROUPS_RATE;
 use super::room::{Member, Room};
 use super::sightings::ASK_RATE;
 use super::{LinkId, Relay, RelayConfig, RelayEvent, RelayOutput};
 use crate::limiter::{Rate, TokenBucket};
 use crate::words::one_line;
-use crate::{Counters, Drops, FrameLog, MemberLimiter, WayThere};
+use crate::{Counters, Drops, FrameLog, GroupSet, MemberLimiter, WayThere};
 
 /// Joins of one identity: a machine that reconnects after every outage needs a few at once, a flood is another thing
 /// (THREATS A17).
@@ -45,10 +46,10 @@ impl Relay {
             }
         };
         let replaced = self.take_over(newcomer);
-        let (code, minimum) = (newcomer.hello.room.clone(), self.config.lan_mtu_min);
+        let (code, minimum, multicast) = (newcomer.hello.room.clone(), self.config.lan_mtu_min, self.config.multicast);
         let request = newcomer.hello.addresses.as_ref().filter(|_| newcomer.hello.role == Role::Client);
         let addresses = request.and_then(|request| self.assign(&code, newcomer.identity, request, now));
-        let room = self.rooms.entry(code.clone()).or_insert_with(|| Room::new(code.clone(), allowed, minimum));
+        let room = self.rooms.entry(code.clone()).or_insert_with(|| Room::new(code.clone(), allowed, minimum, multicast));
         let wanted = replaced.as_ref().map(|(id, _)| *id).or(newcomer.hello.resume);
         let replaced =
             replaced.map(|(_, remote)| remote).filter(|remote| newcomer.hello.resume.is_none() && is_elsewhere(remote, &newcomer.remote));
@@ -62,7 +63,8 @@ impl Relay {
         let (budget_down, bond) = (Some(newcomer.budget), is_bonded(&newcomer.hello));
         let (version, lan_mtu) = (PROTOCOL_VERSION, room.lan_mtu());
         let assigned = addresses.as_ref().map(|addresses| assigned_event(code.clone(), id, addresses));
-        let welcome = Welcome { version, member: id, lan_mtu, limited_by, budget_down, replaced, bond, addresses, members };
+        let multicast = room.multicast();
+        let welcome = Welcome { version, member: id, lan_mtu, limited_by, budget_down, replaced, bond, addresses, multicast, members };
         self.outputs.push_back(RelayOutput::Send { link, message: Control::Welcome(welcome) });
         for to in room.others(id) {
             self.outputs.push_back(RelayOutput::Send { link: to, message: Control::MemberJoined { member: info.clone() } });
@@ -75,6 +77,7 @@ impl Relay {
             self.outputs.push_back(RelayOutput::Event(RelayEvent::LanMtu { room: code.clone(), mtu, reason }));
         }
         if newcomer.hello.role == Role::Gateway {
+            self.tell_groups(&code, link);
             self.tell_lans(&code);
         }
         self.links.insert(link, code);
@@ -231,6 +234,8 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         named: None,
         candidate_rate: TokenBucket::new(CANDIDATES_RATE, now),
         taken_rate: TokenBucket::new(TAKEN_RATE, now),
+        groups: GroupSet::All,
+        groups_rate: TokenBucket::new(GROUPS_RATE, now),
     }
 }
 

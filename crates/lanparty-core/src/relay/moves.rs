@@ -41,6 +41,7 @@ impl Relay {
             replaced: None,
             bond: false,
             addresses: None,
+            multicast: room.multicast(),
             members: room.members().filter(|member| member.id != id).map(Member::info).collect(),
         };
         self.links.insert(link, mover.wanted.room.clone());

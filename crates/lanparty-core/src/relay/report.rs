@@ -1,8 +1,10 @@
 //! What a relay tells its operator about its rooms (`lanparty status`).
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
+use lanparty_proto::MulticastPolicy;
 use serde::Serialize;
 
 use super::{LinkId, Relay, StandbyReport};
@@ -16,6 +18,7 @@ pub struct RoomReport<M = MemberReport> {
     pub lan_mtu: u16,
     /// The member whose path keeps it that small, when it is one of them.
     pub lan_mtu_limited_by: Option<u16>,
+    pub multicast: MulticastPolicy,
     pub members: Vec<M>,
     pub standbys: Vec<StandbyReport>,
 }
@@ -24,8 +27,8 @@ impl<M> RoomReport<M> {
     /// The same room with more, or less, of each member.
     #[must_use]
     pub fn map_members<N>(self, what: impl FnMut(M) -> N) -> RoomReport<N> {
-        let Self { room, lan_mtu, lan_mtu_limited_by, members, standbys } = self;
-        RoomReport { room, lan_mtu, lan_mtu_limited_by, members: members.into_iter().map(what).collect(), standbys }
+        let Self { room, lan_mtu, lan_mtu_limited_by, multicast, members, standbys } = self;
+        RoomReport { room, lan_mtu, lan_mtu_limited_by, multicast, members: members.into_iter().map(what).collect(), standbys }
     }
 }
 
@@ -46,6 +49,8 @@ pub struct MemberReport {
     pub lan_up: bool,
     /// What it was assigned.
     pub address: Option<String>,
+    /// The multicast groups that it listens to; nothing when it gets all.
+    pub groups: Option<Vec<IpAddr>>,
     pub budget_up: u16,
     pub budget_down: u16,
     pub path_mtu: Option<u16>,
@@ -65,6 +70,7 @@ impl Relay {
                 room: room.code().to_string(),
                 lan_mtu: room.lan_mtu().bytes(),
                 lan_mtu_limited_by: room.limited_by().map(|id| id.0),
+                multicast: room.multicast(),
                 members: room.members().map(|m| member_report(m, self.addresses.of(room.code(), m.identity), now)).collect(),
                 standbys: self.standby_reports(room.code()),
             })
@@ -84,6 +90,7 @@ fn member_report(m: &super::room::Member, address: Option<Ipv4Net>, now: Instant
         joined_s_ago: now.saturating_duration_since(m.joined).as_secs(),
         lan_up: m.lan_up,
         address: address.map(|address| address.to_string()),
+        groups: m.groups.list(),
         budget_up: m.budget_up.0,
         budget_down: m.budget_down.0,
         path_mtu: m.way.announced().map(lanparty_proto::LanMtu::bytes),

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use lanparty_proto::{Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, Role, RoomCode};
+use lanparty_proto::{Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, MulticastPolicy, Role, RoomCode};
 
 use super::LinkId;
 use crate::lan_hosts::LanHosts;
-use crate::{Counters, Drops, FrameLog, LanMtuAgreement, MemberLimiter, SHRINK_HOLD, TokenBucket, Watch, WayThere};
+use crate::{Counters, Drops, FrameLog, GroupSet, LanMtuAgreement, MemberLimiter, SHRINK_HOLD, TokenBucket, Watch, WayThere};
 
 /// A member as its relay keeps it.
 pub(super) struct Member {
@@ -52,6 +52,9 @@ pub(super) struct Member {
     pub(super) candidate_rate: TokenBucket,
     /// How often it may say that its address is taken.
     pub(super) taken_rate: TokenBucket,
+    /// The multicast groups that it listens to.
+    pub(super) groups: GroupSet,
+    pub(super) groups_rate: TokenBucket,
 }
 
 impl Member {
@@ -78,6 +81,8 @@ pub(super) struct Room {
     sizes: LanMtuAgreement,
     /// The smallest LAN MTU of any room here.
     minimum: LanMtu,
+    /// Which multicast it carries.
+    multicast: MulticastPolicy,
     /// Who limits the LAN MTU, as the members were told last.
     told_limit: Option<MemberId>,
     /// What was forwarded of DHCP and searches.
@@ -86,7 +91,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(code: RoomCode, first: LanMtu, minimum: LanMtu) -> Self {
+    pub(super) fn new(code: RoomCode, first: LanMtu, minimum: LanMtu, multicast: MulticastPolicy) -> Self {
         Self {
             code,
             members: BTreeMap::new(),
@@ -96,6 +101,7 @@ impl Room {
             hosts: LanHosts::default(),
             sizes: LanMtuAgreement::new(first),
             minimum,
+            multicast,
             told_limit: None,
             watch: Watch::default(),
             last_id: 0,
@@ -112,6 +118,10 @@ impl Room {
 
     pub(super) const fn lan_mtu(&self) -> LanMtu {
         self.sizes.agreed()
+    }
+
+    pub(super) const fn multicast(&self) -> MulticastPolicy {
+        self.multicast
     }
 
     /// The number a newcomer gets: the one it had when that is free, else the next that nobody had for longest.

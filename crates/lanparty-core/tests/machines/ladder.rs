@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use lanparty_core::{Outbound, OutboundWork, PathSize, Roster};
 use lanparty_proto::{
-    Checksum, DATAGRAM_HEADER_LEN, DatagramBudget, DropReason, FrameBatch, LanMtu, MacAddr, MemberId, MemberInfo, PROTOCOL_VERSION, Role,
-    Welcome,
+    Checksum, DATAGRAM_HEADER_LEN, DatagramBudget, DropReason, FrameBatch, LanMtu, MacAddr, MemberId, MemberInfo, MulticastPolicy,
+    PROTOCOL_VERSION, Role, Welcome,
 };
 
 use crate::support::{lan_mtu, mac};
@@ -20,7 +20,18 @@ fn roster(mtu: u16) -> Roster {
     Roster::new(
         Role::Gateway,
         mac(1),
-        &Welcome { version, member, lan_mtu, limited_by: None, budget_down: None, replaced: None, bond: false, addresses: None, members },
+        &Welcome {
+            version,
+            member,
+            lan_mtu,
+            limited_by: None,
+            budget_down: None,
+            replaced: None,
+            bond: false,
+            addresses: None,
+            multicast: MulticastPolicy::All,
+            members,
+        },
     )
 }
 

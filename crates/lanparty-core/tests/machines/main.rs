@@ -4,6 +4,7 @@
 
 mod filtered;
 mod ladder;
+mod multicast;
 mod outbound_inbound;
 mod relay_addresses;
 mod relay_attach;

@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use lanparty_core::{Inbound, Outbound, OutboundWork, PathSize, Roster};
-use lanparty_proto::{DatagramBudget, DropReason, FrameBatch, LanMtu, MacAddr, MemberId, MemberInfo, PROTOCOL_VERSION, Role, Welcome};
+use lanparty_proto::{
+    DatagramBudget, DropReason, FrameBatch, LanMtu, MacAddr, MemberId, MemberInfo, MulticastPolicy, PROTOCOL_VERSION, Role, Welcome,
+};
 
 use crate::support::{Desk, budget_for, datagram, frame, gateway_hello, hello, lan_mtu, mac, udp_frame};
 
@@ -27,6 +29,7 @@ fn roster(own: u8) -> Roster {
         replaced: None,
         bond: false,
         addresses: None,
+        multicast: MulticastPolicy::All,
         version: PROTOCOL_VERSION,
         member: MemberId(u16::from(own)),
         lan_mtu: lan_mtu(1400),

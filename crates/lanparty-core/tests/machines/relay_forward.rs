@@ -45,7 +45,9 @@ fn unicast_reaches_its_member_alone_with_the_bytes_that_came() {
 fn broadcast_and_multicast_reach_all_others_of_the_room() {
     let mut desk = party();
     assert_eq!(desk.send(2, &frame(MacAddr::BROADCAST, mac(2), 60)), [1, 3, 4]);
-    assert_eq!(desk.send(1, &frame(MacAddr([1, 0, 0x5e, 0, 0, 0xfb]), HOST, 60)), [2, 3, 4]);
+    let mut mdns = udp_frame(MacAddr([1, 0, 0x5e, 0, 0, 0xfb]), HOST, (5353, 5353), b"who is there");
+    mdns[30..34].copy_from_slice(&[224, 0, 0, 251]);
+    assert_eq!(desk.send(1, &mdns), [2, 3, 4]);
 }
 
 #[test]

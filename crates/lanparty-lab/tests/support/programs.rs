@@ -79,8 +79,13 @@ impl Programs {
 
     /// A relay that listens.
     pub(crate) fn relay(&self, host: &Namespace) -> Proc {
+        self.relay_with(host, &[])
+    }
+
+    /// The same with more options.
+    pub(crate) fn relay_with(&self, host: &Namespace, more: &[&str]) -> Proc {
         let certificate = self.certificate();
-        let relay = self.program(host, "lanparty-relay").arg("--dev-cert-der-out").arg(certificate);
+        let relay = self.program(host, "lanparty-relay").arg("--dev-cert-der-out").arg(certificate).args(more);
         let relay = host.spawn(relay).unwrap();
         relay.wait_for("lanparty-relay listening on", SOON).unwrap();
         relay

@@ -78,7 +78,7 @@ impl<D: Device> MemberDriver<D> {
 
 #[cfg(test)]
 mod tests {
-    use lanparty_proto::{LanMtu, MacAddr, MemberInfo, PROTOCOL_VERSION, Role, Welcome};
+    use lanparty_proto::{LanMtu, MacAddr, MemberInfo, MulticastPolicy, PROTOCOL_VERSION, Role, Welcome};
 
     use super::*;
 
@@ -101,6 +101,7 @@ mod tests {
             replaced: None,
             bond: false,
             addresses: None,
+            multicast: MulticastPolicy::All,
             members,
         };
         Roster::new(Role::Client, mac(1), &welcome)

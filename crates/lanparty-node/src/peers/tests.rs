@@ -1,4 +1,4 @@
-use lanparty_proto::{BondPath, LanMtu, MemberInfo, PROTOCOL_VERSION, Welcome};
+use lanparty_proto::{BondPath, LanMtu, MemberInfo, MulticastPolicy, PROTOCOL_VERSION, Welcome};
 use tempfile::TempDir;
 
 use super::*;
@@ -60,6 +60,7 @@ impl Side {
             replaced: None,
             bond: false,
             addresses: None,
+            multicast: MulticastPolicy::All,
             members: vec![member(3 - number)],
         };
         Self {

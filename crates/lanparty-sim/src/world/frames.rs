@@ -81,7 +81,11 @@ pub fn id_of(frame: &[u8]) -> Option<u64> {
 
 fn ipv4(frame: &mut Vec<u8>, protocol: u8, payload_len: usize) {
     let [high, low] = (20 + payload_len as u16).to_be_bytes();
-    let mut header = [0x45, 0, high, low, 0, 0, 0x40, 0, 64, protocol, 0, 0, 10, 7, 0, 9, 10, 7, 0, 1];
+    let to = match frame.as_slice() {
+        [1, 0, 0x5e, a, b, c, ..] => [224, *a, *b, *c],
+        _ => [10, 7, 0, 1],
+    };
+    let mut header = [0x45, 0, high, low, 0, 0, 0x40, 0, 64, protocol, 0, 0, 10, 7, 0, 9, to[0], to[1], to[2], to[3]];
     let sum = Checksum::default().with(&header).field();
     header[10..12].copy_from_slice(&sum);
     frame.extend([8, 0]);
