@@ -11,6 +11,7 @@ use crate::program::unreadable;
 mod bond;
 mod filter;
 mod history;
+mod multicast;
 mod view;
 mod watch;
 
@@ -57,7 +58,13 @@ fn in_words(program: &Value) -> String {
 fn relay(program: &Value, out: &mut String) {
     out.push_str(&format!("  listening on {}, {} connections\n", text(&program["listen"]), program["connections"]));
     for room in array(&program["rooms"]) {
-        out.push_str(&format!("  room {}, LAN MTU {}{}\n", text(&room["room"]), room["lan_mtu"], limited_by(room)));
+        out.push_str(&format!(
+            "  room {}, LAN MTU {}{}, multicast {}\n",
+            text(&room["room"]),
+            room["lan_mtu"],
+            limited_by(room),
+            text(&room["multicast"])
+        ));
         for standby in array(&room["standbys"]) {
             out.push_str(&format!("    Gateway {} from {} stands by\n", text(&standby["mac"]), text(&standby["remote"])));
         }
@@ -75,6 +82,7 @@ fn relay(program: &Value, out: &mut String) {
                 if m["lan_up"] == Value::Bool(false) { ", its LAN has no carrier" } else { "" },
             ));
             bond::in_words(&m["bond"], "      ", out);
+            multicast::groups_in_words(&m["groups"], out);
             frames("from it", &m["from_member"], out);
             let why = m["copies_dropped_by"].as_object().into_iter().flatten().map(|(reason, n)| format!(" {reason} {n}"));
             out.push_str(&format!(
@@ -144,6 +152,7 @@ fn member(program: &Value, out: &mut String) {
     frames("out", &program["frames"]["outbound"], out);
     frames("in ", &program["frames"]["inbound"], out);
     ladder(&program["frames"]["ladder"], out);
+    multicast::in_words(&program["frames"]["multicast"], out);
     filter::in_words(&program["frames"]["filter"], out);
 }
 
