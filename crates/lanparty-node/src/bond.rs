@@ -9,6 +9,7 @@ mod capture;
 mod control;
 mod direct;
 mod path;
+mod planned;
 mod recv;
 mod report;
 mod send;
@@ -31,6 +32,7 @@ pub use capture::Captures;
 pub(crate) use control::BondControl;
 use control::ControlState;
 use path::Path;
+pub use planned::{NotChanged, PlannedUplinks, UplinkChange};
 pub(crate) use report::Wanted;
 pub use report::{AbsentUplink, SharedAddress};
 use report::{Goodput, WantedUplinks};
@@ -38,7 +40,7 @@ pub use trial::TrialSeat;
 use trial::TrialState;
 pub(crate) use trial::course::{Course, refusal};
 pub use uplinks::{UplinkPlan, UplinkReport};
-pub(crate) use uplinks::{has_lost_carrier, is_connected, networks, news, obstacle, place_toward};
+pub(crate) use uplinks::{has_lost_carrier, is_connected, networks, news, obstacle, obstacle_of_name, place_toward};
 
 /// Without any path a bond waits so long for one to return; then it ends, and its member joins anew.
 const PATHLESS_MAX: Duration = Duration::from_secs(10);
@@ -333,6 +335,21 @@ impl Shared {
     /// The uplinks that its owner wants, by the number of their path.
     pub(crate) fn want(&self, uplinks: std::collections::BTreeMap<u8, Wanted>) {
         self.wanted.set(uplinks);
+    }
+
+    /// One more uplink is wanted.
+    pub(crate) fn want_also(&self, path: u8, uplink: Wanted) {
+        self.wanted.add(path, uplink);
+    }
+
+    /// An uplink is not wanted any more.
+    pub(crate) fn want_no_more(&self, path: u8) {
+        self.wanted.remove(path);
+    }
+
+    /// Whether no uplink has this number.
+    pub(crate) fn is_number_free(&self, path: u8) -> bool {
+        !self.wanted.all().contains_key(&path)
     }
 
     /// An uplink could not become a path.

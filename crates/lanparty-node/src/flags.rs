@@ -10,8 +10,8 @@ use lanparty_proto::{BondRole, LanMtu, MulticastPolicy, RoomCode};
 
 use crate::sizing::parse_lan_mtu;
 use crate::{
-    BOND_PATHS_MAX, BondPlan, Captures, Dialer, ExitCode, Fault, FilterFlags, LogFormat, ManagementFlags, PmtuDiscovery, Proxy,
-    RelayAddress, RelayTrust, Rights, Sizing, StateDir, Transport, UnderlayFix, UplinkPlan, UseBook,
+    BOND_PATHS_MAX, BondPlan, Captures, Dialer, ExitCode, Fault, FilterFlags, LogFormat, ManagementFlags, PlannedUplinks, PmtuDiscovery,
+    Proxy, RelayAddress, RelayTrust, Rights, Sizing, StateDir, Transport, UnderlayFix, UplinkPlan, UseBook,
 };
 
 /// Several uplinks at once. Only the long help has them.
@@ -61,7 +61,7 @@ impl BondFlags {
             let cause = format!("{} uplinks are named; a bond has {BOND_PATHS_MAX} at most", self.uplink.len());
             return Err(Fault::new(ExitCode::Configuration, cause, "leave out the slowest"));
         }
-        let (uplinks, is_automatic) = (self.uplink.clone(), self.bond && self.uplink.is_empty());
+        let (uplinks, is_automatic) = (PlannedUplinks::new(self.uplink.clone()), self.bond && self.uplink.is_empty());
         Ok(Some(BondPlan {
             uplinks,
             is_automatic,

@@ -46,8 +46,8 @@ mod uplink;
 mod uplink_windows;
 
 pub use bond::{
-    AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, Captures, PathReport, SharedAddress, TrialSeat, UplinkPlan,
-    UplinkReport, UseBook,
+    AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, Captures, NotChanged, PathReport, PlannedUplinks, SharedAddress,
+    TrialSeat, UplinkChange, UplinkPlan, UplinkReport, UseBook,
 };
 pub use cable::{CableDriver, CableEndpoint, CableEvent, CablePlan, CableReport, CableSession};
 pub use control::{ControlReader, ControlWriter};
@@ -64,8 +64,9 @@ pub use link::{Draining, LINK_DEAD_AFTER, Link, LinkEnded, SendOutcome, fair_que
 pub use local::is_answered;
 pub use logging::{LogFormat, every_frame_is_logged, start_logging, start_logging_into};
 pub use management::{
-    API_VERSION, Answers, Api, Ask, BondTestAsk, Conversation, Event, Events, Management, ManagementFlags, MembersAsk, Numbers, PingAsk,
-    Request, Texts, Topic, cable_sockets, call, listen, member_sockets, program_at, query_all, sockets,
+    API_VERSION, AddUplinkAsk, Answers, Api, Ask, BondTestAsk, Conversation, Event, Events, LogLevelAsk, Management, ManagementFlags,
+    MembersAsk, Numbers, PingAsk, RemoveUplinkAsk, Request, Texts, Topic, cable_sockets, call, listen, member_sockets, program_at,
+    query_all, sockets,
 };
 pub use member_events::{Conditions, MemberEvents};
 pub use member_status::{MemberStatus, member_api};

@@ -1,8 +1,10 @@
 //! Logs: one line an event on standard output, as text or JSON; under systemd an entry of the journal, with its fields.
 
 use std::io::IsTerminal;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -29,6 +31,9 @@ impl std::str::FromStr for LogFormat {
     }
 }
 
+/// What is logged when nobody says otherwise.
+const USUAL: &str = "info";
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// What the libraries beneath say is for those who ask for it by name.
 const QUIET_LIBRARIES: &str = "noq=warn,noq_proto=warn,noq_udp=error,rustls=warn";
 
@@ -38,12 +43,7 @@ pub fn start_logging(format: LogFormat) {
     if format == LogFormat::Auto && start_journal() {
         return;
     }
-    let builder = tracing_subscriber::fmt().with_env_filter(filter()).with_target(false);
-    // Ignored on purpose: a test may start several programs in one process, and the first logger serves them all.
-    let _ = match format {
-        LogFormat::Auto | LogFormat::Text => builder.with_ansi(std::io::stdout().is_terminal()).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
+    start(format, std::io::stdout().is_terminal(), std::io::stdout);
 }
 
 /// Writes to the journal, each field as `LANPARTY_FIELD`, when standard output leads there: systemd says which file that is
@@ -51,6 +51,7 @@ pub fn start_logging(format: LogFormat) {
 #[cfg(unix)]
 fn start_journal() -> bool {
     use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::reload;
     use tracing_subscriber::util::SubscriberInitExt;
 
     if !logs_to_journal() {
@@ -58,7 +59,13 @@ fn start_journal() -> bool {
     }
     let Ok(journal) = tracing_journald::layer() else { return false };
     let journal = journal.with_field_prefix(Some("LANPARTY".to_owned()));
-    tracing_subscriber::registry().with(filter()).with(journal).try_init().is_ok()
+    let (now, filter) = filter();
+    let (filter, handle) = reload::Layer::new(filter);
+    let started = tracing_subscriber::registry().with(filter).with(journal).try_init().is_ok();
+    if started {
+        keep(now, move |filter| handle.reload(filter).map_err(|e| e.to_string()));
+    }
+    started
 }
 
 #[cfg(not(unix))]
@@ -81,22 +88,97 @@ pub(crate) fn logs_to_journal() -> bool {
 
 /// As [`start_logging`], into something else than standard output.
 pub fn start_logging_into(format: LogFormat, writer: impl std::io::Write + Send + 'static) {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter()).with_target(false).with_writer(std::sync::Mutex::new(writer));
-    // As above.
+    start(format, false, Mutex::new(writer));
+}
+
+fn start<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(format: LogFormat, has_colours: bool, writer: W) {
+    let (now, filter) = filter();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(writer);
+    // Ignored on purpose: a test may start several programs in one process, and the first logger serves them all.
     let _ = match format {
-        LogFormat::Auto | LogFormat::Text => builder.with_ansi(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Auto | LogFormat::Text => {
+            let builder = builder.with_ansi(has_colours).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.try_init().map(|()| keep(now, move |filter| handle.reload(filter).map_err(|e| e.to_string())))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.try_init().map(|()| keep(now, move |filter| handle.reload(filter).map_err(|e| e.to_string())))
+        }
     };
 }
 
-fn filter() -> EnvFilter {
-    let wanted = std::env::var("LANPARTY_LOG").unwrap_or_else(|_| "info".to_owned());
-    let directives = if wanted.contains('=') { wanted } else { format!("{wanted},{QUIET_LIBRARIES}") };
-    EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new(format!("info,{QUIET_LIBRARIES}")))
+/// What is logged now, and how that is changed.
+struct Logger {
+    now: Mutex<String>,
+    set: Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>,
+}
+
+static LOGGER: OnceLock<Logger> = OnceLock::new();
+
+fn keep(now: String, set: impl Fn(EnvFilter) -> Result<(), String> + Send + Sync + 'static) {
+    // There is one logger, and so one to keep.
+    let _ = LOGGER.set(Logger { now: Mutex::new(now), set: Box::new(set) });
+}
+
+/// What is logged: a level, or directives.
+pub(crate) fn log_filter() -> String {
+    LOGGER.get().map_or_else(|| "off".to_owned(), |logger| logger.now.lock().unwrap_or_else(PoisonError::into_inner).clone())
+}
+
+/// Logs this from now on; what it is called then.
+///
+/// # Errors
+/// In words, when it is neither a level nor directives.
+pub(crate) fn set_log_filter(wanted: &str) -> Result<String, String> {
+    let filter = read(wanted)?;
+    let logger = LOGGER.get().ok_or("this program keeps no log")?;
+    (logger.set)(filter)?;
+    wanted.trim().clone_into(&mut logger.now.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(wanted.trim().to_owned())
+}
+
+/// A level, with the libraries kept quiet; or directives. A word that is no level would be taken for the name of a library, and nothing
+/// else would be logged: it is refused.
+fn read(wanted: &str) -> Result<EnvFilter, String> {
+    let wanted = wanted.trim();
+    let is_level = LEVELS.iter().any(|level| level.eq_ignore_ascii_case(wanted));
+    if !is_level && !wanted.contains('=') {
+        return Err(format!("`{wanted}` is none of {}, and no directive as in info,lanparty_node=debug", LEVELS.join(", ")));
+    }
+    EnvFilter::try_new(with_quiet_libraries(wanted)).map_err(|e| format!("`{wanted}` is no list of directives: {e}"))
+}
+
+fn with_quiet_libraries(wanted: &str) -> String {
+    if wanted.contains('=') { wanted.to_owned() } else { format!("{wanted},{QUIET_LIBRARIES}") }
+}
+
+fn filter() -> (String, EnvFilter) {
+    let wanted = std::env::var("LANPARTY_LOG").unwrap_or_else(|_| USUAL.to_owned());
+    match EnvFilter::try_new(with_quiet_libraries(&wanted)) {
+        Ok(filter) => (wanted, filter),
+        Err(_) => (USUAL.to_owned(), EnvFilter::new(with_quiet_libraries(USUAL))),
+    }
 }
 
 /// Whether the log is to show every frame: `LANPARTY_LOG` says `trace`.
 #[must_use]
 pub fn every_frame_is_logged() -> bool {
     tracing::enabled!(tracing::Level::TRACE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_not_taken_for_a_library() {
+        for good in ["debug", " INFO ", "off", "info,lanparty_node=trace", "lanparty_core=debug"] {
+            assert!(read(good).is_ok(), "{good}");
+        }
+        for bad in ["inof", "", "verbose", "5", "info,lanparty_node", "lanparty_node=loud"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -162,4 +162,7 @@ pub fn member_api<Status: JsonSchema>(program: &'static str) -> Api {
         .offering::<Value>(Topic::ExamineRoom)
         .offering::<Value>(Topic::Ping)
         .offering::<Value>(Topic::TestBond)
+        .offering::<()>(Topic::AddUplink)
+        .offering::<()>(Topic::RemoveUplink)
+        .offering::<()>(Topic::Leave)
 }

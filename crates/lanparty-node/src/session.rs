@@ -19,7 +19,7 @@ use crate::bond::{Course, refusal};
 use crate::driver::{DriverEvent, MemberDriver};
 use crate::management::{Answers, BondTestAsk};
 use crate::membership::{Dialer, JoinError, JoinRequest, Joined, StandbyLine};
-use crate::{BondReport, ExitCode, Fault, Identity, OpenedPort};
+use crate::{BondReport, ExitCode, Fault, Identity, NotChanged, OpenedPort, PlannedUplinks, UplinkChange};
 
 /// An outage is spoken of again after this long.
 const REPEAT_WORDS_AFTER: Duration = Duration::from_secs(30);
@@ -96,6 +96,8 @@ pub struct Session<D> {
     /// The newest attempt failed because the room has a gateway.
     is_second: bool,
     line: StandbyLine,
+    /// The uplinks, when there are to be several, and whether they are found by themselves.
+    uplinks: Option<(PlannedUplinks, bool)>,
     assigned: Option<AssignedAddresses>,
 }
 
@@ -103,7 +105,7 @@ impl<D: Device> Session<D> {
     /// Starts joining. Without success for `patience` the session fails; once joined it never gives up.
     #[must_use]
     pub fn start(mut driver: MemberDriver<D>, dialer: Dialer, identity: Arc<Identity>, request: JoinRequest, patience: Duration) -> Self {
-        let line = dialer.standby();
+        let (line, uplinks) = (dialer.standby(), dialer.planned_uplinks());
         let state = State::Waiting { until: Instant::now(), dialer };
         let patience_until = Some(Instant::now() + patience);
         driver.set_wire(request.lan_up);
@@ -122,6 +124,7 @@ impl<D: Device> Session<D> {
             news: VecDeque::new(),
             is_second: false,
             line,
+            uplinks,
             assigned: None,
         }
     }
@@ -326,6 +329,14 @@ impl<D: Device> Session<D> {
     /// The uplinks it uses at once, when it does.
     pub fn bond(&self) -> Option<BondReport> {
         Some(self.driver.link()?.bond()?.report())
+    }
+
+    /// Adds or removes an uplink. `own` is the tunnel's interface.
+    ///
+    /// # Errors
+    /// When there are none to change, or the change makes no sense.
+    pub fn change_uplink(&self, change: &UplinkChange, own: &str) -> Result<(), NotChanged> {
+        change.make(self.uplinks.as_ref().map(|(planned, is_automatic)| (planned, *is_automatic)), own)
     }
 
     /// Tests the bond; what it finds goes to `answers`, line by line.

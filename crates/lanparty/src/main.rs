@@ -2,6 +2,7 @@
 
 mod adapters;
 mod bond;
+mod change;
 mod config;
 mod doctor;
 mod events;
@@ -56,6 +57,12 @@ enum Role {
     Status(status::StatusArgs),
     /// Show what happens in a program that runs here, as it happens
     Events(events::EventsArgs),
+    /// Leave the room, or pull the cable out, and end the program
+    Leave(change::LeaveArgs),
+    /// Add or remove a line of a running bond
+    Uplink(change::UplinkArgs),
+    /// Show or change what a running program logs
+    LogLevel(change::LogLevelArgs),
     /// Call a method of a program that runs here, for scripts (docs/management.md)
     Rpc(rpc::RpcArgs),
     /// Say in words what is wrong with this host, or with the way to a relay
@@ -97,6 +104,9 @@ fn run(arguments: &[OsString]) -> ExitCode {
         Role::Adapters(args) => block_on(adapters::run(args)),
         Role::Status(args) => block_on(status::run(args)),
         Role::Events(args) => block_on(events::run(args)),
+        Role::Leave(args) => block_on(change::leave(args)),
+        Role::Uplink(args) => block_on(change::uplink(args)),
+        Role::LogLevel(args) => block_on(change::log_level(args)),
         Role::Rpc(args) => block_on(rpc::run(args)),
         Role::Doctor(args) => doctor::end(&args),
         Role::Ping(args) => ping::end(&args),

@@ -78,6 +78,9 @@ pub(super) fn api() -> Api {
         .offering::<CablePaths>(Topic::Paths)
         .offering::<CableReport>(Topic::Counters)
         .offering::<Option<FilterReport>>(Topic::Filters)
+        .offering::<()>(Topic::AddUplink)
+        .offering::<()>(Topic::RemoveUplink)
+        .offering::<()>(Topic::Leave)
 }
 
 impl Cable {
@@ -87,6 +90,10 @@ impl Cable {
             Ask::Paths => request.send(self.paths()),
             Ask::Counters => request.send(self.session.driver.report()),
             Ask::Filters => request.send(self.session.driver.report().filter),
+            Ask::AddUplink(_) | Ask::RemoveUplink(_) => {
+                let changed = request.uplink_change().and_then(|change| self.session.change_uplink(&change).map(|()| change));
+                request.say_changed(changed, &self.events);
+            }
             Ask::Metrics => {
                 let numbers = self.numbers();
                 request.send_text(|| numbers.into_text());

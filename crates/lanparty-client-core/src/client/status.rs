@@ -66,6 +66,11 @@ impl<H: Host> Client<H> {
             }
             Ask::Ping(ask) => self.session.driver.ping(ask, request.answers()),
             Ask::TestBond(ask) => self.session.test_bond(ask, request.answers()),
+            Ask::AddUplink(_) | Ask::RemoveUplink(_) => {
+                let changed =
+                    request.uplink_change().and_then(|change| self.session.change_uplink(&change, self.host.interface()).map(|()| change));
+                request.say_changed(changed, self.events.events());
+            }
             Ask::Metrics => {
                 let numbers = self.member_status().numbers(self.host.software());
                 request.send_text(|| numbers.into_text());

@@ -51,6 +51,11 @@ impl Gateway {
             Ask::ExamineRoom => self.session.driver.examine_room(self.args.member.room.to_string(), None, request.answers()).await,
             Ask::Ping(ask) => self.session.driver.ping(ask, request.answers()),
             Ask::TestBond(ask) => self.session.test_bond(ask, request.answers()),
+            Ask::AddUplink(_) | Ask::RemoveUplink(_) => {
+                let changed =
+                    request.uplink_change().and_then(|change| self.session.change_uplink(&change, &self.args.interface).map(|()| change));
+                request.say_changed(changed, self.events.events());
+            }
             Ask::Metrics => {
                 let mut numbers = self.member_status().numbers(PROGRAM);
                 numbers.gauge("lan_up", "Whether the LAN has a carrier", &[], f64::from(u8::from(self.lan.is_up())));

@@ -65,6 +65,16 @@ impl WantedUplinks {
         *self.lock() = uplinks;
     }
 
+    /// One more.
+    pub(super) fn add(&self, path: u8, uplink: Wanted) {
+        self.lock().insert(path, uplink);
+    }
+
+    /// One less.
+    pub(super) fn remove(&self, path: u8) {
+        self.lock().remove(&path);
+    }
+
     /// Keeps why an uplink is no path.
     pub(super) fn fails(&self, path: u8, why: String) {
         if let Some(wanted) = self.lock().get_mut(&path) {

@@ -144,6 +144,11 @@ pub(crate) fn obstacle(name: &str) -> Option<String> {
     }
 }
 
+/// Whether there is no interface of that name at all, in words. One that is switched off may be switched on.
+pub(crate) fn obstacle_of_name(name: &str) -> Option<String> {
+    lanparty_nic::interface_facts(name).ok().filter(|facts| !facts.exists).and_then(|_| obstacle(name))
+}
+
 /// The interfaces that there are, for who mistook a name.
 fn others() -> String {
     let all = lanparty_nic::list_interfaces().unwrap_or_default();

@@ -50,7 +50,7 @@ pub(super) async fn uplinks(plan: &BondPlan, own: &str) -> Vec<Uplink> {
         let found = routes(plan, own).unwrap_or(Routes { own: None }).interfaces().await.unwrap_or_default();
         found.into_iter().map(UplinkPlan::plain).collect()
     } else {
-        plan.uplinks.clone()
+        plan.uplinks.now()
     };
     (0..).zip(&plans).take(BOND_PATHS_MAX).filter_map(|(number, plan)| Uplink::new(number, plan)).collect()
 }

@@ -21,8 +21,8 @@ use super::hello::{self, Contacted, Heard, Intro, NEEDLESS, NotContacted};
 use super::way::Way;
 use super::words::Refrain;
 use crate::bond::news;
-use crate::membership::bond::{Steward, Target};
-use crate::{AsyncDevice, BondLink, BondPlan, CableAddress, Fault, software};
+use crate::membership::bond::{Source, Steward, Target};
+use crate::{AsyncDevice, BondLink, BondPlan, CableAddress, Fault, NotChanged, UplinkChange, software};
 
 /// Handshakes at once. There is one other end; the rest are strangers, and each of them is gone within seconds.
 const ATTEMPTS_MAX: usize = 64;
@@ -137,6 +137,15 @@ impl<D: Device> CableSession<D> {
             dial_words: Refrain::default(),
             stranger_words: Refrain::default(),
         }
+    }
+
+    /// Adds or removes an uplink while the cable is there.
+    ///
+    /// # Errors
+    /// When this end has none to change, or the change makes no sense.
+    pub fn change_uplink(&self, change: &UplinkChange) -> Result<(), NotChanged> {
+        let planned = self.plan.bond.as_ref().filter(|_| self.plan.remote.is_some());
+        change.make(planned.map(|plan| (&plan.uplinks, plan.is_automatic)), &self.plan.interface)
     }
 
     /// Pulls the cable out for good, with words for the other end.
@@ -300,7 +309,8 @@ impl<D: Device> CableSession<D> {
         if let (true, Some(plan), Some(to)) = (has_dialled, self.plan.bond.clone(), self.plan.remote.clone()) {
             let (uplinks, own) = (bond::uplinks(&plan, &self.plan.interface).await, &self.plan.interface);
             let target = Target::Cable(self.cable_dial(to, &plan));
-            self.steward = Some(Steward::new(target, bond.shared_arc(), news(), bond::routes(&plan, own)).start(uplinks));
+            self.steward =
+                Some(Steward::new(target, bond.shared_arc(), news(), Source::of(&plan, bond::routes(&plan, own))).start(uplinks));
         }
         self.bonded = Some((run, bond));
         contacted

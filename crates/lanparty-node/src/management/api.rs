@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::ask::{Ask, BondTestAsk, MembersAsk, PingAsk};
+use super::ask::{AddUplinkAsk, Ask, BondTestAsk, LogLevelAsk, MembersAsk, PingAsk, RemoveUplinkAsk};
 use super::envelope::RpcError;
 use super::events::Record;
 
@@ -36,6 +36,11 @@ pub enum Topic {
     ExamineRoom,
     Ping,
     TestBond,
+    AddUplink,
+    RemoveUplink,
+    LogLevel,
+    SetLogLevel,
+    Leave,
 }
 
 /// What a method is called, and what it takes.
@@ -50,7 +55,7 @@ pub(super) struct Signature {
 }
 
 impl Topic {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 16] = [
         Self::Discover,
         Self::Status,
         Self::Members,
@@ -62,6 +67,11 @@ impl Topic {
         Self::ExamineRoom,
         Self::Ping,
         Self::TestBond,
+        Self::AddUplink,
+        Self::RemoveUplink,
+        Self::LogLevel,
+        Self::SetLogLevel,
+        Self::Leave,
     ];
 
     /// The method of that name.
@@ -70,6 +80,7 @@ impl Topic {
     }
 
     pub(super) fn signature(self) -> Signature {
+        let change = |name, summary, params| Signature { name, summary, access: Access::Change, params, has_progress: false };
         let look = |name, summary| Signature { name, summary, access: Access::Look, params: &[], has_progress: false };
         match self {
             Self::Discover => look("rpc.discover", "This document"),
@@ -95,6 +106,11 @@ impl Topic {
                 has_progress: true,
                 ..look("test_bond", "Measure each line of the bond alone and all together: fills them for half a minute or more")
             },
+            Self::AddUplink => change("add_uplink", "Use one more uplink from now on, until the program ends", &["uplink"]),
+            Self::RemoveUplink => change("remove_uplink", "Use an uplink no more", &["interface"]),
+            Self::LogLevel => look("log_level", "What is logged: a level, or directives"),
+            Self::SetLogLevel => change("set_log_level", "Log this from now on, until the program ends", &["level"]),
+            Self::Leave => change("leave", "Leave the room, or pull the cable out, and end the program", &[]),
         }
     }
 
@@ -104,6 +120,9 @@ impl Topic {
             Self::Members => Some(MembersAsk::json_schema(generator)),
             Self::Ping => Some(PingAsk::json_schema(generator)),
             Self::TestBond => Some(BondTestAsk::json_schema(generator)),
+            Self::AddUplink => Some(AddUplinkAsk::json_schema(generator)),
+            Self::RemoveUplink => Some(RemoveUplinkAsk::json_schema(generator)),
+            Self::SetLogLevel => Some(LogLevelAsk::json_schema(generator)),
             _ => None,
         }
     }
@@ -125,6 +144,11 @@ impl Topic {
             Self::ExamineRoom => Ask::ExamineRoom,
             Self::Ping => Ask::Ping(read::<PingAsk>(params)?.check().map_err(|why| RpcError::invalid_params(&why))?),
             Self::TestBond => Ask::TestBond(read(params)?),
+            Self::AddUplink => Ask::AddUplink(read(params)?),
+            Self::RemoveUplink => Ask::RemoveUplink(read(params)?),
+            Self::LogLevel => Ask::LogLevel,
+            Self::SetLogLevel => Ask::SetLogLevel(read(params)?),
+            Self::Leave => Ask::Leave,
         })
     }
 }
@@ -164,7 +188,11 @@ impl Api {
     /// A program that says how it is, with a `Status`.
     #[must_use]
     pub fn of<Status: JsonSchema>(program: &'static str) -> Self {
-        Self { program, offers: vec![] }.offering::<Value>(Topic::Discover).offering::<Status>(Topic::Status)
+        let api = Self { program, offers: vec![] };
+        api.offering::<Value>(Topic::Discover)
+            .offering::<Status>(Topic::Status)
+            .offering::<String>(Topic::LogLevel)
+            .offering::<String>(Topic::SetLogLevel)
     }
 
     /// It answers this method with a `T` as well.

@@ -4,6 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tracing::info;
+
+use super::events::{Event, Events};
+use crate::{NotChanged, UplinkChange};
 
 /// Answers waiting for one asker that does not read. One that reads so little is let go.
 const ANSWERS_MAX: usize = 64;
@@ -33,6 +37,16 @@ pub enum Ask {
     Ping(PingAsk),
     /// Test the bond: an answer for every step, and one at the end.
     TestBond(BondTestAsk),
+    /// Use one more uplink.
+    AddUplink(AddUplinkAsk),
+    /// Use an uplink no more.
+    RemoveUplink(RemoveUplinkAsk),
+    /// What is logged.
+    LogLevel,
+    /// Log this from now on.
+    SetLogLevel(LogLevelAsk),
+    /// End.
+    Leave,
     /// Numbers for a graph, in Prometheus' words. No method: it has an address of its own.
     #[serde(skip)]
     Metrics,
@@ -54,6 +68,30 @@ pub struct BondTestAsk {
     /// Lines with a cap may be used.
     #[serde(default)]
     pub yes: bool,
+}
+
+/// An uplink that shall be used as well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddUplinkAsk {
+    /// Its interface, and what else `--uplink` takes: `lte0,role=backup,cap=50GB/month`.
+    pub uplink: String,
+}
+
+/// An uplink that shall not be used any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveUplinkAsk {
+    /// Its interface.
+    pub interface: String,
+}
+
+/// What shall be logged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogLevelAsk {
+    /// `off`, `error`, `warn`, `info`, `debug` or `trace`; or directives as in `LANPARTY_LOG`.
+    pub level: String,
 }
 
 /// A ping as it is asked for.
@@ -148,6 +186,31 @@ impl Request {
     pub fn send_text(self, write: impl FnOnce() -> String + Send + 'static) {
         // Who has gone misses nothing.
         let _ = self.answers.0.try_send(Answer::Text(Box::new(write)));
+    }
+
+    /// The change of an uplink that is asked for.
+    ///
+    /// # Errors
+    /// When the uplink is none.
+    pub fn uplink_change(&self) -> Result<UplinkChange, NotChanged> {
+        match &self.ask {
+            Ask::AddUplink(ask) => ask.uplink.parse().map(UplinkChange::Add).map_err(|why| NotChanged::new("unusable-uplink", why)),
+            Ask::RemoveUplink(ask) => Ok(UplinkChange::Remove(ask.interface.clone())),
+            _ => Err(NotChanged::new("unknown-request", "this changes no uplink")),
+        }
+    }
+
+    /// The answer to who wanted to change an uplink; what was changed, others hear as well.
+    pub fn say_changed(self, changed: Result<UplinkChange, NotChanged>, events: &Events) {
+        match changed {
+            Ok(change) => {
+                let (name, is_added) = (change.name().to_owned(), matches!(change, UplinkChange::Add(_)));
+                info!("uplink {name} was {} through the management", if is_added { "added" } else { "removed" });
+                events.tell(Event::Uplink { name, is_added });
+                self.send(());
+            }
+            Err(NotChanged { error, message }) => self.refuse_with(error, &message),
+        }
     }
 
     /// For a program that cannot answer this.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
 
@@ -80,6 +80,15 @@ pub(super) async fn answer(request: Request<Incoming>, desk: Arc<Desk>, guard: G
 }
 
 async fn rpc(desk: Arc<Desk>, asker: Asker, body: Bytes) -> Response<Answer> {
+    let mut response = said(Arc::clone(&desk), asker, body).await;
+    if desk.is_leaving() {
+        // The end of this connection is the sign that it was heard.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn said(desk: Arc<Desk>, asker: Asker, body: Bytes) -> Response<Answer> {
     match super::rpc::answer(desk, asker, &body).await {
         Outcome::Nothing => whole(StatusCode::NO_CONTENT, TEXT, ""),
         Outcome::Json(json) => whole(StatusCode::OK, JSON, json),

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
+use tracing::info;
 
 use super::api::{Access, Topic};
-use super::ask::{Answer, Ask};
+use super::ask::{Answer, Ask, LogLevelAsk};
 use super::envelope::{Body, Call, RpcError, progress, response};
-use super::events::sequence_text;
+use super::events::{Event, sequence_text};
 use super::server::Desk;
+use crate::logging::{log_filter, set_log_filter};
 
 /// Texts that wait for one asker.
 const TEXTS_MAX: usize = 64;
@@ -81,10 +83,23 @@ async fn perform(desk: &Desk, asker: Asker, method: &str, params: Option<Value>,
         return Err(RpcError::not_the_owner(method));
     }
     let ask = topic.ask(params)?;
-    match topic {
-        Topic::Discover => raw(desk.api.document().to_string()),
-        _ => asked(desk, ask, method, way).await,
+    match ask {
+        _ if topic == Topic::Discover => raw(desk.api.document().to_string()),
+        Ask::LogLevel => raw(Value::from(log_filter()).to_string()),
+        Ask::SetLogLevel(LogLevelAsk { level }) => set_log_level(desk, &level),
+        Ask::Leave => {
+            desk.leave();
+            raw(Value::Null.to_string())
+        }
+        ask => asked(desk, ask, method, way).await,
     }
+}
+
+fn set_log_level(desk: &Desk, level: &str) -> Result_ {
+    let filter = set_log_filter(level).map_err(|why| RpcError::invalid_params(&why))?;
+    info!("what is logged was changed to {filter}");
+    desk.events.tell(Event::LogLevel { filter: filter.clone() });
+    raw(Value::from(filter).to_string())
 }
 
 /// What the program itself says.

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use super::events::{Event, Events, LISTENERS_MAX};
 use super::patient::Patient;
 use super::{ManagementFlags, http, scrape};
 use crate::local::{self, EXTENSION, LocalListener, make_dir};
-use crate::{Fault, runtime_dir};
+use crate::{Fault, request_shutdown, runtime_dir};
 
 /// Connections at once, with room for those that listen to events. Others wait in the socket's own queue.
 pub(super) const CONNECTIONS_MAX: usize = 16 + LISTENERS_MAX;
@@ -33,6 +34,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// Time for an asker to take what is written to it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Who told the program to end has so long to read that it will.
+const LEAVE_AT_LATEST: Duration = Duration::from_secs(1);
+const LEAVE_REASON: &str = "it was told to leave";
 /// Longest name of a program, so that its socket's path stays short (unix(7): 108 bytes in all).
 pub(super) const NAME_LEN_MAX: usize = 32;
 
@@ -40,15 +44,34 @@ pub(super) const NAME_LEN_MAX: usize = 32;
 pub(super) struct Desk {
     pub(super) api: Api,
     pub(super) events: Events,
-    pub(super) questions: mpsc::Sender<Request>,
+    questions: mpsc::Sender<Request>,
+    is_leaving: AtomicBool,
 }
 
 impl Desk {
+    pub(super) const fn new(api: Api, events: Events, questions: mpsc::Sender<Request>) -> Self {
+        Self { api, events, questions, is_leaving: AtomicBool::new(false) }
+    }
+
     /// Asks the program. Nothing when it is ending.
     pub(super) async fn ask(&self, ask: Ask) -> Option<mpsc::Receiver<Answer>> {
         let (request, answers) = Request::new(ask);
         self.questions.send(request).await.ok()?;
         Some(answers)
+    }
+
+    /// Ends the program, when who asked for that has heard that it will.
+    pub(super) fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+        tokio::spawn(async {
+            tokio::time::sleep(LEAVE_AT_LATEST).await;
+            request_shutdown(LEAVE_REASON);
+        });
+    }
+
+    /// Whether it was told to end.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
     }
 
     pub(super) fn listen(&self) -> Option<mpsc::Receiver<Bytes>> {
@@ -79,7 +102,7 @@ impl Management {
     /// When the port that `--metrics` names is not free.
     pub fn open(role: &str, usual: &str, flags: &ManagementFlags, api: Api, events: &Events) -> Result<Self, Fault> {
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
-        let desk = Arc::new(Desk { api, events: events.clone(), questions });
+        let desk = Arc::new(Desk::new(api, events.clone(), questions));
         if let Some(at) = flags.metrics {
             let listener = scrape::bind(at)?;
             info!("metrics on http://{at}/metrics");
@@ -170,6 +193,9 @@ pub(super) async fn serve(listener: LocalListener, desk: Arc<Desk>) {
         let (guard, desk) = (listener.access(&stream), Arc::clone(&desk));
         tokio::spawn(async move {
             converse(stream, service_fn(|request| http::answer(request, Arc::clone(&desk), guard.clone()))).await;
+            if desk.is_leaving() {
+                request_shutdown(LEAVE_REASON);
+            }
             drop(seat);
         });
     }

@@ -37,7 +37,7 @@ fn program() -> Program {
     let listener = LocalListener::bind(&path, None).unwrap();
     let (questions, mut asked) = mpsc::channel(4);
     let events = Events::default();
-    tokio::spawn(serve(listener, Arc::new(Desk { api: api(), events: events.clone(), questions })));
+    tokio::spawn(serve(listener, Arc::new(Desk::new(api(), events.clone(), questions))));
     tokio::spawn(async move {
         while let Some(request) = asked.recv().await {
             match request.ask() {
@@ -210,7 +210,7 @@ async fn the_document_describes_what_is_answered() {
     let program = program();
     let document = rpc(&program.path, json!({ "jsonrpc": "2.0", "method": "rpc.discover", "id": 1 })).await["result"].take();
     let names: Vec<_> = document["methods"].as_array().unwrap().iter().map(|method| method["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["rpc.discover", "status", "ping", "members"]);
+    assert_eq!(names, ["rpc.discover", "status", "log_level", "set_log_level", "ping", "members"]);
     let mut schema = document.clone();
     schema["$ref"] = json!("#/methods/1/result/schema");
     let validator = jsonschema::validator_for(&schema).unwrap();

@@ -18,14 +18,14 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::{Dialer, JoinError, JoinRequest, Joined, Transport, settled_budget, words};
-use crate::bond::{Captures, Shared, UplinkPlan, Wanted, has_lost_carrier, is_connected, news, obstacle, place_toward};
+use crate::bond::{Captures, PlannedUplinks, Shared, UplinkPlan, Wanted, has_lost_carrier, is_connected, news, obstacle, place_toward};
 use crate::cable::CableDial;
 use crate::endpoint::dial_endpoint;
 use crate::{
     BOND_PATHS_MAX, BondLink, BondPathUp, DeviceLimit, ExitCode, Fault, Identity, Link, LinkEnded, RelayAddress, RelayTrust, Sizing,
     StreamTarget, StreamWay, UseBook, dial_stream,
 };
-pub(crate) use steward::{Routes, Steward};
+pub(crate) use steward::{Routes, Source, Steward};
 
 /// Time for one attempt, and between the beginnings of two: one that begins amid an outage speaks rarely later on.
 const ATTEMPT_MAX: Duration = Duration::from_secs(4);
@@ -48,7 +48,7 @@ const CLIMB_INTERVAL: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default)]
 pub struct BondPlan {
     /// The uplinks.
-    pub uplinks: Vec<UplinkPlan>,
+    pub uplinks: PlannedUplinks,
     /// Every interface with a default route is one.
     pub is_automatic: bool,
     /// What goes by two of them at once.
@@ -125,6 +125,11 @@ impl Uplink {
 }
 
 impl Dialer {
+    /// The uplinks that are named, and whether others are found by themselves; nothing with one way only.
+    pub(crate) fn planned_uplinks(&self) -> Option<(PlannedUplinks, bool)> {
+        self.bond.as_ref().map(|plan| (plan.uplinks.clone(), plan.is_automatic))
+    }
+
     /// Uses several uplinks.
     #[must_use]
     pub fn bonded(mut self, plan: Option<BondPlan>) -> Self {
@@ -155,10 +160,10 @@ impl Dialer {
         }
         let up = BondPathUp { bond: path, name: first.interface.clone(), link, control: asked.control, heard: 0 };
         let bond = BondLink::start(up, plan.redundancy, asked.heard, plan.captures.clone());
-        let named = (0..).zip(&plan.uplinks).take(BOND_PATHS_MAX).map(|(n, plan)| (n, wanted(plan)));
+        let named = (0..).zip(plan.uplinks.now()).take(BOND_PATHS_MAX).map(|(n, plan)| (n, wanted(&plan)));
         bond.shared_arc().want(named.chain(uplinks.iter().map(|uplink| (uplink.path.path, wanted(&uplink.plan)))).collect());
         let routes = plan.is_automatic.then(|| Routes { own: self.own_interface.clone() });
-        self.steward = Some(Steward::new(Target::Relay(dial), bond.shared_arc(), news(), routes).start(uplinks));
+        self.steward = Some(Steward::new(Target::Relay(dial), bond.shared_arc(), news(), Source::of(&plan, routes)).start(uplinks));
         let (control_in, control_out) = bond.control();
         let link = Link::bonded(bond);
         Ok(Joined { link, control_in, control_out, welcome: asked.welcome, remote, told_budget, told_lan_up, trouble: None })
@@ -205,16 +210,17 @@ impl Dialer {
             }
             return Ok(found.into_iter().map(UplinkPlan::plain).collect());
         }
-        if let Some(tunnel) = plan.uplinks.iter().find(|uplink| Some(uplink.interface.as_str()) == own) {
+        let uplinks = plan.uplinks.now();
+        if let Some(tunnel) = uplinks.iter().find(|uplink| Some(uplink.interface.as_str()) == own) {
             let cause = format!("--uplink {} is the tunnel's own interface", tunnel.interface);
             return Err(unusable(cause, "name the interfaces that lead to the internet: ip route show default"));
         }
         let is_there = |uplink: &&UplinkPlan| lanparty_nic::interface_facts(&uplink.interface).is_ok_and(|facts| facts.exists);
-        if !plan.uplinks.iter().any(|uplink| is_there(&uplink)) {
-            let missing: Vec<_> = plan.uplinks.iter().filter_map(|uplink| obstacle(&uplink.interface)).collect();
+        if !uplinks.iter().any(|uplink| is_there(&uplink)) {
+            let missing: Vec<_> = uplinks.iter().filter_map(|uplink| obstacle(&uplink.interface)).collect();
             return Err(unusable(missing.join("; "), "check the names after --uplink"));
         }
-        Ok(plan.uplinks.clone())
+        Ok(uplinks)
     }
 
     fn dial(&self, identity: &Arc<Identity>, request: &JoinRequest, book: Option<Arc<UseBook>>) -> Dial {
@@ -352,7 +358,7 @@ impl Dial {
 }
 
 /// What status says of an uplink.
-fn wanted(plan: &UplinkPlan) -> Wanted {
+pub(crate) fn wanted(plan: &UplinkPlan) -> Wanted {
     Wanted { name: plan.interface.clone(), role: plan.role, cap: plan.cap, trouble: None }
 }
 

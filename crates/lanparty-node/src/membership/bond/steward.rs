@@ -13,8 +13,8 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
-use super::{Keeper, PAUSE_FIRST, Target, Uplink};
-use crate::bond::{Shared, SharedAddress, networks, obstacle, place_toward};
+use super::{BondPlan, Keeper, PAUSE_FIRST, Target, Uplink, wanted};
+use crate::bond::{PlannedUplinks, Shared, SharedAddress, networks, obstacle, place_toward};
 use crate::examine::{default_interfaces, default_routes};
 use crate::{BOND_PATHS_MAX, UplinkPlan, UplinkReport, UseBook};
 
@@ -32,6 +32,7 @@ const LINES_INTERVAL: Duration = Duration::from_secs(2);
 const SHARED_SAID_MAX: usize = 16;
 /// Why the other end hears that a path ends.
 const NO_ROUTE: &str = "its uplink has no default route any more";
+const NOT_WANTED: &str = "its owner does not want it any more";
 
 pub(crate) struct Steward {
     dial: Target,
@@ -41,12 +42,26 @@ pub(crate) struct Steward {
     keepers: JoinSet<()>,
     saved_at: Instant,
     lines_at: Option<Instant>,
-    /// Uplinks are the interfaces with a default route.
-    routes: Option<Routes>,
+    source: Source,
     /// An interface more than a bond has paths was spoken of.
     is_full_said: bool,
     /// Uplinks at one address that were spoken of.
     shared_said: Vec<SharedAddress>,
+}
+
+/// Which interfaces are uplinks.
+pub(crate) enum Source {
+    /// Those with a default route.
+    Routes(Routes),
+    /// Those that the owner names.
+    Named(PlannedUplinks),
+}
+
+impl Source {
+    /// Where the uplinks of `plan` come from, which follows `routes` when there are such.
+    pub(crate) fn of(plan: &BondPlan, routes: Option<Routes>) -> Self {
+        routes.map_or_else(|| Self::Named(plan.uplinks.clone()), Self::Routes)
+    }
 }
 
 /// Where the interfaces are that have a default route.
@@ -91,7 +106,7 @@ impl Uplink {
 }
 
 impl Steward {
-    pub(crate) fn new(dial: Target, shared: Arc<Shared>, news: watch::Receiver<u64>, routes: Option<Routes>) -> Self {
+    pub(crate) fn new(dial: Target, shared: Arc<Shared>, news: watch::Receiver<u64>, source: Source) -> Self {
         let (kept, keepers) = (vec![], JoinSet::new());
         Self {
             dial,
@@ -101,7 +116,7 @@ impl Steward {
             keepers,
             saved_at: Instant::now(),
             lines_at: None,
-            routes,
+            source,
             is_full_said: false,
             shared_said: vec![],
         }
@@ -127,9 +142,9 @@ impl Steward {
         loop {
             tokio::select! {
                 () = shared.ended() => break,
-                _ = look.tick() => {}
+                _ = look.tick() => self.follow_owner(),
                 // Without news only looking tells.
-                Ok(()) = self.news.changed(), if self.routes.is_some() => self.follow_routes().await,
+                Ok(()) = self.news.changed(), if matches!(self.source, Source::Routes(_)) => self.follow_routes().await,
             }
             self.count();
             self.look_at_lines().await;
@@ -143,20 +158,50 @@ impl Steward {
 
     /// Interfaces with a default route are uplinks, others are not.
     async fn follow_routes(&mut self) {
-        let Some(routes) = &self.routes else { return };
+        let Source::Routes(routes) = &self.source else { return };
         // When the kernel does not say, everything stays as it is.
         let Ok(found) = routes.interfaces().await else { return };
-        self.count();
-        while self.keepers.try_join_next().is_some() {}
-        let gone = |kept: &Kept| !found.contains(&kept.uplink.interface);
-        for kept in self.kept.extract_if(.., |kept| gone(kept) && self.shared.leave(kept.uplink.path.path, NO_ROUTE)) {
-            info!("{} has no default route any more and leaves the bond", kept.uplink.interface);
-            kept.keeper.abort();
-        }
+        self.let_go(|uplink| !found.contains(&uplink.interface), NO_ROUTE);
         for name in found {
             if !self.kept.iter().any(|kept| kept.uplink.interface == name) {
                 self.add(&name);
             }
+        }
+    }
+
+    /// Uplinks are what their owner names, who may have thought better of it.
+    fn follow_owner(&mut self) {
+        let Source::Named(planned) = &self.source else { return };
+        let plans = planned.now();
+        let is_named = |uplink: &Uplink| plans.contains(&uplink.plan);
+        if self.kept.iter().any(|kept| !is_named(&kept.uplink)) {
+            self.let_go(|uplink| !is_named(uplink), NOT_WANTED);
+        }
+        for plan in plans {
+            if plan.role.is_some() && !self.kept.iter().any(|kept| kept.uplink.interface == plan.interface) {
+                self.take_on(&plan);
+            }
+        }
+    }
+
+    /// Ends the paths of these uplinks, but not the only one that lives: that goes when there is another.
+    fn let_go(&mut self, is_gone: impl Fn(&Uplink) -> bool, why: &str) {
+        self.count();
+        while self.keepers.try_join_next().is_some() {}
+        for kept in self.kept.extract_if(.., |kept| is_gone(&kept.uplink) && self.shared.leave(kept.uplink.path.path, why)) {
+            info!("{} leaves the bond: {why}", kept.uplink.interface);
+            kept.keeper.abort();
+            self.shared.want_no_more(kept.uplink.path.path);
+        }
+    }
+
+    /// An uplink that its owner has just named.
+    fn take_on(&mut self, plan: &UplinkPlan) {
+        let number = (0..BOND_PATHS_MAX as u8).find(|number| self.shared.is_number_free(*number));
+        if let Some(uplink) = number.and_then(|number| Uplink::new(number, plan)) {
+            info!("{} joins the bond", plan.interface);
+            self.shared.want_also(uplink.path.path, wanted(plan));
+            self.keep(uplink);
         }
     }
 
