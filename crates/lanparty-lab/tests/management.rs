@@ -8,8 +8,9 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use lanparty_lab::{Namespace, Output, Proc};
+use lanparty_lab::{Bonded, Bulk, Dual, DualOptions, LineOptions, Namespace, Output, Proc, Requirements, Tool, Way};
 use serde_json::{Value, json};
 use support::{Evening, ROOM, SOON, eventually, ready};
 
@@ -90,7 +91,7 @@ fn each_program_answers_as_its_document_says() {
     let evening = Evening::new("described");
     let _all = evening.all();
     let party = &evening.party;
-    is_as_described(&evening, &party.relay, "relay", &["status", "members", "rooms", "counters"]);
+    is_as_described(&evening, &party.relay, "relay", &["status", "members", "rooms", "counters", "log_level"]);
     is_as_described(&evening, &party.gateway, "gateway", &["status", "members", "paths", "counters", "filters"]);
     is_as_described(&evening, &party.home, "client-lan0", &["status", "members", "paths", "counters", "filters", "addresses"]);
     let _cable = cable(&evening, &party.home);
@@ -132,7 +133,7 @@ fn another_user_may_look_and_change_nothing() {
     // It may not do anything, whichever way it asks.
     let ping = json!({ "jsonrpc": "2.0", "method": "ping", "params": ["gateway"], "id": 1 });
     assert_eq!(call(home, &member, &path, &ping)["error"]["code"], -32001);
-    let batch = call(home, &member, &path, &json!([request("status"), ping, request("examine_room")]));
+    let batch = call(home, &member, &path, &json!([request("status"), ping, request("leave")]));
     let codes: Vec<_> = batch.as_array().unwrap().iter().map(|answer| answer["error"]["code"].clone()).collect();
     assert_eq!(codes, [Value::Null, json!(-32001), json!(-32001)]);
     let (code, _) = curl(home, &member, &path, "/metrics", &[]);
@@ -237,4 +238,97 @@ fn what_happens_is_told_to_everybody_who_listens() {
     in_words.sigterm();
     assert_eq!(in_words.exit_code(SOON).unwrap(), 0);
     assert_eq!(at_relay.exit_code(SOON).unwrap(), 1, "the relay said no goodbye");
+}
+
+#[test]
+fn a_line_is_added_carries_traffic_and_is_removed_again_while_the_client_runs() {
+    if !Requirements::wires().and(&[Tool::Nft, Tool::Conntrack]).ready_or_skip() {
+        return;
+    }
+    let lines = [LineOptions::new("dsl0", 30.0, 10.0), LineOptions::new("lte0", 20.0, 10.0)];
+    let dual = Dual::build("added", &DualOptions::new(lines)).unwrap();
+    let mut bonded = Bonded::join(&dual, &["dsl0"], &[]).unwrap();
+    let alive = |bonded: &Bonded<'_>| -> Vec<String> {
+        let status = bonded.client_status().unwrap();
+        let paths = status["bond"]["paths"].as_array().cloned().unwrap_or_default();
+        paths.iter().filter(|path| path["is_alive"] == true).map(|path| path["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let passed_by = |bonded: &Bonded<'_>, name: &str| -> usize {
+        let capture = dual.line(name).capture().unwrap();
+        let [from, to] = bonded.ends(Way::Up);
+        let second = Duration::from_secs(1);
+        Bulk { flows: 2, warm_up: second / 2, window: second, ..Bulk::default() }.run(&from, &to).unwrap();
+        capture.finish().unwrap().iter().map(|frame| frame.len).sum()
+    };
+    let uplink = |bonded: &Bonded<'_>, words: &[&str]| bonded.tool(&[&["uplink"], words, &["--program", "client"]].concat()).unwrap();
+    let told = bonded.client.mark();
+    // What makes no sense is refused, and says why.
+    for (words, code, why) in [
+        (["add", "nosuch0"], 4, "there is no interface nosuch0"),
+        (["add", "lte0,speed=9"], 4, "none of role, cap, rate, cc"),
+        (["add", "dsl0"], 4, "dsl0 is an uplink already"),
+        (["remove", "dsl0"], 4, "dsl0 is the only uplink"),
+        (["remove", "lte0"], 4, "lte0 is no uplink; there are dsl0"),
+    ] {
+        let output = uplink(&bonded, &words);
+        assert!(output.status.code() == Some(code) && output.stderr.contains(why), "{words:?}: {}", output.stderr);
+    }
+    assert!(passed_by(&bonded, "lte0") < 100_000);
+    uplink(&bonded, &["add", "lte0"]).success().unwrap();
+    eventually("both carry", || alive(&bonded).len() == 2);
+    bonded.client.wait_for_after(told, "lte0 joins the bond", SOON).unwrap();
+    let passed = passed_by(&bonded, "lte0");
+    eprintln!("{passed} bytes by the added line");
+    assert!(passed > 500_000, "{passed}");
+    uplink(&bonded, &["remove", "dsl0"]).success().unwrap();
+    eventually("lte0 alone carries", || alive(&bonded) == ["lte0"]);
+    assert!(passed_by(&bonded, "dsl0") < 100_000);
+    // It holds for what comes after an outage, too.
+    bonded.restart_relay().unwrap();
+    eventually("lte0 carries again", || alive(&bonded) == ["lte0"]);
+}
+
+#[test]
+fn a_client_is_told_what_to_log_and_to_leave() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("told");
+    let relay = evening.relay();
+    let client = evening.client(&[]);
+    let home = &evening.party.home;
+    let log_level = |words: &[&str]| evening.lanparty(home, &[&["log-level"], words].concat());
+    assert_eq!(log_level(&[]).success().unwrap().stdout, "info\n");
+    let wrong = log_level(&["inof"]);
+    assert!(wrong.status.code() == Some(2) && wrong.stderr.contains("`inof` is none of off, error, warn"), "{}", wrong.stderr);
+    let heard = listener(&evening, home, &[]);
+    assert_eq!(log_level(&["debug"]).success().unwrap().stdout, "debug\n");
+    assert_eq!(log_level(&[]).success().unwrap().stdout, "debug\n");
+    heard.wait_for("log_level filter=debug", SOON).unwrap();
+    log_level(&["off"]).success().unwrap();
+    let quiet = client.mark();
+    relay.kill9();
+    relay.exit_code(SOON).unwrap();
+    heard.wait_for(" left room=", SOON).unwrap();
+    assert_eq!(client.mark(), quiet, "nothing is logged: {}", client.tail());
+    log_level(&["info"]).success().unwrap();
+    // A relay is not told to leave; a client is, whether its relay is there or not.
+    let _relay = evening.relay();
+    heard.wait_for("again=true", SOON).unwrap();
+    let refused = evening.lanparty(&evening.party.relay, &["leave"]);
+    assert!(refused.stderr.contains("no lanparty client or gateway or cable runs"), "{}", refused.stderr);
+    assert_eq!(rpc(&evening, &evening.party.relay, &["leave"]).status.code(), Some(2), "no such method");
+    let left = evening.lanparty(home, &["leave"]).success().unwrap();
+    assert_eq!(left.stdout, "the client lan0 leaves and ends\n");
+    assert_eq!(client.exit_code(SOON).unwrap(), 0, "{}", client.tail());
+    client.wait_for("lanparty client ending: it was told to leave", SOON).unwrap();
+    heard.wait_for("ending reason=\"it was told to leave\"", SOON).unwrap();
+    assert!(home.ip("link show dev lan0").is_err(), "the interface is gone");
+    assert_eq!(evening.runtime_files(home), [""; 0]);
+    // By curl: a notification has no answer and is done all the same.
+    let client = evening.client(&[]);
+    let path = socket(&evening, home, "client-lan0.sock");
+    let (code, body) = curl(home, &[], &path, "/v1", &["--data", r#"{"jsonrpc":"2.0","method":"leave"}"#]);
+    assert_eq!((code, body.as_str()), (204, ""));
+    assert_eq!(client.exit_code(SOON).unwrap(), 0);
 }
