@@ -53,6 +53,10 @@ pub struct CableArgs {
     #[arg(long, value_name = "BYTES", value_parser = parse_lan_mtu)]
     pub mtu: Option<LanMtu>,
 
+    /// What this end calls itself to the other, for people [default: its host name]
+    #[arg(long, hide_short_help = true, value_name = "TEXT")]
+    pub description: Option<String>,
+
     /// One host at each end: no VLAN, switch or server
     #[arg(long)]
     pub isolate: bool,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lanparty_nic::{Tap, TapConfig, interface_facts};
 use lanparty_node::{
     AsyncDevice, BondLink, CableEndpoint, CableEvent, CablePlan, CableSession, Conditions, Event, Events, ExitCode, Fault, FilterRules,
-    Link, Management, Rights, StateFile, at_work, run_script, shutdown_requested, start_logging,
+    Link, Management, Rights, StateFile, at_work, describe, run_script, shutdown_requested, start_logging,
 };
 use lanparty_proto::{IdentityId, LanMtu, MacAddr};
 use tokio::task::JoinHandle;
@@ -109,6 +109,7 @@ impl Cable {
             mac,
             bond: args.bonding.plan(args.state_dir.clone())?,
             filter,
+            description: describe(args.description.as_deref()),
         };
         let (own, peer) = (endpoint.own(), endpoint.peer());
         let session = CableSession::start(device, endpoint, plan);

@@ -177,7 +177,9 @@ impl<H: Host> Client<H> {
         match message {
             Control::LanMtu { mtu, .. } => self.set_mtu(*mtu),
             Control::Notice { message } => warn!("{message}"),
-            Control::MemberJoined { member } => info!("{} peer {} joined with MAC {}", member.role, member.id, member.mac),
+            Control::MemberJoined { member } => {
+                info!("{} peer {} joined with MAC {}{}", member.role, member.id, member.mac, member.in_words());
+            }
             Control::MemberLeft { id, reason } => info!("peer {id} left: {reason}"),
             _ => {}
         }

@@ -60,7 +60,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn roster(role: Role) -> Roster {
     // A gateway's frame comes from a host of its LAN, and goes to a member.
     let (own, other) = if role == Role::Gateway { (GATEWAY, Role::Client) } else { (CLIENT, Role::Gateway) };
-    let members = vec![MemberInfo { id: MemberId(2), role: other, mac: wire::HOST, lan_up: true, path_mtu: None }];
+    let members = vec![MemberInfo { id: MemberId(2), role: other, mac: wire::HOST, lan_up: true, path_mtu: None, description: None }];
     let (member, lan_mtu, limited_by, budget_down, replaced) = (MemberId(1), mtu(), None, None, None);
     Roster::new(
         role,

@@ -111,7 +111,7 @@ mod tests {
     const HOST: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 
     fn roster(role: Role) -> Roster {
-        let gateway = MemberInfo { id: MemberId(1), role: Role::Gateway, mac: GATEWAY, lan_up: true, path_mtu: None };
+        let gateway = MemberInfo { id: MemberId(1), role: Role::Gateway, mac: GATEWAY, lan_up: true, path_mtu: None, description: None };
         let (version, lan_mtu, members) = (PROTOCOL_VERSION, LanMtu::MAX, vec![gateway]);
         Roster::new(
             role,

@@ -36,6 +36,7 @@ mod pairs;
 mod path_sense;
 mod path_size;
 mod relay;
+mod room_rules;
 mod roster;
 mod watch;
 mod ways;
@@ -77,6 +78,10 @@ pub use path_size::PathSize;
 pub use relay::{
     Delivery, INTRODUCTIONS_MAX, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput,
     RoomReport, StandbyReport, worth_trying,
+};
+pub use room_rules::{
+    InvalidPattern, Listed, PATTERN_LEN_MAX, PasswordCheck, ProvenUser, RoomName, RoomNets, RoomPattern, RoomRule, RoomRules, RoomUser,
+    StormLimits,
 };
 pub use roster::Roster;
 pub use watch::{DhcpOutcome, Point, SeenSearch, Watch};

@@ -17,6 +17,14 @@ pub struct Rate {
     pub burst: u64,
 }
 
+impl Rate {
+    /// Frame copies: two seconds of them may be saved up.
+    #[must_use]
+    pub const fn of_copies(per_second: u64) -> Self {
+        Self { per_second, burst: 2 * per_second }
+    }
+}
+
 /// A token bucket (RFC 2697's committed bucket). Time comes from the caller.
 #[derive(Clone, Debug)]
 pub struct TokenBucket {
@@ -33,6 +41,12 @@ impl TokenBucket {
     #[must_use]
     pub fn new(rate: Rate, now: Instant) -> Self {
         Self { rate, level: u128::from(rate.burst) * NANOS, at: now }
+    }
+
+    /// What may be saved up.
+    #[must_use]
+    pub const fn burst(&self) -> u64 {
+        self.rate.burst
     }
 
     /// Whole tokens left at `now`.
@@ -52,6 +66,12 @@ impl TokenBucket {
             }
             None => false,
         }
+    }
+
+    /// Takes back that tokens were taken.
+    pub fn give_back(&mut self, tokens: u64) {
+        let cap = u128::from(self.rate.burst) * NANOS;
+        self.level = cap.min(self.level + u128::from(tokens) * NANOS);
     }
 
     fn level_at(&self, now: Instant) -> u128 {
@@ -88,7 +108,7 @@ impl Default for Limits {
     /// 130 of them): 2.5 Gbit/s with 8 MiB at once; per second 1,000 copies of ARP/ND, 200 of DHCP, 2,000 each of
     /// discovery and the rest, with two seconds' worth saved up.
     fn default() -> Self {
-        let copies = |per_second| Rate { per_second, burst: 2 * per_second };
+        let copies = Rate::of_copies;
         Self {
             bandwidth: Rate { per_second: 2_500_000_000 / 8, burst: 8 << 20 },
             bum: BumLimits { arp_nd: copies(1000), dhcp: copies(200), discovery: copies(2000), other: copies(2000) },

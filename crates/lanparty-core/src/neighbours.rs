@@ -98,7 +98,7 @@ mod tests {
     }
 
     fn roster() -> Roster {
-        let client = MemberInfo { id: MemberId(2), role: Role::Client, mac: CLIENT, lan_up: true, path_mtu: None };
+        let client = MemberInfo { id: MemberId(2), role: Role::Client, mac: CLIENT, lan_up: true, path_mtu: None, description: None };
         let members = vec![client];
         let (lan_mtu, limited_by, budget_down) = (LanMtu::MAX, None, None);
         Roster::new(

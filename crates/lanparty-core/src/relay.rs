@@ -15,15 +15,18 @@ mod lans;
 mod moves;
 mod report;
 mod room;
+mod rules;
 mod sightings;
 mod standby;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lanparty_proto::{
-    AssignedAddresses, Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MulticastPolicy, Refusal, Role, RoomCode,
+    AssignedAddresses, Control, DatagramBudget, Description, IdentityId, LanMtu, MacAddr, MemberId, MulticastPolicy, Refusal, Role,
+    RoomCode,
 };
 
 pub use direct::{INTRODUCTIONS_MAX, worth_trying};
@@ -33,9 +36,9 @@ use room::Room;
 pub use standby::StandbyReport;
 use standby::Standbys;
 
-use crate::AddressBook;
 use crate::limiter::{Limits, TokenBucket};
 use crate::words::one_line;
+use crate::{AddressBook, ProvenUser, RoomRules};
 
 /// How often the rooms' LAN MTU is looked at.
 const SIZE_CHECK_INTERVAL: Duration = Duration::from_millis(250);
@@ -93,7 +96,9 @@ pub enum RelayInput {
         /// The largest datagram the path to this member takes now.
         budget: DatagramBudget,
         /// The message.
-        message: Control,
+        message: Box<Control>,
+        /// In a hello: the user that it names, when the password is right.
+        proven: Option<ProvenUser>,
     },
     /// The path to a member takes datagrams of this size now.
     Budget {
@@ -167,6 +172,7 @@ pub enum RelayEvent {
         identity: IdentityId,
         remote: String,
         software: String,
+        description: Description,
         resumed: bool,
     },
     Left {
@@ -237,6 +243,7 @@ pub enum RelayEvent {
 /// The relay's state.
 pub struct Relay {
     config: RelayConfig,
+    rules: Arc<RoomRules>,
     rooms: BTreeMap<RoomCode, Room>,
     links: BTreeMap<LinkId, RoomCode>,
     joins: BTreeMap<IdentityId, TokenBucket>,
@@ -247,12 +254,13 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// An empty relay.
+    /// An empty relay, on which anybody may make a room.
     #[must_use]
     pub fn new(config: RelayConfig) -> Self {
         let config = RelayConfig { members_max: config.members_max.min(MEMBERS_MAX), ..config };
         Self {
             config,
+            rules: Arc::new(RoomRules::open()),
             rooms: BTreeMap::new(),
             links: BTreeMap::new(),
             joins: BTreeMap::new(),
@@ -266,8 +274,8 @@ impl Relay {
     /// Something happened.
     pub fn handle_input(&mut self, input: RelayInput, now: Instant) {
         match input {
-            RelayInput::Message { link, identity, remote, budget, message } => match message {
-                Control::Hello(hello) => self.join(link, &join::Newcomer { identity, remote, budget, hello }, now),
+            RelayInput::Message { link, identity, remote, budget, message, proven } => match *message {
+                Control::Hello(hello) => self.join(link, &join::Newcomer { identity, remote, budget, hello, proven }, now),
                 Control::Move(wanted) => self.move_member(link, &moves::Mover { identity, remote, budget, wanted }, now),
                 message => self.handle_message(link, message, now),
             },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use lanparty_proto::{
-    AdmissionPolicy, Control, DropReason, Frame, LanMtu, MacAddr, MemberId, MemberInfo, MulticastPolicy, Role, Source, Welcome,
+    AdmissionPolicy, Control, Described, DropReason, Frame, LanMtu, MacAddr, MemberId, MemberInfo, MulticastPolicy, Role, Source, Welcome,
 };
 
 use crate::GroupSet;
@@ -38,7 +38,7 @@ impl Roster {
     /// The room right after joining it as `role` with `mac`.
     #[must_use]
     pub fn new(role: Role, mac: MacAddr, welcome: &Welcome) -> Self {
-        let own = MemberInfo { id: welcome.member, role, mac, lan_up: true, path_mtu: None };
+        let own = MemberInfo { id: welcome.member, role, mac, lan_up: true, path_mtu: None, description: None };
         let (lan_mtu, limited_by) = (welcome.lan_mtu, welcome.limited_by);
         let (members, by_mac, hosts) = (BTreeMap::new(), BTreeMap::new(), LanHosts::default());
         let mut roster = Self {
@@ -92,6 +92,13 @@ impl Roster {
             member.path_mtu = mtu;
         }
         self.find_smallest_path();
+    }
+
+    /// What a member calls itself.
+    pub fn describe(&mut self, said: &Described) {
+        if let Some(member) = self.members.get_mut(&said.id) {
+            member.description = Some(said.description.clone());
+        }
     }
 
     /// What the relay would have told a member whose roster was `before`, for it to be as it is now.

@@ -300,6 +300,8 @@ fn a_member_of_another_protocol_version_is_told_which_one_the_relay_speaks() {
         has_listened: false,
         bond: None,
         addresses: None,
+        description: lanparty_proto::Description::default(),
+        login: None,
     };
     let answer = on(&desk.home, async || {
         let endpoint = stranger::client(&desk.programs.certificate());
@@ -361,7 +363,7 @@ fn missing_permissions_and_drivers_are_named_with_their_remedy() {
     );
     let hidden = ["timeout", "30", "unshare", "--mount", "sh", "-c", "mount -t tmpfs none /dev/net && exec \"$@\"", "sh"];
     fails(&desk.run_client_through(&desk.home, &hidden, &[]), 3, &["/dev/net/tun is missing", "modprobe tun"]);
-    let low = desk.programs.run_through(&desk.home, &no_low_ports, &["lanparty-relay", "--listen", "0.0.0.0:443"]);
+    let low = desk.programs.run_through(&desk.home, &no_low_ports, &["lanparty-relay", "--open", "--listen", "0.0.0.0:443"]);
     fails(&low, 3, &["cannot listen on 0.0.0.0:443/udp", "CAP_NET_BIND_SERVICE"]);
 }
 
@@ -373,16 +375,16 @@ fn a_taken_port_and_a_foreign_address_are_named() {
     let desk = Desk::build("ports");
     let _relay = desk.programs.relay(&desk.relay);
     fails(
-        &desk.run(&desk.relay, &["lanparty-relay"]),
+        &desk.run(&desk.relay, &["lanparty-relay", "--open"]),
         2,
         &["cannot listen on 0.0.0.0:8443/udp", "another program has this port", "--listen"],
     );
-    let foreign = desk.run(&desk.relay, &["lanparty-relay", "--listen", "192.0.2.7:8443"]);
+    let foreign = desk.run(&desk.relay, &["lanparty-relay", "--open", "--listen", "192.0.2.7:8443"]);
     fails(&foreign, 2, &["does not have that address", "0.0.0.0"]);
     let unwritable = desk.run(&desk.relay, &["lanparty-relay", "--listen", ":8501", "--dev-cert-der-out", "/nowhere/cert.der"]);
     fails(&unwritable, 2, &["/nowhere/cert.der", "--dev-cert-der-out"]);
-    let no_key =
-        desk.run(&desk.relay, &["lanparty-relay", "--listen", ":8501", "--cert", "/nowhere/chain.pem", "--key", "/nowhere/key.pem"]);
+    let no_key = desk
+        .run(&desk.relay, &["lanparty-relay", "--open", "--listen", ":8501", "--cert", "/nowhere/chain.pem", "--key", "/nowhere/key.pem"]);
     fails(&no_key, 2, &["/nowhere/chain.pem", "--cert takes a PEM certificate chain"]);
 }
 
@@ -407,7 +409,7 @@ fn damaged_state_is_left_as_it_is_and_replaced_only_when_asked() {
     drop((client, relay));
     let keys = desk.programs.state_dir(&desk.relay).join("lanparty-relay-keys.json");
     fs::write(&keys, "garbage").unwrap();
-    fails(&desk.run(&desk.relay, &["lanparty-relay"]), 2, &["lanparty-relay-keys.json is damaged", "restore it from a copy"]);
+    fails(&desk.run(&desk.relay, &["lanparty-relay", "--open"]), 2, &["lanparty-relay-keys.json is damaged", "restore it from a copy"]);
     assert_eq!(fs::read_to_string(&keys).unwrap(), "garbage");
     let gateway_identity = desk.programs.state_dir(&desk.gateway).join("lanparty-gateway-identity.json");
     fs::create_dir_all(gateway_identity.parent().unwrap()).unwrap();
@@ -477,7 +479,7 @@ fn the_command_line_explains_itself() {
     let desk = Desk::build("command-line");
     let run = |words: &[&str]| desk.run(&desk.home, words);
     let member = ["--relay", "--server-name", "--relay-ca-cert", "--room", "--connect-timeout", "--log-format"];
-    let relay = ["--listen", "--dev-cert-der-out", "--cert", "--key", "--state-dir", "--member-rate", "--log-format"];
+    let relay = ["--listen", "--rooms", "--open", "--dev-cert-der-out", "--cert", "--key", "--state-dir", "--member-rate", "--log-format"];
     let helps: [(&[&str], Vec<&str>); 11] = [
         (&["lanparty", "--help"], vec!["client", "gateway", "relay", "status", "completions", "manual", "Exit codes", "Examples"]),
         (

@@ -444,8 +444,10 @@ fn a_renewed_certificate_is_for_newcomers_and_ends_no_connection() {
         trust.display().to_string()
     };
     let first = renew(1);
-    let relay =
-        party.relay.spawn(evening.program(&party.relay, "lanparty-relay").args(["--cert", "cert.pem", "--key", "key.pem"])).unwrap();
+    let relay = party
+        .relay
+        .spawn(evening.program(&party.relay, "lanparty-relay").args(["--open", "--cert", "cert.pem", "--key", "key.pem"]))
+        .unwrap();
     relay.wait_for("lanparty-relay listening on", SOON).unwrap();
     let member = |host: &Namespace, role: &[&str], trust: &str| {
         let options = ["--relay", support::RELAY, "--server-name", "relay.example.net", "--relay-ca-cert", trust, "--room", support::ROOM];

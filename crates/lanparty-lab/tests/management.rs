@@ -167,7 +167,7 @@ fn several_programs_live_side_by_side_and_one_that_was_killed_leaves_its_place()
     let relay = evening.relay();
     let second = evening.program(&evening.party.relay, "lanparty-relay").named("second");
     let second = second.env("LANPARTY_STATE_DIR", evening.dir(&evening.party.relay).join("state2"));
-    let second = evening.party.relay.spawn(second.args(["--listen", "0.0.0.0:9443", "--probe-ports", "off"])).unwrap();
+    let second = evening.party.relay.spawn(second.args(["--open", "--listen", "0.0.0.0:9443", "--probe-ports", "off"])).unwrap();
     second.wait_for("lanparty-relay listening on", SOON).unwrap();
     let own = format!("relay-{}.sock", second.pid());
     eventually("both have a socket", || {

@@ -39,7 +39,7 @@ impl Office {
         fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
         fs::write(dir.join("cert.pem"), certificate.pem()).unwrap();
         let trust = dir.join("cert.pem").display().to_string();
-        let relay = evening.program(&party.relay, "lanparty-relay").args(["--cert", "cert.pem", "--key", "key.pem"]).args(relay);
+        let relay = evening.program(&party.relay, "lanparty-relay").args(["--open", "--cert", "cert.pem", "--key", "key.pem"]).args(relay);
         let relay = party.relay.spawn(relay).unwrap();
         relay.wait_for("lanparty-relay listening on", SOON).unwrap();
         let office = Self { trust, _running: vec![relay], evening };

@@ -468,6 +468,8 @@ fn a_forged_or_captured_attachment_is_refused_by_the_relay() {
         has_listened: false,
         bond: Some(BondPath::default()),
         addresses: None,
+        description: lanparty_proto::Description::default(),
+        login: None,
     };
     let attach = Attach { version, room, run, bond: BondPath { path: 1, ..BondPath::default() }, budget: DatagramBudget(1400), heard: 0 };
     on(&dual.gateway, async || {

@@ -477,6 +477,7 @@ impl<D: Device> MemberDriver<D> {
                     self.inbound.forget(*id);
                 }
                 Control::LanMtu { mtu, limited_by } => c.roster.set_lan_mtu(*mtu, *limited_by),
+                Control::Descriptions { members } => members.iter().for_each(|said| c.roster.describe(said)),
                 Control::PathMtu { id, mtu } if *id == c.roster.own().id => c.way_back = *mtu,
                 Control::PathMtu { id, mtu } => c.roster.set_path_mtu(*id, *mtu),
                 Control::LanState { up, id } => c.roster.set_lan_state(*id, *up),

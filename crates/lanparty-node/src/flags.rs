@@ -10,8 +10,8 @@ use lanparty_proto::{BondRole, LanMtu, MulticastPolicy, RoomCode};
 
 use crate::sizing::parse_lan_mtu;
 use crate::{
-    BOND_PATHS_MAX, BondPlan, Captures, Dialer, ExitCode, Fault, FilterFlags, LogFormat, ManagementFlags, PlannedUplinks, PmtuDiscovery,
-    Proxy, RelayAddress, RelayTrust, Rights, Sizing, StateDir, Transport, UnderlayFix, UplinkPlan, UseBook,
+    BOND_PATHS_MAX, BondPlan, Captures, Dialer, ExitCode, Fault, FilterFlags, IntroductionFlags, LogFormat, ManagementFlags,
+    PlannedUplinks, PmtuDiscovery, Proxy, RelayAddress, RelayTrust, Rights, Sizing, StateDir, Transport, UnderlayFix, UplinkPlan, UseBook,
 };
 
 /// Several uplinks at once. Only the long help has them.
@@ -103,6 +103,10 @@ pub struct MemberFlags {
     #[arg(long, value_name = "CODE")]
     pub room: RoomCode,
 
+    /// Who this is.
+    #[command(flatten)]
+    pub introduction: IntroductionFlags,
+
     /// How the relay is reached: QUIC over UDP, or a stream (TLS over TCP) where that does not work
     #[arg(long, value_name = "WAY", default_value = "auto")]
     pub transport: Transport,
@@ -173,11 +177,13 @@ impl MemberFlags {
     /// A dialer for this relay.
     ///
     /// # Errors
-    /// When the certificate file cannot be used.
+    /// When the certificate file, or that of the password, cannot be used.
     pub fn dialer(&self) -> Result<Dialer, Fault> {
+        self.introduction.warn();
         let trust = RelayTrust::load(self.relay_ca_cert.as_deref())?;
         let dialer = Dialer::new(self.relay.clone(), self.server_name.clone(), trust).sized(self.sizing());
         Ok(dialer
+            .introduced(self.introduction.clone())?
             .bonded(self.bond_plan()?)
             .by(self.transport, self.stream_proxy()?, self.relay_tls.clone())
             .direct(!self.no_direct)

@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use lanparty_core::{Carrier, Step};
 use lanparty_proto::{
-    AddressRequest, Control, DatagramBudget, Hello, LAN_MTU_MIN, MacAddr, MemberId, Move, PROTOCOL_VERSION, Role, RoomCode, Welcome,
+    AddressRequest, Control, DatagramBudget, Hello, LAN_MTU_MIN, Login, MacAddr, MemberId, Move, PROTOCOL_VERSION, Role, RoomCode, Welcome,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::control::{ControlReader, ControlWriter};
-use crate::{DeviceLimit, ExitCode, Fault, Identity, Link, LinkEnded, Proxy, RelayAddress, RelayTrust, Sizing, sizing};
+use crate::{DeviceLimit, ExitCode, Fault, Identity, IntroductionFlags, Link, LinkEnded, Proxy, RelayAddress, RelayTrust, Sizing, sizing};
 pub use bond::BondPlan;
 use quic::DialEndpoint;
 use race::Reached;
@@ -142,6 +142,9 @@ pub struct Dialer {
     /// Random: who knows it may move our membership to another connection.
     run: u64,
     standby: StandbyLine,
+    introduction: IntroductionFlags,
+    /// The user's password as it was at the start: its file may be out of reach once rights were given up.
+    login: Option<Login>,
     /// Several uplinks, when they are to be used.
     bond: Option<BondPlan>,
     /// Sees to the uplinks of the newest bond, and saves what they have carried when that has ended.
@@ -172,6 +175,8 @@ impl Dialer {
             stream_relay: None,
             run: random_run(),
             standby: StandbyLine::default(),
+            introduction: IntroductionFlags::default(),
+            login: None,
             bond: None,
             steward: None,
         }
@@ -262,6 +267,16 @@ impl Dialer {
         &self.relay
     }
 
+    /// Introduces the member like that.
+    ///
+    /// # Errors
+    /// When the file of the password cannot be used.
+    pub fn introduced(mut self, introduction: IntroductionFlags) -> Result<Self, Fault> {
+        self.login = introduction.login()?;
+        self.introduction = introduction;
+        Ok(self)
+    }
+
     /// Joins the room.
     ///
     /// # Errors
@@ -271,7 +286,7 @@ impl Dialer {
             return self.join_bonded(plan, identity, request).await;
         }
         let Reached { link, remote, trouble } = self.connect(identity).await?;
-        let joined = say_hello(&link, request, self.run, &self.standby).await;
+        let joined = self.say_hello(&link, request).await;
         self.standby.set_behind(None);
         let (control_in, control_out, welcome, told_budget) = joined.inspect_err(|_| link.close("could not join"))?;
         if link.carrier() == Carrier::Quic {
@@ -304,6 +319,45 @@ impl Dialer {
         let Asked { control: (control_in, control_out), welcome, .. } = moved.inspect_err(|_| link.close("could not move"))?;
         Ok(Joined { link, control_in, control_out, welcome, remote, told_budget: budget, told_lan_up: request.lan_up, trouble })
     }
+
+    async fn say_hello(
+        &self,
+        link: &Link,
+        request: &JoinRequest,
+    ) -> Result<(ControlReader, ControlWriter, Welcome, DatagramBudget), JoinError> {
+        let budget = settled_budget(link).await;
+        let hello = self.hello(request, budget, None)?;
+        let Asked { control: (control_in, control_out), welcome, .. } = ask(link, Control::Hello(hello), &self.standby).await?;
+        Ok((control_in, control_out, welcome, budget))
+    }
+
+    /// The hello of a member whose path takes datagrams of `budget` bytes.
+    fn hello(&self, request: &JoinRequest, budget: DatagramBudget, bond: Option<lanparty_proto::BondPath>) -> Result<Hello, JoinError> {
+        if budget.lan_mtu().is_none() {
+            let cause =
+                format!("the path to the relay takes datagrams of {budget} bytes only; an Ethernet of {LAN_MTU_MIN} bytes does not fit");
+            return Err(JoinError::Final(Fault::new(ExitCode::Unexpected, cause, "use another uplink")));
+        }
+        let (joins_lans, has_listened) = self.standby.lans();
+        Ok(Hello {
+            version: PROTOCOL_VERSION,
+            role: request.role,
+            room: request.room.clone(),
+            mac: request.mac,
+            budget,
+            software: request.software.clone(),
+            lan_up: request.lan_up,
+            resume: request.resume,
+            run: self.run,
+            hears: self.standby.hears(),
+            joins_lans,
+            has_listened,
+            bond,
+            addresses: request.addresses.clone(),
+            description: self.introduction.description(),
+            login: self.introduction.login().unwrap_or_else(|_| self.login.clone()),
+        })
+    }
 }
 
 /// Never 0, which stands for a member that does not move.
@@ -328,50 +382,6 @@ pub(crate) async fn settled_budget(link: &Link) -> DatagramBudget {
             return budget;
         }
     }
-}
-
-async fn say_hello(
-    link: &Link,
-    request: &JoinRequest,
-    run: u64,
-    line: &StandbyLine,
-) -> Result<(ControlReader, ControlWriter, Welcome, DatagramBudget), JoinError> {
-    let budget = settled_budget(link).await;
-    let hello = hello(request, budget, run, line, None)?;
-    let Asked { control: (control_in, control_out), welcome, .. } = ask(link, Control::Hello(hello), line).await?;
-    Ok((control_in, control_out, welcome, budget))
-}
-
-/// The hello of a member whose path takes datagrams of `budget` bytes.
-fn hello(
-    request: &JoinRequest,
-    budget: DatagramBudget,
-    run: u64,
-    line: &StandbyLine,
-    bond: Option<lanparty_proto::BondPath>,
-) -> Result<Hello, JoinError> {
-    if budget.lan_mtu().is_none() {
-        let cause =
-            format!("the path to the relay takes datagrams of {budget} bytes only; an Ethernet of {LAN_MTU_MIN} bytes does not fit");
-        return Err(JoinError::Final(Fault::new(ExitCode::Unexpected, cause, "use another uplink")));
-    }
-    let (joins_lans, has_listened) = line.lans();
-    Ok(Hello {
-        version: PROTOCOL_VERSION,
-        role: request.role,
-        room: request.room.clone(),
-        mac: request.mac,
-        budget,
-        software: request.software.clone(),
-        lan_up: request.lan_up,
-        resume: request.resume,
-        run,
-        hears: line.hears(),
-        joins_lans,
-        has_listened,
-        bond,
-        addresses: request.addresses.clone(),
-    })
 }
 
 /// What came of a first message.

@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 use crate::bond::{Course, refusal};
 use crate::driver::{DriverEvent, MemberDriver};
 use crate::management::{Answers, BondTestAsk};
+use crate::membership::words::advice;
 use crate::membership::{Dialer, JoinError, JoinRequest, Joined, StandbyLine};
 use crate::{BondReport, ExitCode, Fault, Identity, NotChanged, OpenedPort, PlannedUplinks, UplinkChange};
 
@@ -211,13 +212,13 @@ impl<D: Device> Session<D> {
                 warn!("the relay lets another gateway take over: {message}");
                 return None;
             }
+            DriverEvent::Control(Control::Refused { code: Refusal::LoginAgain, message }) => {
+                warn!("{message}; joining again with the one that --password-file has now");
+                return None;
+            }
             DriverEvent::Control(Control::Refused { code, message }) => {
-                let advice = if code == Refusal::Replaced {
-                    "stop one of the two, or give it an identity of its own with --new-identity"
-                } else {
-                    ""
-                };
-                SessionEvent::Failed(Fault::new(ExitCode::Refused, format!("the relay ended the membership ({code:?}): {message}"), advice))
+                let cause = format!("the relay ended the membership ({code:?}): {message}");
+                SessionEvent::Failed(Fault::new(ExitCode::Refused, cause, advice(code)))
             }
             DriverEvent::Control(message) => SessionEvent::Control(message),
             DriverEvent::Address(news) => SessionEvent::Address(news),

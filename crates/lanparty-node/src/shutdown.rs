@@ -39,6 +39,25 @@ async fn requested() -> &'static str {
 /// # Errors
 /// When the operating system does not let signals be watched.
 pub async fn shutdown_requested() -> std::io::Result<&'static str> {
+    #[cfg(unix)]
+    {
+        let mut hangup = signal::unix::signal(signal::unix::SignalKind::hangup())?;
+        tokio::select! {
+            _ = hangup.recv() => Ok("the terminal is gone"),
+            reason = termination_requested() => reason,
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        termination_requested().await
+    }
+}
+
+/// The same for a program to which SIGHUP says something else.
+///
+/// # Errors
+/// When the operating system does not let signals be watched.
+pub async fn termination_requested() -> std::io::Result<&'static str> {
     if ONLY_REQUESTED.load(Ordering::Relaxed) {
         return Ok(requested().await);
     }
@@ -46,10 +65,8 @@ pub async fn shutdown_requested() -> std::io::Result<&'static str> {
     {
         use signal::unix::{SignalKind, signal};
         let mut term = signal(SignalKind::terminate())?;
-        let mut hangup = signal(SignalKind::hangup())?;
         tokio::select! {
             _ = term.recv() => Ok("SIGTERM"),
-            _ = hangup.recv() => Ok("the terminal is gone"),
             r = signal::ctrl_c() => r.map(|()| "Ctrl-C"),
             reason = requested() => Ok(reason),
         }

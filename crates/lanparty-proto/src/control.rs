@@ -12,11 +12,13 @@ use crate::{DatagramBudget, DhcpSights, IdentityId, LanMtu, MacAddr, MemberId, M
 mod address;
 mod bond;
 mod cable;
+mod introduction;
 mod peer;
 
 pub use address::{AddressRequest, AssignedAddresses, OWN_NETWORKS_MAX, is_private_network};
 pub use bond::{Attach, BondPath, BondRole, TrialStep};
 pub use cable::{CableAttach, CableHello};
+pub use introduction::{DESCRIPTION_LEN_MAX, Described, Description, Login, PASSWORD_LEN_MAX, Password};
 pub use peer::{PeerHello, PeerPath};
 
 /// Version of the protocol spoken after ALPN `lanparty/1`. A relay refuses another one with words.
@@ -62,6 +64,17 @@ pub struct MemberInfo {
     /// What the way to it takes for now, when that is below the room's LAN MTU (see [`Control::PathMtu`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_mtu: Option<LanMtu>,
+    /// What it calls itself; a welcome does not say it, [`Control::Descriptions`] does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<Description>,
+}
+
+impl MemberInfo {
+    /// What it calls itself, to follow its address in a sentence; nothing when it says nothing.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        self.description.as_ref().map_or_else(String::new, |said| format!(", calls itself \"{said}\""))
+    }
 }
 
 fn yes() -> bool {
@@ -113,6 +126,12 @@ pub struct Hello {
     /// Client: it wants addresses of the relay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addresses: Option<AddressRequest>,
+    /// What it calls itself, for the others.
+    #[serde(default, skip_serializing_if = "Description::is_empty")]
+    pub description: Description,
+    /// A user of a room that asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
 }
 
 /// The first message on a connection that takes the place of one that joined. What this message does not say stays as it was.
@@ -184,6 +203,12 @@ pub enum Refusal {
     Replaced,
     /// Another gateway on the same LAN takes over, as this one's LAN has no carrier: join again, to stand by.
     StandBy,
+    /// The relay's operator lets this member into no such room, if there is one.
+    NotAllowed,
+    /// The relay's operator allows no gateway in this room, or not this one.
+    NoGateway,
+    /// The user's password was changed: join again with the new one.
+    LoginAgain,
     /// There is nothing to move: the relay restarted, or the membership ended. The connection that joined, if any, stays.
     NotMoved,
     /// The first message was no `Hello`.
@@ -258,6 +283,11 @@ pub enum Control {
     MemberJoined {
         /// Who.
         member: MemberInfo,
+    },
+    /// Relay to member, behind a welcome: what the others call themselves. Those of a large room come in several messages.
+    Descriptions {
+        /// The members that say something.
+        members: Vec<Described>,
     },
     /// Relay to members: somebody is gone.
     MemberLeft {
@@ -512,6 +542,8 @@ mod tests {
             has_listened: false,
             bond: None,
             addresses: None,
+            description: Description::default(),
+            login: None,
         })
     }
 

@@ -65,6 +65,8 @@ drop_reasons! {
     UnknownDestination,
     /// The member's rate limit is used up.
     RateLimit,
+    /// The bandwidth that the relay's operator gives the room is used up.
+    RoomRateLimit,
     /// A frame came back from the LAN that a remote member had sent into it.
     HairpinLoop,
     /// A LAN leads back to this port another way, so one of the ports on the loop carries nothing; or the frame is a probe that

@@ -40,8 +40,9 @@ pub use checksum::Checksum;
 pub use class::TrafficClass;
 pub use control::{
     AddressRequest, AssignedAddresses, Attach, BondPath, BondRole, CANDIDATES_MAX, CONTROL_MESSAGE_LEN_MAX, CableAttach, CableHello,
-    Control, ControlDecoder, ControlError, GROUPS_MAX, Hello, MemberInfo, Move, OWN_NETWORKS_MAX, PROTOCOL_VERSION, PeerHello, PeerPath,
-    Refusal, Role, TrialStep, Welcome, control_from_json, control_to_json, encode_control, is_private_network,
+    Control, ControlDecoder, ControlError, DESCRIPTION_LEN_MAX, Described, Description, GROUPS_MAX, Hello, Login, MemberInfo, Move,
+    OWN_NETWORKS_MAX, PASSWORD_LEN_MAX, PROTOCOL_VERSION, Password, PeerHello, PeerPath, Refusal, Role, TrialStep, Welcome,
+    control_from_json, control_to_json, encode_control, is_private_network,
 };
 pub use drop_reason::{Direction, DropReason};
 pub use echo::{Echo, GatewaySign, MemberFrame};

@@ -6,8 +6,10 @@ use std::str::FromStr;
 
 use clap::Args;
 use lanparty_core::{AddressPool, Limits, Rate, RelayConfig};
-use lanparty_node::{CertificateFiles, LogFormat, ManagementFlags, ProbePorts, every_frame_is_logged, parse_lan_mtu};
+use lanparty_node::{CertificateFiles, ExitCode, Fault, LogFormat, ManagementFlags, ProbePorts, every_frame_is_logged, parse_lan_mtu};
 use lanparty_proto::{LanMtu, MulticastPolicy};
+
+use crate::rooms::RoomsFile;
 
 /// Port of a relay when none is given.
 const PORT: u16 = 8443;
@@ -72,9 +74,18 @@ pub struct RelayArgs {
     #[arg(long, value_name = "BYTES", value_parser = parse_scaled, default_value = "8M")]
     pub member_burst: u64,
 
+    /// Which rooms there are, and who may do what in them (TOML; docs/rooms.md); read anew on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub rooms: Option<PathBuf>,
+
+    /// Let anybody make a room, beside those of --rooms; without --rooms the default on loopback, and where a development certificate is
+    /// written
+    #[arg(long)]
+    pub open: bool,
+
     /// Most rooms at once
     #[arg(long, value_name = "N", default_value_t = 1024)]
-    pub rooms: usize,
+    pub rooms_max: usize,
 
     /// Most members in one room
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(2..=800))]
@@ -119,11 +130,36 @@ impl RelayArgs {
         Some(CertificateFiles { chain: self.cert.clone()?, key: self.key.clone()? })
     }
 
+    /// Which rooms there may be.
+    ///
+    /// # Errors
+    /// When strangers could make some, and nobody has said that they may.
+    pub(crate) fn rooms_file(&self) -> Result<RoomsFile, Fault> {
+        let is_open = self.open || (self.rooms.is_none() && self.is_for_friends());
+        if self.rooms.is_none() && !is_open {
+            let cause = format!("strangers reach a relay on {}, and nobody has said which rooms it has", self.listen);
+            let advice = "name its rooms in a file (--rooms FILE, docs/rooms.md), or let anybody who reaches it make one (--open)";
+            return Err(Fault::new(ExitCode::Configuration, cause, advice));
+        }
+        Ok(RoomsFile::new(self.rooms.clone(), is_open))
+    }
+
+    /// Only this machine reaches it; or it is given a trial, with a certificate that its owner hands out (docs/decisions/0038).
+    fn is_for_friends(&self) -> bool {
+        let streams = match self.listen_tls {
+            Some(ListenTls::At(addr)) => addr.ip().is_loopback(),
+            Some(ListenTls::Off) | None => true,
+        };
+        // Whoever stands in front of that is reached by others.
+        let is_local = self.listen.ip().is_loopback() && streams && self.listen_plain.is_none();
+        is_local || self.dev_cert_der_out.is_some()
+    }
+
     pub(crate) fn config(&self) -> RelayConfig {
         let bandwidth = Rate { per_second: (self.member_rate / 8).max(1), burst: self.member_burst.max(2048) };
         let limits = Limits { bandwidth, ..Limits::default() };
         RelayConfig {
-            rooms_max: self.rooms,
+            rooms_max: self.rooms_max,
             members_max: usize::from(self.members),
             lans_max: usize::from(self.lans),
             lan_mtu_min: self.min_lan_mtu,

@@ -1,16 +1,17 @@
 //! What all connections share: the relay's state, and the way out to each member.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{
-    AddressBook, Carrier, Delivery, Drops, FrameRecord, LinkId, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput,
-    RelayOutput, RoomReport,
+    AddressBook, Carrier, Delivery, Drops, FrameRecord, LinkId, MemberReport, PasswordCheck, Place, ProvenUser, Relay, RelayConfig,
+    RelayEvent, RelayInput, RelayOutput, RoomReport, RoomRules,
 };
 use lanparty_node::{BondLink, BondReport, Events, Link, TrialSeat};
-use lanparty_proto::{Attach, Control, IdentityId, Refusal, Role};
+use lanparty_proto::{Attach, Control, Hello, IdentityId, Password, Refusal, Role};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -18,6 +19,8 @@ use tracing::{info, warn};
 
 use crate::addresses::AddressFile;
 use crate::outbox::Outbox;
+use crate::passwords::{Checked, Passwords};
+use crate::rooms::RoomsFile;
 use crate::told::told;
 
 /// Control messages waiting for one member. One that reads so little is closed.
@@ -73,16 +76,23 @@ pub(crate) struct Hub {
     state: Mutex<State>,
     /// Where one member at a time tests its bond; nothing when none may.
     bond_tests: Option<TrialSeat>,
+    passwords: Passwords,
     events: Events,
 }
 
 impl Hub {
-    pub(crate) fn new(config: RelayConfig, bond_tests: Option<TrialSeat>, book: AddressBook, address_file: AddressFile) -> Arc<Self> {
-        let relay = Relay::new(config).with_addresses(book);
+    pub(crate) fn new(
+        config: RelayConfig,
+        rules: RoomRules,
+        bond_tests: Option<TrialSeat>,
+        book: AddressBook,
+        address_file: AddressFile,
+    ) -> Arc<Self> {
+        let relay = Relay::new(config).with_addresses(book).with_rules(rules, Instant::now());
         let (deliveries, records, events) = (vec![], vec![], Events::default());
         let told = events.clone();
         let state = State { relay, ways: HashMap::new(), next_link: 0, tick_at: None, deliveries, records, address_file, events: told };
-        Arc::new(Self { state: Mutex::new(state), bond_tests, events })
+        Arc::new(Self { state: Mutex::new(state), bond_tests, passwords: Passwords::new(), events })
     }
 
     pub(crate) const fn bond_tests(&self) -> Option<&TrialSeat> {
@@ -108,6 +118,40 @@ impl Hub {
     pub(crate) fn unregister(&self, link: LinkId, reason: &str) {
         self.input(RelayInput::Closed { link, reason: reason.to_owned() });
         self.lock().ways.remove(&link);
+    }
+
+    /// The user that a newcomer at `from` is, when it names one and the password is right. It is not kept in the hello.
+    ///
+    /// # Errors
+    /// In words for the newcomer, when the password was not compared.
+    pub(crate) async fn prove(&self, hello: &mut Hello, identity: IdentityId, from: IpAddr) -> Result<Option<ProvenUser>, String> {
+        let check = self.lock().relay.password_check(hello, identity);
+        let Some(login) = &mut hello.login else { return Ok(None) };
+        let shown = login.clone();
+        login.password = Password(String::new());
+        let (hash, in_vain) = match check {
+            PasswordCheck::None => return Ok(None),
+            PasswordCheck::With(hash) => (hash, false),
+            PasswordCheck::InVain(hash) => (hash, true),
+        };
+        match self.passwords.check(from, identity, &shown, &hash, in_vain).await {
+            Checked::Right => Ok(Some(ProvenUser { user: shown.user, password: hash })),
+            Checked::Wrong => Ok(None),
+            Checked::TooMany => {
+                warn!(%from, room = %hello.room, "too many wrong passwords: the next are not compared for a while");
+                Err("too many wrong passwords from this address; wait a minute, and check user and password".to_owned())
+            }
+            Checked::Busy => Err("too many members log in at this moment; trying again helps".to_owned()),
+        }
+    }
+
+    /// Reads the rooms anew, and lets those go that may stay no longer.
+    pub(crate) fn reload_rooms(&self, file: &RoomsFile) {
+        let mut state = self.lock();
+        if let Some(rules) = file.reload(state.relay.rules()) {
+            state.relay.set_rules(rules, Instant::now());
+            state.carry_out();
+        }
     }
 
     /// The link of the member whose further path a connection wants to become.
@@ -275,8 +319,8 @@ fn log_frame(place: &Place, record: &FrameRecord) {
 
 fn log_event(event: &RelayEvent) {
     match event {
-        RelayEvent::Accepted { room, member, role, mac, identity, remote, software, resumed } => {
-            info!(%mac, %remote, %identity, %software, resumed, "accepted {role} peer {member} in room {room}");
+        RelayEvent::Accepted { room, member, role, mac, identity, remote, software, description, resumed } => {
+            info!(%mac, %remote, %identity, %software, %description, resumed, "accepted {role} peer {member} in room {room}");
         }
         RelayEvent::Left { room, member, role, mac, reason } => info!(%mac, "{role} peer {member} left room {room}: {reason}"),
         RelayEvent::Refused { room, role, mac, remote, code, message } => {

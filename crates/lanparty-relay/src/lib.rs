@@ -7,10 +7,14 @@ mod addresses;
 mod args;
 mod hub;
 mod outbox;
+mod passwords;
+mod rooms;
 mod run;
 mod serve;
 mod streams;
+mod tasks;
 mod told;
 
 pub use args::RelayArgs;
 pub use run::{RunningRelay, run};
+pub use tasks::{RelayCommand, end};

@@ -1,7 +1,7 @@
 //! `lanparty-relay`: a thin main over the library of the same name.
 
 use clap::Parser;
-use lanparty_relay::RelayArgs;
+use lanparty_relay::RelayCommand;
 
 /// The public relay of lanparty: members join rooms, and frames go between the members of a room.
 ///
@@ -10,13 +10,13 @@ use lanparty_relay::RelayArgs;
 #[command(
     name = "lanparty-relay",
     version,
-    after_help = "Example:\n  lanparty-relay --listen 0.0.0.0:8443 --dev-cert-der-out relay-cert.der\n\nExit codes: 0 ok, 1 unexpected, 2 configuration, 3 permission, 4 refused by the peer."
+    after_help = "Examples:\n  lanparty-relay --listen 0.0.0.0:8443 --dev-cert-der-out relay-cert.der\n  lanparty-relay --cert chain.pem --key key.pem --rooms rooms.toml\n\nExit codes: 0 ok, 1 unexpected, 2 configuration, 3 permission, 4 refused by the peer."
 )]
 struct Cli {
     #[command(flatten)]
-    args: RelayArgs,
+    command: RelayCommand,
 }
 
 fn main() -> std::process::ExitCode {
-    lanparty_node::block_on(lanparty_relay::run(lanparty_config::parse::<Cli>(lanparty_config::Role::Relay).args))
+    lanparty_relay::end(lanparty_config::parse::<Cli>(lanparty_config::Role::Relay).command)
 }

@@ -8,13 +8,15 @@ use std::time::Duration;
 use lanparty_core::AddressBook;
 use lanparty_node::{
     CertificateSource, Event, ExitCode, Fault, Incoming, Management, ProbeService, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, Rights,
-    ServerTls, StateDir, StreamIncoming, TrialSeat, at_work, shutdown_requested, start_logging,
+    ServerTls, StateDir, StreamIncoming, TrialSeat, at_work, shutdown_requested, start_logging, termination_requested,
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::RelayArgs;
 use crate::addresses::AddressFile;
 use crate::hub::Hub;
+use crate::rooms::RoomsFile;
 use crate::serve::{serve, serve_stream};
 use crate::streams::Streams;
 
@@ -37,6 +39,7 @@ pub struct RunningRelay {
     probes: ProbeService,
     streams: Streams,
     listen: SocketAddr,
+    rooms: RoomsFile,
 }
 
 /// Runs a relay until it is asked to end.
@@ -47,11 +50,15 @@ pub async fn run(args: RelayArgs) -> Result<(), Fault> {
     start_logging(args.log_format);
     let mut relay = RunningRelay::start(&args)?;
     let mut management = Management::open("relay", "", &args.management, status::api(), relay.hub.events())?;
-    at_work(if args.cert.is_some() { Rights::Reading } else { Rights::None }, &format!("listening on {}", relay.listen));
-    let mut shutdown = std::pin::pin!(shutdown_requested());
+    let has_rooms = relay.rooms.is_there();
+    let rights = if args.cert.is_some() || has_rooms { Rights::Reading } else { Rights::None };
+    at_work(rights, &format!("listening on {}", relay.listen));
+    let mut shutdown = std::pin::pin!(async move { if has_rooms { termination_requested().await } else { shutdown_requested().await } });
+    let mut hangup = has_rooms.then(|| signal(SignalKind::hangup()).ok()).flatten();
     let reason = loop {
         tokio::select! {
             reason = &mut shutdown => break reason.unwrap_or("signals cannot be watched"),
+            () = next(&mut hangup) => relay.hub.reload_rooms(&relay.rooms),
             () = relay.serve_until_housekeeping(&mut management) => relay.housekeeping(),
         }
     };
@@ -67,6 +74,8 @@ impl RunningRelay {
     /// # Errors
     /// A [`Fault`] in words for the operator.
     pub fn start(args: &RelayArgs) -> Result<Self, Fault> {
+        let rooms = args.rooms_file()?;
+        let rules = rooms.start()?;
         let dir = StateDir::locate(args.state_dir.clone());
         let mut keys = RelayKeys::load_or_create(&dir)?;
         if let Some(why) = keys.file().unsaved() {
@@ -92,12 +101,13 @@ impl RunningRelay {
         let streams = Streams::listen(args, listen, &tls)?;
         Ok(Self {
             endpoint: Arc::new(endpoint),
-            hub: Hub::new(args.config(), (!args.no_bond_test).then(TrialSeat::default), book, address_file),
+            hub: Hub::new(args.config(), rules, (!args.no_bond_test).then(TrialSeat::default), book, address_file),
             keys,
             tls,
             probes,
             streams,
             listen,
+            rooms,
         })
     }
 
@@ -165,6 +175,16 @@ impl RunningRelay {
             None => {}
         }
     }
+}
+
+/// The next one; never where it means something else.
+async fn next(signal: &mut Option<Signal>) {
+    if let Some(signal) = signal
+        && signal.recv().await.is_some()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
 }
 
 fn write_certificate(path: &Path, keys: &RelayKeys) -> Result<(), Fault> {

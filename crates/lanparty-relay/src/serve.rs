@@ -1,12 +1,13 @@
 //! One connection, from its handshake to its end.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Carrier, LinkId, RelayInput};
+use lanparty_core::{Carrier, LinkId, ProvenUser, RelayInput};
 use lanparty_node::{ControlReader, ControlWriter, Draining, Incoming, Link, LinkEnded, PathWatch, StreamIncoming};
-use lanparty_proto::{Control, DatagramBudget, IdentityId};
+use lanparty_proto::{Control, DatagramBudget, IdentityId, Refusal};
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -29,9 +30,9 @@ const ADDRESS_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Serves one connection attempt over QUIC.
 pub(crate) async fn serve(incoming: Incoming, hub: Arc<Hub>) {
-    let remote = incoming.remote_address().to_string();
+    let (from, remote) = (incoming.remote_address().ip(), incoming.remote_address().to_string());
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, incoming.establish()).await {
-        Ok(Ok((link, identity))) => serve_link(link, identity, remote, hub).await,
+        Ok(Ok((link, identity))) => serve_link(link, identity, (from, remote), hub).await,
         Ok(Err(e)) => debug!(%remote, "handshake failed: {e}"),
         Err(_) => debug!(%remote, "handshake took too long"),
     }
@@ -39,14 +40,14 @@ pub(crate) async fn serve(incoming: Incoming, hub: Arc<Hub>) {
 
 /// Serves one connection attempt over TLS.
 pub(crate) async fn serve_stream(incoming: StreamIncoming, hub: Arc<Hub>) {
-    let remote = format!("{} (TLS)", incoming.remote_address());
+    let (from, remote) = (incoming.remote_address().ip(), format!("{} (TLS)", incoming.remote_address()));
     match incoming.handshake().await {
-        Ok((stream, identity)) => serve_link(Link::over(stream), identity, remote, hub).await,
+        Ok((stream, identity)) => serve_link(Link::over(stream), identity, (from, remote), hub).await,
         Err(e) => debug!(%remote, "handshake failed: {e}"),
     }
 }
 
-async fn serve_link(link: Link, identity: IdentityId, remote: String, hub: Arc<Hub>) {
+async fn serve_link(link: Link, identity: IdentityId, (from, remote): (IpAddr, String), hub: Arc<Hub>) {
     let control = tokio::time::timeout(HANDSHAKE_TIMEOUT, link.accept_control()).await;
     let Ok(Ok((mut control_in, control_out))) = control else {
         link.close("no control stream was opened");
@@ -66,7 +67,7 @@ async fn serve_link(link: Link, identity: IdentityId, remote: String, hub: Arc<H
     let (id, commands) = hub.register(Arc::clone(&outbox));
     let peer = Peer { id, link, identity, remote, hub: Arc::clone(&hub), control_out, outbox, address_looked_at: Instant::now() };
     let link = peer.link.clone();
-    let ended = peer.run(first, control_in, commands).await;
+    let ended = peer.run(first, from, control_in, commands).await;
     link.read_no_more();
     hub.unregister(id, &ended.reason);
 }
@@ -83,8 +84,16 @@ struct Peer {
 }
 
 impl Peer {
-    async fn run(mut self, first: Control, mut control_in: ControlReader, mut commands: mpsc::Receiver<Command>) -> LinkEnded {
-        self.message(first).await;
+    async fn run(
+        mut self,
+        first: Control,
+        from: IpAddr,
+        mut control_in: ControlReader,
+        mut commands: mpsc::Receiver<Command>,
+    ) -> LinkEnded {
+        if let Err(message) = self.first(first, from).await {
+            return self.refuse(&Control::Refused { code: Refusal::TooManyJoins, message }).await;
+        }
         let mut received = vec![Bytes::new(); RECV_BATCH];
         let (mut budget, mut packets) = (DatagramBudget(0), 0);
         let mut watch = PathWatch::new(&self.link);
@@ -143,7 +152,21 @@ impl Peer {
         }
     }
 
+    /// Only the first message can join, and so only there a password is looked at. The words of a refusal when it was not.
+    async fn first(&mut self, mut message: Control, from: IpAddr) -> Result<(), String> {
+        let proven = match &mut message {
+            Control::Hello(hello) => self.hub.prove(hello, self.identity, from).await?,
+            _ => None,
+        };
+        self.heard(message, proven).await;
+        Ok(())
+    }
+
     async fn message(&mut self, message: Control) {
+        self.heard(message, None).await;
+    }
+
+    async fn heard(&mut self, message: Control, proven: Option<ProvenUser>) {
         if matches!(message, Control::GatewaySilent) {
             return self.hub.gateway_silent(self.id);
         }
@@ -154,7 +177,7 @@ impl Peer {
             _ => {}
         }
         let (link, identity, remote, budget) = (self.id, self.identity, self.remote.clone(), self.link.budget());
-        self.hub.input(RelayInput::Message { link, identity, remote, budget, message });
+        self.hub.input(RelayInput::Message { link, identity, remote, budget, message: Box::new(message), proven });
     }
 
     fn look_at_path(&self, watch: &mut PathWatch, known: &mut DatagramBudget) -> Result<(), LinkEnded> {

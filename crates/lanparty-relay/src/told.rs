@@ -7,8 +7,9 @@ use lanparty_proto::MemberInfo;
 /// What listeners hear of this; nothing where the log alone is the place for it.
 pub(crate) fn told(event: &RelayEvent) -> Option<Event> {
     Some(match event {
-        RelayEvent::Accepted { room, member, role, mac, remote, .. } => {
-            let info = MemberInfo { id: *member, role: *role, mac: *mac, lan_up: true, path_mtu: None };
+        RelayEvent::Accepted { room, member, role, mac, remote, description, .. } => {
+            let description = Some(description.clone()).filter(|said| !said.is_empty());
+            let info = MemberInfo { id: *member, role: *role, mac: *mac, lan_up: true, path_mtu: None, description };
             Event::MemberJoined { room: room.to_string(), member: info, remote: Some(remote.clone()) }
         }
         RelayEvent::Left { room, member, mac, reason, .. } => {

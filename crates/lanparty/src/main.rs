@@ -46,7 +46,7 @@ enum Role {
     /// Bridge a physical LAN into a room
     Gateway(lanparty_gateway::GatewayArgs),
     /// Run the relay that members of rooms meet at
-    Relay(lanparty_relay::RelayArgs),
+    Relay(lanparty_relay::RelayCommand),
     /// Plug an Ethernet cable between two hosts, without a relay
     Cable(lanparty_cable::CableArgs),
     /// Run what a configuration file has a table for
@@ -95,7 +95,7 @@ fn run(arguments: &[OsString]) -> ExitCode {
     match lanparty_config::parse_tool::<Cli>(arguments).role {
         Role::Client(args) => block_on(lanparty_client_core::run(args)),
         Role::Gateway(args) => block_on(lanparty_gateway::run(args)),
-        Role::Relay(args) => block_on(lanparty_relay::run(args)),
+        Role::Relay(command) => lanparty_relay::end(command),
         Role::Cable(args) => block_on(lanparty_cable::run(args)),
         Role::Run(args) => match config::role_of(&args, &command()) {
             Ok(role) => run(&args.arguments(role)),

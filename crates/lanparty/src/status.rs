@@ -59,8 +59,9 @@ fn relay(program: &Value, out: &mut String) {
     out.push_str(&format!("  listening on {}, {} connections\n", text(&program["listen"]), program["connections"]));
     for room in array(&program["rooms"]) {
         out.push_str(&format!(
-            "  room {}, LAN MTU {}{}, multicast {}\n",
+            "  room {}{}, LAN MTU {}{}, multicast {}\n",
             text(&room["room"]),
+            allowed(room),
             room["lan_mtu"],
             limited_by(room),
             text(&room["multicast"])
@@ -70,10 +71,12 @@ fn relay(program: &Value, out: &mut String) {
         }
         for m in array(&room["members"]) {
             out.push_str(&format!(
-                "    {} peer {} {}{} from {} for {} s, datagrams up {} down {}{}\n",
+                "    {} peer {} {}{}{}{} from {} for {} s, datagrams up {} down {}{}\n",
                 text(&m["role"]),
                 m["member"],
                 text(&m["mac"]),
+                calls_itself(m),
+                m["user"].as_str().map_or_else(String::new, |user| format!(" (user {user})")),
                 m["address"].as_str().map_or_else(String::new, |address| format!(" {address}")),
                 text(&m["remote"]),
                 m["joined_s_ago"],
@@ -93,6 +96,22 @@ fn relay(program: &Value, out: &mut String) {
             ));
         }
     }
+}
+
+/// What the relay's operator says of a room.
+fn allowed(room: &Value) -> String {
+    let closed = if room["closed"] == Value::Bool(true) { " (closed)" } else { "" };
+    let bandwidth = room["bandwidth"]["bits_per_second"].as_u64().map_or_else(String::new, |bits| {
+        let dropped = &room["bandwidth"]["frames_dropped"];
+        format!(", at most {:.1} Mbit/s ({dropped} frames dropped for that)", bits as f64 / 1e6)
+    });
+    format!("{closed}{bandwidth}")
+}
+
+/// What a member says of itself: for people, and no proof of anything.
+fn calls_itself(member: &Value) -> String {
+    let said = member["description"].as_str().filter(|said| !said.is_empty());
+    said.map_or_else(String::new, |said| format!(" \"{said}\""))
 }
 
 /// Who keeps the LAN MTU as small as it is: `told` is a room, or a member that is in one.
@@ -143,7 +162,7 @@ fn member(program: &Value, out: &mut String) {
     bond::in_words(&program["bond"], "  ", out);
     for m in array(&program["members"]) {
         let reached = array(&program["peers"]).iter().find(|peer| peer["id"] == m["id"]).map_or_else(String::new, reached);
-        out.push_str(&format!("    {} peer {} {}{}{reached}\n", text(&m["role"]), m["id"], text(&m["mac"]), way(m)));
+        out.push_str(&format!("    {} peer {} {}{}{}{reached}\n", text(&m["role"]), m["id"], text(&m["mac"]), calls_itself(m), way(m)));
     }
     if program["frames"]["is_bridged"] == Value::Bool(true) {
         out.push_str("    carries nothing, a loop is blocked: its interface is bridged to the LAN of this room's own gateway\n");
@@ -193,7 +212,8 @@ fn cable(program: &Value, out: &mut String) {
     } else if let Some(why) = program["last_end"].as_str() {
         out.push_str(&format!(" ({why})"));
     }
-    out.push_str(&format!("\n  other end {}\n    ", text(&program["peer"])));
+    let said = program["peer_description"].as_str().filter(|said| !said.is_empty()).map_or_else(String::new, |said| format!(" \"{said}\""));
+    out.push_str(&format!("\n  other end {}{said}\n    ", text(&program["peer"])));
     match (program["remote"].as_str(), program["dials"].as_str()) {
         (Some(remote), _) => out.push_str(&format!("at {remote}")),
         (None, Some(dials)) => out.push_str(&format!("dialling {dials}, listening on {}", text(&program["listen"]))),

@@ -33,6 +33,8 @@ struct CableStatus {
     peer: String,
     /// What runs there.
     peer_software: Option<String>,
+    /// What the other end calls itself.
+    peer_description: Option<String>,
     /// Where this end listens.
     listen: String,
     /// Where it dials, when it does.
@@ -119,6 +121,7 @@ impl Cable {
             key: self.own.to_hex(),
             peer: self.peer.to_hex(),
             peer_software: driver.theirs().map(|theirs| theirs.software.clone()),
+            peer_description: driver.theirs().map(|theirs| theirs.description.to_string()),
             listen: self.listen.to_string(),
             dials: self.args.remote.as_ref().map(ToString::to_string),
             paths,

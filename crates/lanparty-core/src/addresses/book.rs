@@ -50,6 +50,8 @@ pub struct Asked<'a> {
     pub had: Option<Ipv4Net>,
     /// The networks its machine is in.
     pub networks: &'a [Ipv4Net],
+    /// The networks of this room alone; without any it has one of the pool's.
+    pub nets: &'a [Ipv4Net],
 }
 
 /// Why there is no address, in words for whoever asked.
@@ -71,9 +73,17 @@ pub enum NoAddress {
         /// All there is.
         pool: AddressPool,
     },
+    /// Every network of the room's own is one that the machine is in.
+    #[error(
+        "every network of the room ({nets}) meets one that this machine is in; leave that one, or ask the relay's operator for another"
+    )]
+    EveryNetMeets {
+        /// All there is.
+        nets: String,
+    },
     /// All addresses belong to somebody.
     #[error(
-        "the room's network {network} is exhausted: {members} members have an address; one that stays away for an hour makes room, or the relay's operator chooses an --auto-pool of larger networks"
+        "the room's network {network} is exhausted: {members} members have an address; one that stays away for an hour makes room, or the relay's operator gives it a larger one"
     )]
     Exhausted {
         /// The room's.
@@ -95,6 +105,8 @@ pub struct AddressBook {
     leases: Leases,
     started: Option<Instant>,
     is_changed: bool,
+    /// Networks of rooms that have their own: others have them only when there is nothing else.
+    reserved: Vec<Ipv4Net>,
 }
 
 impl Leases {
@@ -117,7 +129,12 @@ impl AddressBook {
     /// Addresses of `pool`, as they were left.
     #[must_use]
     pub const fn new(pool: AddressPool, key: [u8; 16], leases: Leases) -> Self {
-        Self { pool, key, leases, started: None, is_changed: false }
+        Self { pool, key, leases, started: None, is_changed: false, reserved: vec![] }
+    }
+
+    /// Leaves these networks to the rooms whose they are, from now on.
+    pub fn reserve(&mut self, nets: Vec<Ipv4Net>) {
+        self.reserved = nets;
     }
 
     /// What is to be kept, when it is other than when this was asked last.
@@ -132,12 +149,12 @@ impl AddressBook {
         Some(with_prefix(leases.network, *leases.members.get(&identity)?))
     }
 
-    /// A member's IPv6 address: the room's prefix and what follows from its key.
+    /// A member's IPv6 address: the room's prefix, which is `own` or follows from the relay's key, and what follows from the member's key.
     #[must_use]
-    pub fn ipv6(&self, room: &RoomCode, identity: IdentityId) -> Ipv6Net {
+    pub fn ipv6(&self, room: &RoomCode, identity: IdentityId, own: Option<Ipv6Net>) -> Ipv6Net {
         let digest = self.digest(room);
         let [a, b, c, d, e, interface @ ..] = digest;
-        let mut octets = [0xfd, a, b, c, d, e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let mut octets = own.map_or([0xfd, a, b, c, d, e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], |own| own.network().octets());
         for (octet, (key, mask)) in octets[8..].iter_mut().zip(identity.0.iter().zip(interface)) {
             *octet = key ^ mask;
         }
@@ -159,7 +176,8 @@ impl AddressBook {
         self.settle_network(asked)?;
         self.make_room(asked, is_open);
         let start = hash(&asked.identity.0);
-        let Some(room) = self.leases.rooms.get_mut(asked.room) else { return Err(NoAddress::EveryMeets { pool: self.pool }) };
+        let none = self.every_meets(asked);
+        let Some(room) = self.leases.rooms.get_mut(asked.room) else { return Err(none) };
         room.asked.insert(asked.identity, now);
         if let Some(address) = room.members.get(&asked.identity) {
             return Ok(with_prefix(room.network, *address));
@@ -195,7 +213,7 @@ impl AddressBook {
 
     /// Gives the room a network, or another one while nobody else has an address in the one it has.
     fn settle_network(&mut self, asked: &Asked<'_>) -> Result<(), NoAddress> {
-        let known = self.leases.rooms.get(asked.room).filter(|room| self.pool.contains(room.network));
+        let known = self.leases.rooms.get(asked.room).filter(|room| self.may_have(asked, room.network));
         if let Some(room) = known {
             let network = room.network;
             match asked.networks.iter().take(OWN_NETWORKS_MAX).find(|own| meet(network, **own)) {
@@ -206,7 +224,7 @@ impl AddressBook {
                 Some(_) => {}
             }
         }
-        let network = self.choose_network(asked).ok_or(NoAddress::EveryMeets { pool: self.pool })?;
+        let network = self.choose_network(asked).ok_or_else(|| self.every_meets(asked))?;
         let room = RoomLeases { network, members: BTreeMap::new(), asked: BTreeMap::new(), taken: BTreeSet::new() };
         self.leases.rooms.insert(asked.room.clone(), room);
         self.is_changed = true;
@@ -216,17 +234,21 @@ impl AddressBook {
     /// The one that the member says the room had, else the next behind where the room's name points: one of no other room, if there is any.
     fn choose_network(&self, asked: &Asked<'_>) -> Option<Ipv4Net> {
         let own = |network: Ipv4Net| asked.networks.iter().take(OWN_NETWORKS_MAX).find(move |own| meet(network, **own));
-        let had = asked.had.map(|had| had.trunc()).filter(|had| self.pool.contains(*had) && own(*had).is_none());
+        let had = asked.had.map(|had| had.trunc()).filter(|had| self.may_have(asked, *had) && own(*had).is_none());
+        if !asked.nets.is_empty() {
+            return had.or_else(|| asked.nets.iter().find(|net| own(**net).is_none()).copied());
+        }
         let of_others: BTreeSet<_> =
             self.leases.rooms.iter().filter(|(code, _)| *code != asked.room).map(|(_, room)| room.network).collect();
         let start = hash(&self.digest(asked.room));
-        let search = |spare: &BTreeSet<Ipv4Net>| {
+        let search = |spare: &BTreeSet<Ipv4Net>, reserved: &[Ipv4Net]| {
+            let is_spared = |network: Ipv4Net| spare.contains(&network) || reserved.iter().any(|net| meet(*net, network));
             let (count, mut at) = (u64::from(self.pool.networks()), start % u64::from(self.pool.networks()));
             let end = at + count;
             while at < end {
                 let network = self.pool.network((at % count) as u32);
                 match own(network) {
-                    None if !spare.contains(&network) => return Some(network),
+                    None if !is_spared(network) => return Some(network),
                     None => at += 1,
                     // Behind all of it at once: a machine in 10.0.0.0/8 would cost thousands of looks.
                     Some(own) => at += (u64::from(self.pool.behind(*own)).saturating_sub(at % count)).max(1),
@@ -234,7 +256,18 @@ impl AddressBook {
             }
             None
         };
-        had.or_else(|| search(&of_others)).or_else(|| search(&BTreeSet::new()))
+        had.or_else(|| search(&of_others, &self.reserved)).or_else(|| search(&BTreeSet::new(), &[]))
+    }
+
+    fn may_have(&self, asked: &Asked<'_>, network: Ipv4Net) -> bool {
+        if asked.nets.is_empty() { self.pool.contains(network) } else { asked.nets.contains(&network) }
+    }
+
+    fn every_meets(&self, asked: &Asked<'_>) -> NoAddress {
+        if asked.nets.is_empty() {
+            return NoAddress::EveryMeets { pool: self.pool };
+        }
+        NoAddress::EveryNetMeets { nets: asked.nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ") }
     }
 
     /// Forgets rooms in which nobody is, when there are too many.

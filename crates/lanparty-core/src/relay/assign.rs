@@ -35,15 +35,16 @@ impl Relay {
         request: &AddressRequest,
         now: Instant,
     ) -> Option<AssignedAddresses> {
+        let nets = self.rules.of(code).map(|rule| rule.nets.clone()).unwrap_or_default();
         let Self { rooms, addresses, .. } = self;
         let room = rooms.get(code);
         if request.unless_gateway && room.is_some_and(|room| room.lans() > 0) {
             return None;
         }
-        let asked = Asked { room: code, identity, had: request.had, networks: &request.networks };
+        let asked = Asked { room: code, identity, had: request.had, networks: &request.networks, nets: &nets.ipv4 };
         let is_here = |id: IdentityId| room.is_some_and(|room| room.by_identity(id).is_some());
         let assigned = addresses.assign(&asked, is_here, |code| rooms.get(code).is_some_and(|room: &Room| !room.is_empty()), now);
-        let ipv6 = Some(addresses.ipv6(code, identity));
+        let ipv6 = Some(addresses.ipv6(code, identity, nets.ipv6));
         Some(match assigned {
             Ok(ipv4) => AssignedAddresses { ipv4: Some(ipv4), ipv6, because: None },
             Err(why) => AssignedAddresses { ipv4: None, ipv6, because: Some(why.to_string()) },

@@ -135,6 +135,9 @@ fn switch(room: &mut Room, from: MemberId, datagram: &Bytes, now: Instant, out: 
         _ if sender.limiter.admits_flood(frame.class(), copies, now) => {}
         _ => return Err(DropReason::RateLimit),
     }
+    if !room.admits_bytes(&frame, bytes.len(), copies, now) {
+        return Err(DropReason::RoomRateLimit);
+    }
     let joins_lans = is_gateway && room.lans() > 1;
     if joins_lans && room.by_mac(src).is_none() && !room.hosts.learn(src, from, now) {
         return Err(DropReason::HairpinLoop);

@@ -1,5 +1,6 @@
 //! Who may enter a room, and what the others hear of it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lanparty_proto::{Control, DatagramBudget, Hello, IdentityId, LanMtu, PROTOCOL_VERSION, Refusal, Role, Welcome};
@@ -13,7 +14,7 @@ use super::sightings::ASK_RATE;
 use super::{LinkId, Relay, RelayConfig, RelayEvent, RelayOutput};
 use crate::limiter::{Rate, TokenBucket};
 use crate::words::one_line;
-use crate::{Counters, Drops, FrameLog, GroupSet, MemberLimiter, WayThere};
+use crate::{Counters, Drops, FrameLog, GroupSet, MemberLimiter, ProvenUser, RoomRule, WayThere};
 
 /// Joins of one identity: a machine that reconnects after every outage needs a few at once, a flood is another thing
 /// (THREATS A17).
@@ -32,12 +33,13 @@ pub(super) struct Newcomer {
     pub(super) remote: String,
     pub(super) budget: DatagramBudget,
     pub(super) hello: Hello,
+    pub(super) proven: Option<ProvenUser>,
 }
 
 impl Relay {
     pub(super) fn join(&mut self, link: LinkId, newcomer: &Newcomer, now: Instant) {
-        let allowed = match self.judge(link, newcomer, now) {
-            Ok(allowed) => allowed,
+        let (allowed, rule) = match self.judge(link, newcomer, now) {
+            Ok(judged) => judged,
             Err((code, message)) => {
                 return match self.may_stand_by(newcomer).filter(|_| code == Refusal::SecondGateway) {
                     Some(behind) => self.stand_by(link, newcomer, behind, now),
@@ -46,18 +48,20 @@ impl Relay {
             }
         };
         let replaced = self.take_over(newcomer);
-        let (code, minimum, multicast) = (newcomer.hello.room.clone(), self.config.lan_mtu_min, self.config.multicast);
+        let (code, minimum, multicast) =
+            (newcomer.hello.room.clone(), self.config.lan_mtu_min, rule.multicast.unwrap_or(self.config.multicast));
         let request = newcomer.hello.addresses.as_ref().filter(|_| newcomer.hello.role == Role::Client);
         let addresses = request.and_then(|request| self.assign(&code, newcomer.identity, request, now));
-        let room = self.rooms.entry(code.clone()).or_insert_with(|| Room::new(code.clone(), allowed, minimum, multicast));
+        let room =
+            self.rooms.entry(code.clone()).or_insert_with(|| Room::new(code.clone(), allowed, minimum, Arc::clone(&rule), multicast, now));
         let wanted = replaced.as_ref().map(|(id, _)| *id).or(newcomer.hello.resume);
         let replaced =
             replaced.map(|(_, remote)| remote).filter(|remote| newcomer.hello.resume.is_none() && is_elsewhere(remote, &newcomer.remote));
         let id = room.free_id(wanted);
         let shrunk = if room.is_empty() { None } else { room.sizes().admit(allowed) };
-        let member = new_member(id, link, newcomer, &self.config, now);
+        let member = new_member(id, link, newcomer, &self.config, &rule, now);
         let info = member.info();
-        let members = room.members().map(Member::info).collect();
+        let (members, descriptions) = (room.infos(id), room.descriptions(id));
         room.insert(member);
         let (limited_by, news) = (room.limited_by(), room.size_news(shrunk));
         let (budget_down, bond) = (Some(newcomer.budget), is_bonded(&newcomer.hello));
@@ -66,6 +70,7 @@ impl Relay {
         let multicast = room.multicast();
         let welcome = Welcome { version, member: id, lan_mtu, limited_by, budget_down, replaced, bond, addresses, multicast, members };
         self.outputs.push_back(RelayOutput::Send { link, message: Control::Welcome(welcome) });
+        self.outputs.extend(descriptions.into_iter().map(|message| RelayOutput::Send { link, message }));
         for to in room.others(id) {
             self.outputs.push_back(RelayOutput::Send { link: to, message: Control::MemberJoined { member: info.clone() } });
             self.outputs.extend(news.clone().map(|message| RelayOutput::Send { link: to, message }));
@@ -84,8 +89,8 @@ impl Relay {
         self.schedule_check(now);
     }
 
-    /// The LAN MTU that the newcomer's path and this relay allow, or why it may not enter.
-    fn judge(&mut self, link: LinkId, newcomer: &Newcomer, now: Instant) -> Result<LanMtu, (Refusal, String)> {
+    /// The LAN MTU that the newcomer's path and this relay allow, and the rule of its room, or why it may not enter.
+    fn judge(&mut self, link: LinkId, newcomer: &Newcomer, now: Instant) -> Result<(LanMtu, Arc<RoomRule>), (Refusal, String)> {
         let hello = &newcomer.hello;
         if hello.version != PROTOCOL_VERSION {
             let message = format!(
@@ -103,6 +108,7 @@ impl Relay {
         if !self.may_join_again(newcomer.identity, now) {
             return Err((Refusal::TooManyJoins, format!("too many joins in a short time; wait {} s", JOIN_INTERVAL.as_secs())));
         }
+        let rule = self.judge_rule(newcomer)?;
         let smallest = hello.budget.min(newcomer.budget);
         let allowed = smallest.lan_mtu().ok_or_else(|| {
             let message = format!(
@@ -112,16 +118,16 @@ impl Relay {
             (Refusal::PathTooSmall, message)
         })?;
         match self.rooms.get(&hello.room) {
-            Some(room) => self.judge_room(room, newcomer, now)?,
+            Some(room) => self.judge_room(room, &rule, newcomer, now)?,
             None if self.rooms.len() >= self.config.rooms_max => {
                 return Err((Refusal::Full, "this relay has no space for another room".into()));
             }
             None => {}
         }
-        Ok(allowed.max(self.config.lan_mtu_min))
+        Ok((allowed.max(self.config.lan_mtu_min), rule))
     }
 
-    fn judge_room(&self, room: &Room, newcomer: &Newcomer, now: Instant) -> Result<(), (Refusal, String)> {
+    fn judge_room(&self, room: &Room, rule: &RoomRule, newcomer: &Newcomer, now: Instant) -> Result<(), (Refusal, String)> {
         let (hello, code) = (&newcomer.hello, room.code());
         // The same identity is the same machine coming back; it takes its own place over.
         let other = |m: &&Member| m.identity != newcomer.identity;
@@ -135,7 +141,9 @@ impl Relay {
             );
             return Err((Refusal::DuplicateMac, message));
         }
-        if room.len() >= self.config.members_max && room.by_identity(newcomer.identity).is_none() {
+        if room.len() >= rule.members_max.unwrap_or(usize::MAX).min(self.config.members_max)
+            && room.by_identity(newcomer.identity).is_none()
+        {
             return Err((Refusal::Full, format!("room {code} is full: {} members", room.len())));
         }
         Ok(())
@@ -174,13 +182,14 @@ impl Relay {
             self.warn_holder_of_mac(newcomer, now);
         }
         let hello = &newcomer.hello;
+        let told = if code == Refusal::NotAllowed { self.why_not_allowed(newcomer) } else { message.clone() };
         self.outputs.push_back(RelayOutput::Event(RelayEvent::Refused {
             room: hello.room.clone(),
             role: hello.role,
             mac: hello.mac,
             remote: newcomer.remote.clone(),
             code,
-            message: message.clone(),
+            message: told,
         }));
         self.outputs.push_back(RelayOutput::Refuse { link, code, message });
     }
@@ -203,7 +212,14 @@ fn is_elsewhere(one: &str, other: &str) -> bool {
     host(one) != host(other)
 }
 
-fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, config: &RelayConfig, now: Instant) -> Member {
+fn new_member(
+    id: lanparty_proto::MemberId,
+    link: LinkId,
+    newcomer: &Newcomer,
+    config: &RelayConfig,
+    rule: &RoomRule,
+    now: Instant,
+) -> Member {
     let hello = &newcomer.hello;
     Member {
         id,
@@ -212,6 +228,8 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         lan_up: hello.lan_up || hello.role == Role::Client,
         joins_lans: hello.joins_lans,
         identity: newcomer.identity,
+        proven: newcomer.proven.clone(),
+        description: hello.description.clone(),
         link,
         run: hello.run,
         is_bonded: is_bonded(hello),
@@ -225,7 +243,7 @@ fn new_member(id: lanparty_proto::MemberId, link: LinkId, newcomer: &Newcomer, c
         rtt: Duration::ZERO,
         way: WayThere::new(now),
         below: None,
-        limiter: MemberLimiter::new(config.limits.for_role(hello.role), now),
+        limiter: MemberLimiter::new(rule.limits(config.limits, hello.role), now),
         counters: Counters::default(),
         copies_out: 0,
         copies_dropped: Drops::default(),
@@ -253,6 +271,7 @@ fn accepted(newcomer: &Newcomer, member: lanparty_proto::MemberId, resumed: bool
         identity: newcomer.identity,
         remote: newcomer.remote.clone(),
         software: one_line(&hello.software),
+        description: hello.description.clone(),
         resumed,
     }
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use lanparty_proto::{Control, DatagramBudget, IdentityId, Move, PROTOCOL_VERSION, Refusal, Welcome};
 
-use super::room::Member;
 use super::{LinkId, Relay, RelayEvent, RelayOutput};
 use crate::WayThere;
 
@@ -42,11 +41,13 @@ impl Relay {
             bond: false,
             addresses: None,
             multicast: room.multicast(),
-            members: room.members().filter(|member| member.id != id).map(Member::info).collect(),
+            members: room.infos(id),
         };
+        let descriptions = room.descriptions(id);
         self.links.insert(link, mover.wanted.room.clone());
         self.outputs.push_back(RelayOutput::Moved { from, to: link });
         self.outputs.push_back(RelayOutput::Send { link, message: Control::Welcome(welcome) });
+        self.outputs.extend(descriptions.into_iter().map(|message| RelayOutput::Send { link, message }));
         let (room, remote) = (mover.wanted.room.clone(), mover.remote.clone());
         self.outputs.push_back(RelayOutput::Event(RelayEvent::Moved { room, member: id, remote, previous }));
         self.schedule_check(now);

@@ -15,6 +15,11 @@ use crate::CountersSnapshot;
 #[expect(missing_docs, reason = "the fields are what their names say")]
 pub struct RoomReport<M = MemberReport> {
     pub room: String,
+    /// What its rule is about: its name, or an expression.
+    pub rule: String,
+    /// Whether only those who are listed may be in it.
+    pub closed: bool,
+    pub bandwidth: Option<BandwidthReport>,
     pub lan_mtu: u16,
     /// The member whose path keeps it that small, when it is one of them.
     pub lan_mtu_limited_by: Option<u16>,
@@ -27,9 +32,19 @@ impl<M> RoomReport<M> {
     /// The same room with more, or less, of each member.
     #[must_use]
     pub fn map_members<N>(self, what: impl FnMut(M) -> N) -> RoomReport<N> {
-        let Self { room, lan_mtu, lan_mtu_limited_by, multicast, members, standbys } = self;
-        RoomReport { room, lan_mtu, lan_mtu_limited_by, multicast, members: members.into_iter().map(what).collect(), standbys }
+        let Self { room, rule, closed, bandwidth, lan_mtu, lan_mtu_limited_by, multicast, members, standbys } = self;
+        let members = members.into_iter().map(what).collect();
+        RoomReport { room, rule, closed, bandwidth, lan_mtu, lan_mtu_limited_by, multicast, members, standbys }
     }
+}
+
+/// What the relay may send into a room.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct BandwidthReport {
+    /// At most so much.
+    pub bits_per_second: u64,
+    /// So many frames were dropped for that.
+    pub frames_dropped: u64,
 }
 
 /// A member of a room. Budgets in bytes of datagram; `copies_out` were sent toward it, `copies_dropped` were not, and why.
@@ -45,6 +60,10 @@ pub struct MemberReport {
     pub remote: String,
     pub identity: String,
     pub software: String,
+    /// What it calls itself.
+    pub description: String,
+    /// The user that it has proven to be.
+    pub user: Option<String>,
     pub joined_s_ago: u64,
     pub lan_up: bool,
     /// What it was assigned.
@@ -68,6 +87,12 @@ impl Relay {
             .values()
             .map(|room| RoomReport {
                 room: room.code().to_string(),
+                rule: room.rule().name.to_string(),
+                closed: room.rule().is_closed(),
+                bandwidth: room
+                    .rule()
+                    .bandwidth
+                    .map(|rate| BandwidthReport { bits_per_second: rate.per_second * 8, frames_dropped: room.over_bandwidth() }),
                 lan_mtu: room.lan_mtu().bytes(),
                 lan_mtu_limited_by: room.limited_by().map(|id| id.0),
                 multicast: room.multicast(),
@@ -87,6 +112,8 @@ fn member_report(m: &super::room::Member, address: Option<Ipv4Net>, now: Instant
         remote: m.remote.clone(),
         identity: m.identity.to_string(),
         software: m.software.clone(),
+        description: m.description.to_string(),
+        user: m.proven.as_ref().map(|proven| proven.user.clone()),
         joined_s_ago: now.saturating_duration_since(m.joined).as_secs(),
         lan_up: m.lan_up,
         address: address.map(|address| address.to_string()),

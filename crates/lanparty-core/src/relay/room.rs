@@ -2,13 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanparty_proto::{Control, DatagramBudget, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, MulticastPolicy, Role, RoomCode};
+use lanparty_proto::{
+    Control, DatagramBudget, Described, Description, Frame, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, MulticastPolicy, Role,
+    RoomCode, TrafficClass,
+};
 
 use super::LinkId;
+
+/// Descriptions that one control message holds with a wide margin.
+const DESCRIPTIONS_MAX: usize = 256;
 use crate::lan_hosts::LanHosts;
-use crate::{Counters, Drops, FrameLog, GroupSet, LanMtuAgreement, MemberLimiter, SHRINK_HOLD, TokenBucket, Watch, WayThere};
+use crate::{
+    Counters, Drops, FrameLog, GroupSet, LanMtuAgreement, Limits, MemberLimiter, ProvenUser, RoomRule, SHRINK_HOLD, TokenBucket, Watch,
+    WayThere,
+};
 
 /// A member as its relay keeps it.
 pub(super) struct Member {
@@ -19,6 +29,10 @@ pub(super) struct Member {
     /// A gateway whose owner agrees that its LAN is joined to others.
     pub(super) joins_lans: bool,
     pub(super) identity: IdentityId,
+    /// The user that it has proven to be.
+    pub(super) proven: Option<ProvenUser>,
+    /// What it calls itself.
+    pub(super) description: Description,
     /// The connection that carries it now.
     pub(super) link: LinkId,
     /// What it must know to move to another.
@@ -59,7 +73,18 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn info(&self) -> MemberInfo {
-        MemberInfo { id: self.id, role: self.role, mac: self.mac, lan_up: self.lan_up, path_mtu: self.way.announced() }
+        MemberInfo {
+            id: self.id,
+            role: self.role,
+            mac: self.mac,
+            lan_up: self.lan_up,
+            path_mtu: self.way.announced(),
+            description: self.said(),
+        }
+    }
+
+    fn said(&self) -> Option<Description> {
+        (!self.description.is_empty()).then(|| self.description.clone())
     }
 
     /// The LAN MTU that this member's path allows in both directions.
@@ -71,6 +96,11 @@ impl Member {
 /// A room and its members.
 pub(super) struct Room {
     code: RoomCode,
+    rule: Arc<RoomRule>,
+    /// What may be sent to all of its members, in bytes, when that is limited.
+    bandwidth: Option<TokenBucket>,
+    /// Frames that were dropped for that.
+    over_bandwidth: u64,
     members: BTreeMap<MemberId, Member>,
     by_mac: BTreeMap<MacAddr, MemberId>,
     /// Also connections that a member has left, while frames come from them.
@@ -91,9 +121,19 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(code: RoomCode, first: LanMtu, minimum: LanMtu, multicast: MulticastPolicy) -> Self {
+    pub(super) fn new(
+        code: RoomCode,
+        first: LanMtu,
+        minimum: LanMtu,
+        rule: Arc<RoomRule>,
+        multicast: MulticastPolicy,
+        now: Instant,
+    ) -> Self {
         Self {
             code,
+            bandwidth: rule.bandwidth.map(|rate| TokenBucket::new(rate, now)),
+            rule,
+            over_bandwidth: 0,
             members: BTreeMap::new(),
             by_mac: BTreeMap::new(),
             by_link: BTreeMap::new(),
@@ -110,6 +150,55 @@ impl Room {
 
     pub(super) const fn code(&self) -> &RoomCode {
         &self.code
+    }
+
+    pub(super) const fn rule(&self) -> &Arc<RoomRule> {
+        &self.rule
+    }
+
+    /// Another rule holds from now on. What a limit that stays has left, it keeps.
+    pub(super) fn set_rule(&mut self, rule: Arc<RoomRule>, limits: Limits, multicast: MulticastPolicy, now: Instant) {
+        self.multicast = multicast;
+        if rule.bandwidth != self.rule.bandwidth {
+            self.bandwidth = rule.bandwidth.map(|rate| TokenBucket::new(rate, now));
+        }
+        if rule.storm != self.rule.storm {
+            for member in self.members.values_mut() {
+                member.limiter = MemberLimiter::new(rule.limits(limits, member.role), now);
+            }
+        }
+        self.rule = rule;
+    }
+
+    /// Whether `copies` of a frame of `len` bytes are within the room's bandwidth. Without ARP, neighbour discovery and DHCP, which have
+    /// limits of their own, a busy room would be none.
+    pub(super) fn admits_bytes(&mut self, frame: &Frame<'_>, len: usize, copies: usize, now: Instant) -> bool {
+        let Some(bucket) = &mut self.bandwidth else { return true };
+        if matches!(frame.class(), TrafficClass::ArpNd | TrafficClass::Dhcp) {
+            return true;
+        }
+        // A frame to more members than the burst has room for passes seldom, but not never.
+        let admitted = bucket.take((len as u64).saturating_mul(copies as u64).min(bucket.burst()), now);
+        self.over_bandwidth += u64::from(!admitted);
+        admitted
+    }
+
+    /// Frames that were dropped because the room's bandwidth was used up.
+    pub(super) const fn over_bandwidth(&self) -> u64 {
+        self.over_bandwidth
+    }
+
+    /// Everybody but `id`, as a welcome lists them.
+    pub(super) fn infos(&self, id: MemberId) -> Vec<MemberInfo> {
+        let others = self.members.values().filter(|member| member.id != id);
+        others.map(|member| MemberInfo { description: None, ..member.info() }).collect()
+    }
+
+    /// What everybody but `id` calls itself.
+    pub(super) fn descriptions(&self, id: MemberId) -> Vec<Control> {
+        let others = self.members.values().filter(|member| member.id != id);
+        let all: Vec<_> = others.filter_map(|m| Some(Described { id: m.id, description: m.said()? })).collect();
+        all.chunks(DESCRIPTIONS_MAX).map(|members| Control::Descriptions { members: members.to_vec() }).collect()
     }
 
     pub(super) const fn sizes(&mut self) -> &mut LanMtuAgreement {

@@ -131,6 +131,12 @@ impl Relay {
         (now.saturating_duration_since(since) >= APART_AFTER).then(|| (code, standby.newcomer.clone()))
     }
 
+    /// Who waits in which room, and who it is.
+    pub(super) fn standing_by(&self) -> Vec<(LinkId, RoomCode, Newcomer)> {
+        let all = self.standbys.iter().flat_map(|(code, s)| s.waiting.iter().map(move |standby| (code, standby)));
+        all.map(|(code, standby)| (standby.link, code.clone(), standby.newcomer.clone())).collect()
+    }
+
     fn standby_at(&self, link: LinkId) -> Option<(RoomCode, usize)> {
         self.standbys.iter().find_map(|(code, s)| Some((code.clone(), s.waiting.iter().position(|standby| standby.link == link)?)))
     }

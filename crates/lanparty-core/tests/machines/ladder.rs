@@ -14,7 +14,8 @@ const HOST: MacAddr = MacAddr([0, 0x1b, 0x21, 0, 0, 0x10]);
 
 /// The gateway's view of a room with clients 2 and 3.
 fn roster(mtu: u16) -> Roster {
-    let client = |n: u8| MemberInfo { id: MemberId(n.into()), role: Role::Client, mac: mac(n), lan_up: true, path_mtu: None };
+    let client =
+        |n: u8| MemberInfo { id: MemberId(n.into()), role: Role::Client, mac: mac(n), lan_up: true, path_mtu: None, description: None };
     let members = vec![client(2), client(3)];
     let (version, member, lan_mtu) = (PROTOCOL_VERSION, MemberId(1), lan_mtu(mtu));
     Roster::new(

@@ -13,6 +13,7 @@ mod relay_forward;
 mod relay_join;
 mod relay_lans;
 mod relay_moves;
+mod relay_rules;
 mod relay_sightings;
 mod relay_sizes;
 mod relay_standby;

@@ -85,7 +85,7 @@ impl Machine {
         for other in (1..=5).filter(|other| *other != self.link) {
             let (role, mac) = (if other == 1 { Role::Gateway } else { Role::Client }, mac(u8::try_from(other).unwrap()));
             let id = desk.relay.place(LinkId(other)).unwrap().member();
-            self.roster.insert(MemberInfo { id, role, mac, lan_up: true, path_mtu: None });
+            self.roster.insert(MemberInfo { id, role, mac, lan_up: true, path_mtu: None, description: None });
         }
     }
 

@@ -17,7 +17,7 @@ const OTHER_HOST: MacAddr = MacAddr([0, 0x1b, 0x21, 0, 0, 0x11]);
 const WIDE: DatagramBudget = DatagramBudget(1500);
 
 fn info(n: u8, role: Role) -> MemberInfo {
-    MemberInfo { id: MemberId(u16::from(n)), role, mac: mac(n), lan_up: true, path_mtu: None }
+    MemberInfo { id: MemberId(u16::from(n)), role, mac: mac(n), lan_up: true, path_mtu: None, description: None }
 }
 
 /// Member 1 is the gateway, 2 and 3 are clients.

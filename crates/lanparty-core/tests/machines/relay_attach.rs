@@ -20,7 +20,14 @@ fn relay_with(member: Hello, who: IdentityId, now: Instant) -> Relay {
     let mut relay = Relay::new(RelayConfig::default());
     let message = lanparty_proto::Control::Hello(member);
     relay.handle_input(
-        RelayInput::Message { link: LinkId(1), identity: who, remote: "192.0.2.1:1".into(), budget: DatagramBudget(1400), message },
+        RelayInput::Message {
+            link: LinkId(1),
+            identity: who,
+            remote: "192.0.2.1:1".into(),
+            budget: DatagramBudget(1400),
+            message: Box::new(message),
+            proven: None,
+        },
         now,
     );
     relay

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lanparty_core::{Delivery, FrameRecord, LinkId, MemberReport, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput};
 use lanparty_proto::{
-    Control, DatagramBudget, DatagramHeader, Hello, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, PROTOCOL_VERSION, Refusal, Role,
-    Welcome,
+    Control, DatagramBudget, DatagramHeader, Description, Hello, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, PROTOCOL_VERSION,
+    Refusal, Role, Welcome,
 };
 
 /// A budget that allows a LAN MTU of 1,400.
@@ -48,6 +48,8 @@ pub(crate) fn hello(n: u8) -> Hello {
         has_listened: false,
         bond: None,
         addresses: None,
+        description: Description::default(),
+        login: None,
     }
 }
 
@@ -126,7 +128,7 @@ impl Desk {
 
     pub(crate) fn message_from(&mut self, link: u64, identity: IdentityId, budget: DatagramBudget, message: Control) {
         let remote = format!("192.0.2.{link}:4711");
-        self.input(RelayInput::Message { link: LinkId(link), identity, remote, budget, message });
+        self.input(RelayInput::Message { link: LinkId(link), identity, remote, budget, message: Box::new(message), proven: None });
     }
 
     pub(crate) fn close(&mut self, link: u64) {

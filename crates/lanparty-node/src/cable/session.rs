@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lanparty_core::{Backoff, CableGuard, CableLoops, CableMtu, Contact, FilterRules};
 use lanparty_nic::Device;
-use lanparty_proto::{CableHello, DatagramBudget, LanMtu, MacAddr, PROTOCOL_VERSION, PortRank, Refusal};
+use lanparty_proto::{CableHello, DatagramBudget, Description, LanMtu, MacAddr, PROTOCOL_VERSION, PortRank, Refusal};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, info, warn};
@@ -49,6 +49,8 @@ pub struct CablePlan {
     pub bond: Option<BondPlan>,
     /// Which packets pass, when not all do.
     pub filter: Option<Arc<FilterRules>>,
+    /// What this end calls itself to the other.
+    pub description: Description,
 }
 
 /// What the owner of a cable hears.
@@ -112,6 +114,7 @@ impl<D: Device> CableSession<D> {
             lan_mtu: None,
             since: None,
             software: software("lanparty-cable"),
+            description: plan.description.clone(),
             bond: None,
         };
         let intro = Intro { hello, is_plugged: Arc::default() };

@@ -87,7 +87,7 @@ mod tests {
     }
 
     fn member(id: u16, role: Role) -> MemberInfo {
-        MemberInfo { id: MemberId(id), role, mac: mac(u8::try_from(id).unwrap()), lan_up: true, path_mtu: None }
+        MemberInfo { id: MemberId(id), role, mac: mac(u8::try_from(id).unwrap()), lan_up: true, path_mtu: None, description: None }
     }
 
     /// The room of member 1 with these others.

@@ -148,7 +148,7 @@ impl Dialer {
         let (uplinks, (link, remote), first) = self.first_to_reach(&plan, &dial).await?;
         let path = first.path_now(dial.book.as_deref());
         let told_budget = numbered(settled_budget(&link).await);
-        let hello = super::hello(request, told_budget, self.run, &self.standby, Some(path))?;
+        let hello = self.hello(request, told_budget, Some(path))?;
         let asked = super::ask(&link, Control::Hello(hello), &self.standby).await.inspect_err(|_| link.close("could not join"));
         self.standby.set_behind(None);
         let asked = asked?;

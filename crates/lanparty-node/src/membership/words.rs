@@ -83,9 +83,21 @@ pub(super) fn broke_off(ended: LinkEnded) -> JoinError {
     JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, "look at the relay's log"))
 }
 
+/// What to do about a refusal, or the end of a membership, where the relay's words do not say it.
+pub(crate) const fn advice(code: Refusal) -> &'static str {
+    match code {
+        Refusal::NotAllowed => {
+            "check --room, --user and --password-file, or give the machine's key to the relay's operator, who says which rooms there are, and for whom"
+        }
+        Refusal::NoGateway => "use a room that may have a gateway, or ask the relay's operator to allow one in this one",
+        Refusal::Replaced => "stop one of the two, or give it an identity of its own with --new-identity",
+        _ => "",
+    }
+}
+
 /// A refusal in the relay's words. Some pass with time.
 pub(super) fn refused(code: Refusal, message: &str) -> JoinError {
-    let fault = Fault::new(ExitCode::Refused, format!("the relay refused ({code:?}): {message}"), "");
+    let fault = Fault::new(ExitCode::Refused, format!("the relay refused ({code:?}): {message}"), advice(code));
     match code {
         Refusal::TooManyJoins => JoinError::Unreachable(fault),
         Refusal::SecondGateway => JoinError::SecondGateway(fault),

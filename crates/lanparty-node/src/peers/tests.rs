@@ -12,7 +12,7 @@ fn mac(n: u16) -> MacAddr {
 }
 
 fn member(n: u16) -> MemberInfo {
-    MemberInfo { id: MemberId(n), role: Role::Client, mac: mac(n), lan_up: true, path_mtu: None }
+    MemberInfo { id: MemberId(n), role: Role::Client, mac: mac(n), lan_up: true, path_mtu: None, description: None }
 }
 
 /// A frame of that member's, to the other one of two.

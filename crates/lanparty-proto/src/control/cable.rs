@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::BondPath;
+use super::{BondPath, Description};
 use crate::{DatagramBudget, LanMtu, MacAddr};
 
 /// How an end of a cable introduces itself to the other: whoever dialled first, then the other in answer.
@@ -29,6 +29,9 @@ pub struct CableHello {
     /// Program and version, for the other end's log.
     #[serde(default)]
     pub software: String,
+    /// What this end calls itself, for people.
+    #[serde(default, skip_serializing_if = "Description::is_empty")]
+    pub description: Description,
     /// What the path is to a bond, when the end that dials brings further ones ([`CableAttach`]); in the answer the same, when the other
     /// end takes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

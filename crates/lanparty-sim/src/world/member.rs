@@ -307,6 +307,8 @@ impl World {
             has_listened: false,
             bond: None,
             addresses: None,
+            description: lanparty_proto::Description::default(),
+            login: None,
         };
         let bytes = encode_control(&Control::Hello(hello));
         self.say(member, Side::Up, connection, Item::Open { bytes, until });

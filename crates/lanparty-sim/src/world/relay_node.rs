@@ -163,7 +163,14 @@ impl World {
         let (member, identity) = (c.member, c.identity);
         let budget = self.members[member].down.believed;
         let remote = format!("member-{member}:4711");
-        self.relay_input(RelayInput::Message { link: LinkId(connection), identity, remote, budget, message });
+        self.relay_input(RelayInput::Message {
+            link: LinkId(connection),
+            identity,
+            remote,
+            budget,
+            message: Box::new(message),
+            proven: None,
+        });
     }
 
     pub(super) fn relay_finds_size(&mut self, member: usize) {

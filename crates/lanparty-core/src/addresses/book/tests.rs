@@ -31,7 +31,7 @@ impl Desk {
     }
 
     fn ask(&mut self, room: &RoomCode, n: u32, had: Option<Ipv4Net>, networks: &[Ipv4Net]) -> Result<Ipv4Net, NoAddress> {
-        let asked = Asked { room, identity: identity(n), had, networks };
+        let asked = Asked { room, identity: identity(n), had, networks, nets: &[] };
         let assigned = self.book.assign(&asked, |id| self.here.contains(&id), |_| false, self.now);
         self.here.insert(identity(n));
         assigned
@@ -193,15 +193,15 @@ fn rooms_in_which_nobody_is_are_forgotten_when_there_are_too_many() {
 fn ipv6_is_of_a_prefix_of_the_rooms_own_and_differs_by_member_room_and_relay() {
     let (desk, other) = (Desk::new("10.9.0.0/24"), AddressBook::new(AddressPool::default(), [8; 16], Leases::default()));
     let (one, two) = (room("ROOM1"), room("ROOM2"));
-    let address = desk.book.ipv6(&one, identity(1));
+    let address = desk.book.ipv6(&one, identity(1), None);
     assert_eq!((address.addr().octets()[0], address.prefix_len(), address.addr().segments()[3]), (0xfd, 64, 0), "RFC 4193 §3.1");
-    assert_eq!(address, desk.book.ipv6(&one, identity(1)));
+    assert_eq!(address, desk.book.ipv6(&one, identity(1), None));
     let mut second = identity(1);
     second.0[0] ^= 1;
-    assert_eq!(desk.book.ipv6(&one, second).trunc(), address.trunc());
-    assert_ne!(desk.book.ipv6(&one, second), address);
-    assert_ne!(desk.book.ipv6(&two, identity(1)).trunc(), address.trunc());
-    assert_ne!(other.ipv6(&one, identity(1)).trunc(), address.trunc());
+    assert_eq!(desk.book.ipv6(&one, second, None).trunc(), address.trunc());
+    assert_ne!(desk.book.ipv6(&one, second, None), address);
+    assert_ne!(desk.book.ipv6(&two, identity(1), None).trunc(), address.trunc());
+    assert_ne!(other.ipv6(&one, identity(1), None).trunc(), address.trunc());
 }
 
 #[test]
