@@ -43,6 +43,10 @@ pub(crate) fn arguments(command: &Command, role: Role, typed: &[OsString]) -> Re
     let Some(path) = said.as_ref().and_then(|said| said.try_get_one::<PathBuf>(CONFIG).ok().flatten()) else {
         return Ok((typed.to_vec(), None));
     };
+    // What helps with the program is no run of it, and has no options of its own.
+    if said.as_ref().is_some_and(|said| said.subcommand_name().is_some()) {
+        return Ok((typed.to_vec(), None));
+    }
     let file = ConfigFile::load(path, |of| (of == role).then_some(command))?;
     if !file.roles().any(|of| of == role) {
         let cause = format!("{} has no table [{role}]", file.name());

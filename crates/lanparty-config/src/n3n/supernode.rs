@@ -10,7 +10,9 @@ pub(super) fn import(entries: &[Entry]) -> Imported {
     let pool = (value("supernode.auto_ip_min"), value("supernode.auto_ip_max"));
     let lines: Vec<_> =
         entries.iter().map(|entry| Line { number: entry.number, text: entry.text(), outcome: outcome(entry, pool) }).collect();
-    let toml = table(Role::Relay, &lines, &[]);
+    // Without a list a supernode takes every community.
+    let open = value("supernode.community_file").is_none().then(|| "open = true".to_owned());
+    let toml = table(Role::Relay, &lines, open.as_slice());
     let notes = vec![
         "a relay makes a development certificate for itself; members need it as relay-ca-cert, or give the relay a real one with cert and key",
         "it listens on TCP as well, for members whose network passes no UDP",
@@ -74,7 +76,7 @@ mod tests {
         let supernode = "[connection]\nbind=7777\n[supernode]\nauto_ip_min=10.128.0.0/24\nauto_ip_max=10.255.255.0/24\n\
                          spoofing_protection=true\nmacaddr=de:ad:be:ef:00:01\n";
         let imported = import(supernode).unwrap();
-        assert_eq!(imported.toml, "[relay]\nlisten = \"0.0.0.0:7777\"\nauto-pool = \"10.128.0.0-10.255.255.0/24\"\n");
+        assert_eq!(imported.toml, "[relay]\nlisten = \"0.0.0.0:7777\"\nauto-pool = \"10.128.0.0-10.255.255.0/24\"\nopen = true\n");
         assert!(imported.is_whole());
     }
 
@@ -83,6 +85,7 @@ mod tests {
         let supernode = "[supernode]\nfederation=secret\npeer=other.node:7777\ncommunity_file=/etc/n3n/community.list\n";
         let imported = import(supernode).unwrap();
         assert!(imported.lines.iter().all(|line| matches!(line.outcome, Outcome::Lost(_))), "{imported:?}");
+        assert_eq!(imported.toml, "[relay]\n", "who had a list does not get a relay that is open");
         for wrong in ["[supernode]\nauto_ip_min=10.0.0.0/24\n", "[connection]\nbind=70000\n[supernode]\nversion=1\n"] {
             assert!(import(wrong).unwrap().lines.iter().any(|line| matches!(line.outcome, Outcome::Wrong(_))), "{wrong}");
         }
