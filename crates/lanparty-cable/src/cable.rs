@@ -55,7 +55,7 @@ pub async fn run(args: CableArgs) -> Result<(), Fault> {
 
 /// Creates the TAP with its plug out: nothing on this host may count on it before there is another end.
 fn prepare(args: &CableArgs, mac: MacAddr) -> Result<Tap, Fault> {
-    let tap = Tap::create(&TapConfig { name: args.tap_name.clone(), mac: Some(mac), mtu: None })?;
+    let tap = Tap::create(&TapConfig { name: args.tap_name.clone(), mac: Some(mac), mtu: None, reuse: false })?;
     let failed = |e: std::io::Error| Fault::new(ExitCode::Unexpected, format!("cannot prepare {}: {e}", args.tap_name), "");
     tap.set_carrier(false).and_then(|()| tap.set_up(true)).map_err(failed)?;
     info!(interface = %args.tap_name, %mac, "TAP is up, its plug is out");

@@ -15,9 +15,14 @@ pub struct ClientArgs {
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
     pub member: MemberFlags,
 
-    /// Name of the TAP interface to create
+    /// Name of the TAP interface: it is created, or was made beforehand for this user (ip tuntap add dev NAME mode tap user USER), and is
+    /// used as it is then, without root
     #[arg(long, value_name = "NAME", default_value = "lan0")]
     pub tap_name: String,
+
+    /// Metric of the routes over the TAP, of its addresses' networks and for game discovery; lower ones are preferred
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub metric: Option<u32>,
 
     /// Another virtual MAC address than the identity's, for this run
     #[arg(long, value_name = "MAC", value_parser = parse_mac)]

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 use lanparty_nic::{Tap, TapConfig};
-use lanparty_node::{ExitCode, Fault, ipv4_addresses, ipv4_networks, start_logging};
+use lanparty_node::{ExitCode, Fault, Identity, ipv4_addresses, ipv4_networks, start_logging};
 use lanparty_proto::{LanMtu, MacAddr};
 use tracing::{info, warn};
 
@@ -36,8 +36,9 @@ pub async fn run(args: ClientArgs) -> Result<(), Fault> {
     let filter = args.member.filtering.start()?;
     let _underlay = args.member.ready_underlay().await?;
     let dialer = args.member.dialer()?.avoiding(args.tap_name.clone());
+    let tap = prepare_tap(&args, identity.mac())?;
+    let identity = keep_given_mac(identity, &tap, &args)?;
     let mac = identity.mac();
-    let tap = prepare_tap(&args, mac)?;
     let member = args.member.clone();
     let host = LinuxHost { args, mac, wants_dhcp: plan.dhcp, dhcp: None, lan_mtu: None, index: None };
     Client::new(member, identity, identity_file, dialer, host, tap, plan)?.filtered(filter.as_ref()).run().await
@@ -45,11 +46,27 @@ pub async fn run(args: ClientArgs) -> Result<(), Fault> {
 
 /// Creates the TAP with its cable unplugged: nothing on this host may use it before there is a LAN behind it.
 fn prepare_tap(args: &ClientArgs, mac: MacAddr) -> Result<Tap, Fault> {
-    let config = TapConfig { name: args.tap_name.clone(), mac: Some(mac), mtu: None };
+    let config = TapConfig { name: args.tap_name.clone(), mac: Some(mac), mtu: None, reuse: true };
     let tap = Tap::create(&config)?;
     tap.set_carrier(false).map_err(|e| Fault::new(ExitCode::Unexpected, format!("cannot unplug {}: {e}", args.tap_name), ""))?;
     info!(interface = %args.tap_name, %mac, "prepared TAP adapter {}: MAC {mac} configured and media disconnected before relay connect", args.tap_name);
     Ok(tap)
+}
+
+/// A TAP that was made beforehand may keep its MAC address against our will, and then that is the member's: what the machine sends
+/// carries it.
+fn keep_given_mac(identity: Identity, tap: &Tap, args: &ClientArgs) -> Result<Identity, Fault> {
+    let given =
+        tap.mac().map_err(|e| Fault::new(ExitCode::Unexpected, format!("cannot read the MAC address of {}: {e}", args.tap_name), ""))?;
+    if given == identity.mac() {
+        return Ok(identity);
+    }
+    if let Some(wanted) = args.mac {
+        let cause = format!("the TAP {} has the MAC address {given}, and --mac {wanted} may not be set", args.tap_name);
+        return Err(Fault::new(ExitCode::Permission, cause, format!("set it as root: ip link set {} address {wanted}", args.tap_name)));
+    }
+    info!(interface = %args.tap_name, mac = %given, "the TAP was made beforehand; its MAC address is the member's");
+    Ok(identity.with_mac(given))
 }
 
 struct LinuxHost {
@@ -92,14 +109,19 @@ impl Host for LinuxHost {
 
     async fn plug_in(&mut self, tap: &mut Tap, _: &Joining) -> Result<(), Fault> {
         let name = self.args.tap_name.clone();
-        let failed =
-            |e: io::Error| Fault::new(ExitCode::Permission, format!("cannot bring {name} up: {e}"), "run as root, or grant CAP_NET_ADMIN");
+        let failed = |e: io::Error| {
+            Fault::new(
+                ExitCode::Permission,
+                format!("cannot bring {name} up: {e}"),
+                format!("run as root, grant CAP_NET_ADMIN, or do it beforehand: ip link set {name} up"),
+            )
+        };
         tap.set_up(true).map_err(&failed)?;
         tap.set_carrier(true).map_err(&failed)?;
         let index = tap.index().map_err(&failed)?;
         info!(interface = %name, mac = %self.mac, mtu = self.lan_mtu.map(LanMtu::bytes), "TAP is up");
         if !self.args.no_game_discovery {
-            match discovery::route_discovery(index).await {
+            match discovery::route_discovery(index, self.args.metric).await {
                 Ok(()) => info!("game discovery: limited broadcast and multicast leave by {name}"),
                 Err(e) => warn!("game discovery needs two routes that could not be set ({e}); a server may have to be joined by address"),
             }
@@ -109,7 +131,7 @@ impl Host for LinuxHost {
         }
         self.index = Some(index);
         if self.wants_dhcp {
-            self.dhcp = Some(DhcpClient::start(&name)?);
+            self.dhcp = Some(DhcpClient::start(&name, self.args.metric)?);
         }
         Ok(())
     }
@@ -131,12 +153,12 @@ impl Host for LinuxHost {
         client.leave_lease();
         // The old one's files have the new one's names.
         self.dhcp = None;
-        self.dhcp = Some(DhcpClient::start(&self.args.tap_name)?);
+        self.dhcp = Some(DhcpClient::start(&self.args.tap_name, self.args.metric)?);
         Ok(())
     }
 
     async fn add_address(&mut self, address: IpNet) -> io::Result<()> {
-        address::add_address(self.index.ok_or(io::ErrorKind::NotConnected)?, address).await
+        address::add_address(self.index.ok_or(io::ErrorKind::NotConnected)?, address, self.args.metric).await
     }
 
     async fn remove_address(&mut self, address: IpNet) -> io::Result<()> {

@@ -29,11 +29,30 @@ pub fn is_tap(component_id: &str) -> bool {
     COMPONENT_IDS.iter().any(|known| component_id.eq_ignore_ascii_case(known))
 }
 
+/// How the user names an adapter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// By its GUID, which stays.
+    Id(String),
+    /// As Windows shows it (`tap-name`).
+    Name(String),
+}
+
+impl Wanted {
+    fn is_meant(&self, adapter: &TapAdapter) -> bool {
+        let id = |text: &str| text.trim_matches(['{', '}']).to_ascii_uppercase();
+        match self {
+            Self::Id(wanted) => id(&adapter.instance_id) == id(wanted),
+            Self::Name(wanted) => adapter.name.eq_ignore_ascii_case(wanted),
+        }
+    }
+}
+
 /// The adapter that is meant: the only one, or the one asked for.
 ///
 /// # Errors
 /// When there is none, or more than one and nobody said which.
-pub fn choose(mut adapters: Vec<TapAdapter>, wanted: Option<&str>) -> Result<TapAdapter, Fault> {
+pub fn choose(mut adapters: Vec<TapAdapter>, wanted: Option<&Wanted>) -> Result<TapAdapter, Fault> {
     if adapters.is_empty() {
         return Err(Fault::new(
             ExitCode::Permission,
@@ -42,16 +61,22 @@ pub fn choose(mut adapters: Vec<TapAdapter>, wanted: Option<&str>) -> Result<Tap
         ));
     }
     if let Some(wanted) = wanted {
-        let id = |text: &str| text.trim_matches(['{', '}']).to_ascii_uppercase();
-        let found = adapters.iter().position(|adapter| id(&adapter.instance_id) == id(wanted));
+        let found = adapters.iter().position(|adapter| wanted.is_meant(adapter));
         return found.map(|at| adapters.swap_remove(at)).ok_or_else(|| {
-            let cause = format!("no TAP-Windows6 adapter has the instance id {wanted}");
+            let cause = match wanted {
+                Wanted::Id(id) => format!("no TAP-Windows6 adapter has the instance id {id}"),
+                Wanted::Name(name) => format!("no TAP-Windows6 adapter is called `{name}`"),
+            };
             Fault::new(ExitCode::Configuration, cause, "--list-tap-adapters shows those that there are")
         });
     }
     if adapters.len() > 1 {
         let cause = format!("this machine has {} TAP-Windows6 adapters, and one has to be chosen", adapters.len());
-        return Err(Fault::new(ExitCode::Configuration, cause, "choose with --tap-instance-id; --list-tap-adapters shows them"));
+        return Err(Fault::new(
+            ExitCode::Configuration,
+            cause,
+            "choose with --tap-name or --tap-instance-id; --list-tap-adapters shows them",
+        ));
     }
     Ok(adapters.swap_remove(0))
 }
@@ -94,11 +119,13 @@ mod tests {
     fn the_only_adapter_is_meant_and_of_several_the_one_that_was_named() {
         assert_eq!(choose(vec![adapter(1)], None).unwrap(), adapter(1));
         let fault = choose(vec![adapter(1), adapter(2)], None).unwrap_err();
-        assert!(fault.code == ExitCode::Configuration && fault.advice.contains("--tap-instance-id"), "{fault}");
+        assert!(fault.code == ExitCode::Configuration && fault.advice.contains("--tap-name"), "{fault}");
         for named in ["{00000002-AAAA-0000-0000-4E6574446576}", "00000002-aaaa-0000-0000-4e6574446576"] {
-            assert_eq!(choose(vec![adapter(1), adapter(2)], Some(named)).unwrap(), adapter(2));
+            assert_eq!(choose(vec![adapter(1), adapter(2)], Some(&Wanted::Id(named.into()))).unwrap(), adapter(2));
         }
-        assert_eq!(choose(vec![adapter(1)], Some("{other}")).unwrap_err().code, ExitCode::Configuration);
+        assert_eq!(choose(vec![adapter(1), adapter(2)], Some(&Wanted::Name("tap 2".into()))).unwrap(), adapter(2));
+        assert!(choose(vec![adapter(1)], Some(&Wanted::Name("TAP 9".into()))).unwrap_err().cause.contains("`TAP 9`"));
+        assert_eq!(choose(vec![adapter(1)], Some(&Wanted::Id("{other}".into()))).unwrap_err().code, ExitCode::Configuration);
         assert_eq!(choose(vec![], None).unwrap_err().code, ExitCode::Permission);
     }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use lanparty_node::{MemberFlags, RelayAddress};
 
+use crate::adapter::Wanted;
+
 /// Options that do something else than joining a room, and need none.
 const WITHOUT_ROOM: [&str; 6] = ["list_tap_adapters", "selftest", "undo", "service", "doctor", "status"];
 
@@ -95,8 +97,12 @@ pub enum ServiceTask {
 #[derive(Args, Clone, Debug)]
 pub struct MachineFlags {
     /// The TAP-Windows6 adapter to use, when there are several: its {GUID} as --list-tap-adapters shows it
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "tap_name")]
     pub tap_instance_id: Option<String>,
+
+    /// The same by the name that Windows shows
+    #[arg(long, value_name = "NAME")]
+    pub tap_name: Option<String>,
 
     /// Leave metric, firewall and network profile of the TAP to Windows: game browsers may then miss the LAN
     #[arg(long)]
@@ -113,6 +119,15 @@ pub struct MachineFlags {
     /// Write what would be changed in Windows' network settings into this file, and change nothing
     #[arg(long, value_name = "FILE", hide = true)]
     pub dry_run_netcfg: Option<PathBuf>,
+}
+
+impl MachineFlags {
+    /// The adapter that is asked for.
+    #[must_use]
+    pub fn wanted(&self) -> Option<Wanted> {
+        let id = self.tap_instance_id.clone().map(Wanted::Id);
+        id.or_else(|| self.tap_name.clone().map(Wanted::Name))
+    }
 }
 
 const EXAMPLES: &str = "\

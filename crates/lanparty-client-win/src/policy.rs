@@ -10,7 +10,7 @@ use lanparty_node::{ExitCode, Fault};
 use lanparty_proto::{LanMtu, MacAddr};
 use tracing::{error, info, warn};
 
-use crate::adapter::{TapAdapter, choose};
+use crate::adapter::{TapAdapter, Wanted, choose};
 use crate::journal::{Change, Journal};
 use crate::net_cfg::{Hop, IpSettings, NetCfg};
 use crate::tap_io::{OpenFault, TapIo};
@@ -69,7 +69,7 @@ fn say_kept(kept: &[(Change, io::Error)]) {
 ///
 /// # Errors
 /// When there is none, or more than one and nobody said which.
-pub fn find(net: &impl NetCfg, wanted: Option<&str>) -> Result<TapAdapter, Fault> {
+pub fn find(net: &impl NetCfg, wanted: Option<&Wanted>) -> Result<TapAdapter, Fault> {
     let adapters = net.tap_adapters().map_err(|e| unexpected(&format!("cannot list the TAP adapters: {e}")))?;
     choose(adapters, wanted)
 }

@@ -319,6 +319,37 @@ fn words_that_are_no_address_are_refused_before_anything_is_changed() {
 }
 
 #[test]
+fn a_tap_that_the_administrator_made_is_used_without_root_and_metrics_are_kept() {
+    if !ready() {
+        return;
+    }
+    let town = Town::new("given", 2);
+    let _relay = town.relay("10.200.7.0/24");
+    let [given, other] = [&town.machines[0], &town.machines[1]];
+    given.ip("tuntap add dev mine mode tap user 65534").unwrap();
+    given.ip("link set mine address 02:00:00:00:00:07 up").unwrap();
+    given.ip("address add 10.66.0.1/24 dev mine").unwrap();
+    let _other = town.client(1, "RED", &["--address", "static:10.66.0.2/24", "--metric", "77"]);
+    for dir in [town.programs.state_dir(given), town.programs.runtime_dir(given)] {
+        std::fs::create_dir_all(&dir).unwrap();
+        std::os::unix::fs::chown(&dir, Some(65534), Some(65534)).unwrap();
+    }
+    let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"];
+    let client = town.programs.program(given, "lanparty").arg("client").args(town.programs.member_options("RED")).behind(&user);
+    let client = given.spawn(client.args(["--no-direct", "--address", "none", "--tap-name", "mine"])).unwrap();
+    client.wait_for("TAP is up", SOON).unwrap();
+    let ping = given.run_any(&["ping", "-n", "-c", "2", "-i", "0.2", "-w", "15", "-I", "mine", "10.66.0.2"]).unwrap();
+    assert!(ping.status.success(), "{}", client.tail());
+    let seen = other.ip(&format!("neigh show 10.66.0.1 dev {TAP}")).unwrap().stdout;
+    assert!(seen.contains("02:00:00:00:00:07"), "{seen}");
+    let routes = other.ip(&format!("route show dev {TAP}")).unwrap().stdout;
+    assert_eq!(routes.lines().filter(|route| route.contains("metric 77")).count(), 3, "its network and both of game discovery: {routes}");
+    client.sigterm();
+    assert_eq!(client.exit_code(SOON).unwrap(), 0, "{}", client.tail());
+    assert!(given.ip("link show mine").unwrap().stdout.contains("NO-CARRIER"), "it stays, unplugged");
+}
+
+#[test]
 fn a_room_with_a_gateway_keeps_its_lans_addresses() {
     if !ready() {
         return;

@@ -38,6 +38,9 @@ pub struct TapConfig {
     pub mac: Option<MacAddr>,
     /// The IP MTU of the interface.
     pub mtu: Option<LanMtu>,
+    /// Take a persistent TAP that the administrator made beforehand (`ip tuntap add dev NAME mode tap user USER`), as it is: who may
+    /// not change it uses its MAC address and MTU. It stays when the process ends.
+    pub reuse: bool,
 }
 
 /// A TAP of this host.
@@ -45,6 +48,7 @@ pub struct TapConfig {
 pub struct Tap {
     file: File,
     name: String,
+    is_persistent: bool,
     interfaces: Interfaces,
     limits: Limits,
     buffer: Box<[u8]>,
@@ -61,20 +65,34 @@ impl Tap {
     pub fn create(config: &TapConfig) -> Result<Self, TapError> {
         let file = error::open_driver()?;
         let interfaces = Interfaces::open().map_err(|e| TapError::os("open a socket", &config.name, e))?;
-        let name = error::attach(&file, &config.name, &interfaces)?;
+        let (name, is_persistent) = error::attach(&file, config, &interfaces)?;
         tun::set_vnet_hdr_len(file.as_fd(), VNET_HDR_LEN).map_err(|e| TapError::os("set the header length of", &name, e))?;
         let accepted = OFFLOADS.into_iter().find(|o| tun::set_offloads(file.as_fd(), *o).is_ok()).unwrap_or(0);
         tracing::debug!(interface = name, offloads = accepted, "tap created");
         let limits = Limits { udp: accepted & libc::TUN_F_USO4 != 0, frame_len_max: usize::MAX };
         let buffer = vec![0; READ_LEN].into_boxed_slice();
-        let tap = Self { file, name, interfaces, limits, buffer, stats: DeviceStats::default(), unsent: vec![] };
+        let tap = Self { file, name, is_persistent, interfaces, limits, buffer, stats: DeviceStats::default(), unsent: vec![] };
         if let Some(mac) = config.mac {
-            tap.set_mac(mac).map_err(|e| TapError::os("set the MAC address of", &tap.name, e))?;
+            tap.unless_given(tap.set_mac(mac)).map_err(|e| TapError::os("set the MAC address of", &tap.name, e))?;
         }
         if let Some(mtu) = config.mtu {
-            tap.set_mtu(mtu).map_err(|e| TapError::os("set the MTU of", &tap.name, e))?;
+            tap.unless_given(tap.set_mtu(mtu)).map_err(|e| TapError::os("set the MTU of", &tap.name, e))?;
         }
         Ok(tap)
+    }
+
+    /// A TAP that was made beforehand may be ours to use and not ours to change; nor while others use it.
+    fn unless_given(&self, changed: io::Result<()>) -> io::Result<()> {
+        match changed {
+            Err(e) if self.is_persistent && matches!(e.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::EBUSY)) => Ok(()),
+            changed => changed,
+        }
+    }
+
+    /// Whether it was there before, and stays.
+    #[must_use]
+    pub const fn is_persistent(&self) -> bool {
+        self.is_persistent
     }
 
     /// Sets the IP MTU.

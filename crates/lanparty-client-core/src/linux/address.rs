@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::{AddressMessageBuilder, Error, Handle};
 
 use crate::host::Detection;
@@ -14,9 +15,14 @@ use crate::host::Detection;
 const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_TENTATIVE: u32 = 0x40;
 
-/// Sets an address on the interface `index`; one that is there already is an error.
-pub(super) async fn add_address(index: u32, net: IpNet) -> io::Result<()> {
-    ask(|handle| async move { handle.address().add(index, net.addr(), net.prefix_len()).execute().await }).await
+/// Sets an address on the interface `index`, with that metric for the route to its network; one that is there already is an error.
+pub(super) async fn add_address(index: u32, net: IpNet, metric: Option<u32>) -> io::Result<()> {
+    ask(|handle| async move {
+        let mut request = handle.address().add(index, net.addr(), net.prefix_len());
+        request.message_mut().attributes.extend(metric.map(AddressAttribute::RoutePriority));
+        request.execute().await
+    })
+    .await
 }
 
 /// Removes it.

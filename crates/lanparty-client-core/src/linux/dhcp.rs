@@ -29,7 +29,7 @@ case "$event" in
 bound | renew | BOUND | RENEW | REBIND | REBOOT)
     [ -z "$before" ] || [ "$before" = "$lease" ] || ip address del "$before" dev "$interface"
     echo "$lease" >"$kept"
-    ip address replace "$lease" broadcast + dev "$interface" ;;
+    ip address replace "$lease" broadcast + dev "$interface" $metric ;;
 deconfig | EXPIRE | FAIL | STOP | RELEASE)
     [ -z "$before" ] || ip address del "$before" dev "$interface"
     rm -f "$kept" ;;
@@ -47,7 +47,7 @@ pub(crate) struct DhcpClient {
 
 impl DhcpClient {
     /// Starts the first DHCP client this machine has.
-    pub(crate) fn start(interface: &str) -> Result<Self, Fault> {
+    pub(crate) fn start(interface: &str, metric: Option<u32>) -> Result<Self, Fault> {
         let dir = runtime_dir();
         let script = dir.join(format!("dhcp-{}.sh", std::process::id()));
         let failed = |e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("cannot start a DHCP client: {e}"), "");
@@ -59,6 +59,10 @@ impl DhcpClient {
         let mut dhclient = Command::new("dhclient");
         dhclient.args(["-4", "-d", "-q", "-sf"]).arg(&script).arg("-lf").arg(&leases).arg("-pf").arg(&pid).arg(interface);
         let files = vec![script, leases, pid, lease];
+        let metric = metric.map_or_else(String::new, |metric| format!("metric {metric}"));
+        // dhclient hands on what `-e` says, and nothing else.
+        dhclient.arg("-e").arg(format!("metric={metric}"));
+        udhcpc.env("metric", &metric);
         for (name, command) in [("udhcpc", &mut udhcpc), ("dhclient", &mut dhclient)] {
             match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn() {
                 Ok(child) => {

@@ -12,11 +12,11 @@ use rtnetlink::packet_route::route::RouteScope;
 const METRIC: u32 = 5;
 const ROUTES: [(Ipv4Addr, u8); 2] = [(Ipv4Addr::BROADCAST, 32), (Ipv4Addr::new(224, 0, 0, 0), 4)];
 
-/// Sends limited broadcast and multicast by the interface `index`.
+/// Sends limited broadcast and multicast by the interface `index`, by routes of that metric.
 ///
 /// # Errors
 /// What the kernel said, in words.
-pub(crate) async fn route_discovery(index: u32) -> Result<(), String> {
+pub(crate) async fn route_discovery(index: u32, metric: Option<u32>) -> Result<(), String> {
     let (connection, handle, _) = rtnetlink::new_connection().map_err(|e| e.to_string())?;
     let connection = tokio::spawn(connection);
     let mut outcome = Ok(());
@@ -25,7 +25,7 @@ pub(crate) async fn route_discovery(index: u32) -> Result<(), String> {
             .destination_prefix(destination, prefix)
             .output_interface(index)
             .scope(RouteScope::Link)
-            .priority(METRIC)
+            .priority(metric.unwrap_or(METRIC))
             .build();
         if let Err(e) = handle.route().add(route).replace().execute().await {
             outcome = Err(format!("{destination}/{prefix}: {e}"));

@@ -106,7 +106,7 @@ fn undo(cli: &Cli) -> Result<(), Fault> {
 
 fn test(cli: &Cli) -> Result<(), Fault> {
     elevated()?;
-    let adapter = find(&WindowsNet, cli.machine.tap_instance_id.as_deref())?;
+    let adapter = find(&WindowsNet, cli.machine.wanted().as_ref())?;
     let mut tap = WindowsTap::new(adapter.instance_id.clone(), adapter.name.clone());
     let steps = match &cli.machine.dry_run_netcfg {
         Some(path) => selftest::run(&mut tap, &mut recording(path)?, &adapter),
@@ -151,7 +151,7 @@ where
     let journal = open_journal(member.state_dir.clone())?;
     recover(&journal, &mut net);
     let (identity, identity_file) = identity(machine.identity.clone(), member.state_dir.clone(), machine.new_identity)?;
-    let adapter = find(&net, machine.tap_instance_id.as_deref())?;
+    let adapter = find(&net, machine.wanted().as_ref())?;
     let dialer = member.dialer()?.avoiding(adapter.name.clone());
     let tap = WindowsTap::new(adapter.instance_id.clone(), adapter.name.clone());
     let wishes = Wishes { game_mode: !machine.no_game_mode };

@@ -40,7 +40,8 @@ impl Programs {
         self.dir.join(format!("state-{}", host.host()))
     }
 
-    fn runtime_dir(&self, host: &Namespace) -> PathBuf {
+    /// Where `host` keeps its sockets.
+    pub(crate) fn runtime_dir(&self, host: &Namespace) -> PathBuf {
         self.dir.join(format!("run-{}", host.host()))
     }
 

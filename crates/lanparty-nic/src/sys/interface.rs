@@ -98,8 +98,12 @@ impl Interfaces {
     }
 
     pub(crate) fn set_up(&self, name: &str, up: bool) -> io::Result<()> {
-        let flags = self.flags(name)?;
-        let flags = if up { flags | libc::IFF_UP } else { flags & !libc::IFF_UP };
+        let before = self.flags(name)?;
+        let flags = if up { before | libc::IFF_UP } else { before & !libc::IFF_UP };
+        if flags == before {
+            // Who may not change it need not, then.
+            return Ok(());
+        }
         let mut request = request(name)?;
         request.ifr_ifru.ifru_flags = flags as libc::c_short;
         self.ask(libc::SIOCSIFFLAGS, request).map(drop)

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use crate::sys::interface::{Interfaces, NAME_LEN_MAX, is_valid_name};
 use crate::sys::tun;
+use crate::tap::TapConfig;
 
 const DRIVER: &str = "/dev/net/tun";
 
@@ -32,11 +33,17 @@ pub enum TapError {
         /// As given.
         name: String,
     },
-    /// A TAP of that name was left behind, or made beforehand; it would stay behind again.
+    /// A persistent TAP of that name is there, and one that disappears with the program was asked for.
     #[error(
         "a persistent TAP `{name}` exists already, left by another program: remove it with `ip link delete {name}`, or choose another name"
     )]
     Persistent {
+        /// As given.
+        name: String,
+    },
+    /// A TAP of that name was made for somebody else.
+    #[error("the TAP `{name}` was made for another user or group: `ip tuntap add dev {name} mode tap user $USER` makes one for you")]
+    NotOurs {
         /// As given.
         name: String,
     },
@@ -62,7 +69,7 @@ impl TapError {
     /// Whether another name would help: what was asked for is at fault, not the machine or the permissions.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::InvalidName { .. } | Self::NotATap { .. } | Self::Busy { .. } | Self::Persistent { .. })
+        matches!(self, Self::InvalidName { .. } | Self::NotATap { .. } | Self::Busy { .. } | Self::Persistent { .. } | Self::NotOurs { .. })
     }
 
     pub(super) fn os(operation: &'static str, name: &str, source: io::Error) -> Self {
@@ -82,8 +89,9 @@ pub(super) fn open_driver() -> Result<File, TapError> {
     })
 }
 
-/// Makes `driver` the TAP `name`, and gives back its final name.
-pub(super) fn attach(driver: &File, name: &str, interfaces: &Interfaces) -> Result<String, TapError> {
+/// Makes `driver` the TAP of `config`, and gives back its final name, and whether it was there before and stays.
+pub(super) fn attach(driver: &File, config: &TapConfig, interfaces: &Interfaces) -> Result<(String, bool), TapError> {
+    let name = config.name.as_str();
     let named = || name.to_owned();
     if !is_valid_name(name) {
         return Err(TapError::InvalidName { name: named() });
@@ -92,10 +100,11 @@ pub(super) fn attach(driver: &File, name: &str, interfaces: &Interfaces) -> Resu
         Some(libc::EBUSY) => TapError::Busy { name: named() },
         // The driver refuses an interface of another kind, or a TUN, like any wrong argument.
         Some(libc::EINVAL) if interfaces.index(name).is_ok() => TapError::NotATap { name: named() },
+        Some(libc::EPERM | libc::EACCES) if interfaces.index(name).is_ok() => TapError::NotOurs { name: named() },
         _ => TapError::os("create", name, e),
     })?;
     match tun::is_persistent(driver.as_fd()) {
-        Ok(true) => Err(TapError::Persistent { name }),
-        _ => Ok(name),
+        Ok(true) if !config.reuse => Err(TapError::Persistent { name }),
+        is_persistent => Ok((name, is_persistent.unwrap_or(false))),
     }
 }

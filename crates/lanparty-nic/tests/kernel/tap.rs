@@ -43,7 +43,7 @@ fn the_kernel_answers_a_frame_written_to_a_tap() {
 fn a_tap_has_the_address_and_size_it_was_given_and_vanishes_when_dropped() {
     in_namespace(|| {
         let mac = MacAddr([2, 1, 2, 3, 4, 5]);
-        let tap = Tap::create(&TapConfig { name: "lan%d".to_owned(), mac: Some(mac), mtu: LanMtu::new(1390) }).unwrap();
+        let tap = Tap::create(&TapConfig { name: "lan%d".to_owned(), mac: Some(mac), mtu: LanMtu::new(1390), reuse: false }).unwrap();
         assert_eq!(tap.name(), "lan0");
         assert_eq!(tap.mac().unwrap(), mac);
         assert!(tap.index().unwrap() > 1);
@@ -58,6 +58,20 @@ fn a_tap_has_the_address_and_size_it_was_given_and_vanishes_when_dropped() {
         // Not at once: a process that another test is starting holds a copy of the descriptor until it runs its program.
         let is_there = || std::process::Command::new("ip").args(["link", "show", "lan0"]).output().unwrap().status.success();
         assert!((0..100).any(|_| !is_there()));
+    });
+}
+
+#[test]
+fn a_tap_that_was_made_beforehand_is_taken_and_stays() {
+    in_namespace(|| {
+        ip("tuntap add mode tap name mine");
+        let mac = MacAddr([2, 0, 0, 0, 0, 7]);
+        let tap = Tap::create(&TapConfig { mac: Some(mac), reuse: true, ..named("mine") }).unwrap();
+        assert!(tap.is_persistent() && tap.mac().unwrap() == mac);
+        drop(tap);
+        assert!(std::process::Command::new("ip").args(["link", "show", "mine"]).output().unwrap().status.success());
+        let new = Tap::create(&TapConfig { reuse: true, ..named("new") }).unwrap();
+        assert!(!new.is_persistent(), "one that is not there is made, and goes with the process");
     });
 }
 
