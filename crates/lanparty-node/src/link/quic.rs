@@ -116,6 +116,12 @@ impl Quic {
         self.connection.path_stats(PathId::ZERO).map_or(0, |s| s.frame_tx.datagram)
     }
 
+    /// Packets sent, and how many of them because a time-out had passed without an acknowledgement (RFC 9002 §6.2).
+    #[cfg(test)]
+    pub(super) fn probes(&self) -> (u64, u64) {
+        self.connection.path_stats(PathId::ZERO).map_or((0, 0), |s| (s.sent_packets, s.frame_tx.immediate_ack))
+    }
+
     /// Packets sent that are acknowledged for themselves, and acknowledgements that came.
     pub(super) fn answerable(&self) -> (u64, u64) {
         self.connection.path_stats(PathId::ZERO).map_or((0, 0), |s| (s.frame_tx.datagram + s.frame_tx.ping, s.frame_rx.acks))
@@ -134,7 +140,9 @@ impl Quic {
     }
 
     pub(super) async fn recv(&self, into: &mut [Bytes]) -> Result<usize, LinkEnded> {
-        Ok(self.connection.read_many_datagrams(into).await?)
+        let count = self.connection.read_many_datagrams(into).await?;
+        self.gauge().hear();
+        Ok(count)
     }
 
     /// What the path does at this moment.

@@ -1,12 +1,13 @@
 //! What a path does at this moment, as its congestion controller sees it: how much is in flight, how much may be, how fast it arrives.
 //!
 //! The stack tells its controller alone. So the controller, whichever it is, runs inside one that notes down what passes through and
-//! decides nothing. It also says when packets went out: a sender that keeps the stack's own queue short waits for that.
+//! decides nothing, but for one packet more ([`Watched::spare`]). It also says when packets went out: a sender that keeps the stack's own
+//! queue short waits for that.
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lanparty_core::Flight;
@@ -41,11 +42,18 @@ pub(super) struct Gauge {
     rate_bytes_per_s: AtomicU64,
     rtt_us: AtomicU64,
     min_rtt_us: AtomicU64,
+    /// Something has come since a packet went out.
+    heard: AtomicBool,
     /// Packets went out.
     pub(super) sent: Notify,
 }
 
 impl Gauge {
+    /// Something has come.
+    pub(super) fn hear(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn flight(&self, queued: usize) -> Flight {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let time = |number: &AtomicU64| Duration::from_micros(read(number));
@@ -66,7 +74,7 @@ pub(crate) struct Watching(pub(crate) Arc<dyn ControllerFactory + Send + Sync>);
 impl ControllerFactory for Watching {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         let inner = Arc::clone(&self.0).build(now, current_mtu);
-        Box::new(Watched { inner, gauge: Arc::default(), rate: RateMeter::new(now) })
+        Box::new(Watched { inner, gauge: Arc::default(), rate: RateMeter::new(now), mtu: current_mtu })
     }
 }
 
@@ -75,6 +83,7 @@ struct Watched {
     inner: Box<dyn Controller>,
     gauge: Arc<Gauge>,
     rate: RateMeter,
+    mtu: u16,
 }
 
 /// The gauge of a connection's controller.
@@ -115,6 +124,13 @@ impl Watched {
     fn note_window(&self) {
         self.gauge.window.store(self.inner.window(), Ordering::Relaxed);
     }
+
+    /// One packet may leave beyond a full window when something has come since the last one left. While data waits for the window the stack
+    /// sends no acknowledgements either; two ends that fill the path between them both ways would wait for each other's, until a probe
+    /// time-out of some 40 ms, again and again (docs/decisions/0028).
+    fn spare(&self) -> u64 {
+        if self.gauge.heard.load(Ordering::Relaxed) { self.mtu.into() } else { 0 }
+    }
 }
 
 impl fmt::Debug for Watched {
@@ -127,6 +143,7 @@ impl Controller for Watched {
     fn on_sent(&mut self, now: Instant, bytes: u64, largest_pn: u64) {
         self.inner.on_sent(now, bytes, largest_pn);
         self.gauge.in_flight.fetch_add(bytes, Ordering::Relaxed);
+        self.gauge.heard.store(false, Ordering::Relaxed);
         self.note_window();
         self.gauge.sent.notify_one();
     }
@@ -181,6 +198,7 @@ impl Controller for Watched {
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
         self.inner.on_mtu_update(new_mtu);
+        self.mtu = new_mtu;
         self.note_window();
     }
 
@@ -189,7 +207,7 @@ impl Controller for Watched {
     }
 
     fn window(&self) -> u64 {
-        self.inner.window()
+        self.inner.window() + self.spare()
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -198,7 +216,7 @@ impl Controller for Watched {
 
     /// The copy writes into the same gauge: it takes the place of this one when only the port of the other side has changed.
     fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(Self { inner: self.inner.clone_box(), gauge: Arc::clone(&self.gauge), rate: self.rate.clone() })
+        Box::new(Self { inner: self.inner.clone_box(), gauge: Arc::clone(&self.gauge), rate: self.rate.clone(), mtu: self.mtu })
     }
 
     fn initial_window(&self) -> u64 {
@@ -211,48 +229,4 @@ impl Controller for Watched {
 }
 
 #[cfg(test)]
-mod tests {
-    use noq::congestion::CubicConfig;
-
-    use super::*;
-
-    #[test]
-    fn what_passes_through_is_seen_from_outside() {
-        let now = Instant::now();
-        let mut controller = Arc::new(Watching(Arc::new(CubicConfig::default()))).build(now, 1200);
-        let gauge = gauge_of(controller.clone_box()).unwrap();
-        controller.on_sent(now, 5000, 4);
-        assert_eq!((gauge.flight(7).in_flight, gauge.flight(7).queued), (5000, 7));
-        assert_eq!(gauge.flight(0).window, controller.window());
-        controller.on_packet_lost(1200, 1, now);
-        assert_eq!(gauge.flight(0).in_flight, 3800);
-        controller.on_end_acks(now, 1200, false, Some(3));
-        controller.on_packet_lost(1200, 4, now);
-        controller.on_packet_lost(1200, 4, now);
-        assert_eq!(gauge.flight(0).in_flight, 0);
-        controller.on_congestion_event(now, now, false, false, 1200, 4);
-        assert_eq!(gauge.flight(0).window, controller.window());
-    }
-
-    #[test]
-    fn what_the_carrier_may_hold_is_sent_within_milliseconds() {
-        let ms = Duration::from_millis;
-        let path = |window, rtt, rate_bytes_per_s| queue_max(&Flight { window, rtt, rate_bytes_per_s, ..Flight::default() });
-        assert_eq!(path(100_000, ms(40), 0), 12_500, "20 Mbit/s by its window");
-        assert_eq!(path(100_000, ms(40), 5_000_000), 25_000, "40 by what arrives");
-        assert_eq!(path(14_000, ms(333), 0), QUEUE_MIN);
-        assert_eq!(path(2_000_000, ms(1), 0), DATAGRAM_BUFFER_LEN);
-        assert_eq!(path(0, ms(0), 0), QUEUE_MIN);
-    }
-
-    #[test]
-    fn a_rate_nobody_asked_more_of_lowers_nothing() {
-        let start = Instant::now();
-        let (mut meter, rtt, ms) = (RateMeter::new(start), Duration::from_millis(10), Duration::from_millis(1));
-        assert_eq!(meter.add(100_000, false, rtt, start + ms * 10), 0, "too short to tell");
-        assert_eq!(meter.add(100_000, false, rtt, start + ms * 20), 10_000_000);
-        assert_eq!(meter.add(1_000, true, rtt, start + ms * 40), 10_000_000);
-        assert_eq!(meter.add(100_000, false, rtt, start + ms * 60), 5_000_000);
-        assert_eq!(meter.add(400_000, true, rtt, start + ms * 80), 20_000_000, "and a higher one is true");
-    }
-}
+mod tests;
