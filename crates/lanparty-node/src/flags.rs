@@ -140,7 +140,8 @@ pub struct MemberFlags {
     #[arg(long)]
     pub no_port_mapping: bool,
 
-    /// Write down what each path of the bond carries, as DIR/IFACE.pcapng of at most 256 MiB each (docs/bond.md says how to read it)
+    /// Write down what each path of the bond carries, as DIR/IFACE.pcapng of at most 256 MiB each, and of direct links as
+    /// DIR/peerNUMBER-IFACE.pcapng (docs/bond.md says how to read it)
     #[arg(long, value_name = "DIR")]
     pub pcap: Option<PathBuf>,
 

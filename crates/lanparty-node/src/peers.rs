@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::port_mapping::PortMapping;
-use crate::{Link, LinkEnded, UseBook};
+use crate::{Captures, Link, LinkEnded, UseBook};
 use bonding::{Bonding, Forming, PathMade};
 use carry::Shared;
 use met::{Met, Own, Reached};
@@ -153,6 +153,8 @@ pub(crate) struct Peers {
     listening: Vec<Listening>,
     /// Where what the uplinks carry is counted.
     book: Option<Arc<UseBook>>,
+    /// Where what the paths of direct links carry is written down.
+    captures: Captures,
     /// What goes by two paths at once.
     redundancy: Redundancy,
     /// So many lines carry our frames to the relay.
@@ -181,6 +183,7 @@ impl Default for Peers {
             port_mapping: None,
             listening: vec![],
             book: None,
+            captures: Captures::default(),
             redundancy: Redundancy::default(),
             own_lines: 1,
             known,

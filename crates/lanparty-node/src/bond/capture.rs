@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use lanparty_nic::{Capture, CaptureWay, LinkType};
+use lanparty_proto::MemberId;
 use tracing::warn;
 
 /// Size that the file of a path may reach, in bytes: a forgotten one must not fill a disk, and a bond has several.
@@ -14,15 +15,19 @@ const FILE_LEN_MAX: u64 = 256 << 20;
 
 /// The files of a bond's paths. Clones are the same; without a directory nothing is written.
 #[derive(Clone, Debug, Default)]
-pub struct Captures(Option<Arc<Files>>);
+pub struct Captures {
+    files: Option<Arc<Files>>,
+    /// What names of files begin with.
+    link: String,
+}
 
 #[derive(Debug)]
 struct Files {
     dir: PathBuf,
-    open: Mutex<BTreeMap<u8, PathCapture>>,
+    open: Mutex<BTreeMap<String, PathCapture>>,
 }
 
-/// The file of one path, whichever connection it has.
+/// The file of one line, whichever connections it has.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PathCapture(Option<Arc<Mutex<Option<Capture>>>>);
 
@@ -33,14 +38,21 @@ impl Captures {
     /// When it cannot be made.
     pub fn to(dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
-        Ok(Self(Some(Arc::new(Files { dir: dir.to_owned(), open: Mutex::default() }))))
+        Ok(Self { files: Some(Arc::new(Files { dir: dir.to_owned(), open: Mutex::default() })), link: String::new() })
     }
 
-    /// The file of a path: `NAME.pcapng`, begun anew with every run of the program.
-    pub(super) fn of(&self, path: u8, name: &str) -> PathCapture {
-        let Some(files) = &self.0 else { return PathCapture::default() };
+    /// Those of the direct link to a member, in the same directory.
+    pub(crate) fn of_peer(&self, member: MemberId) -> Self {
+        Self { files: self.files.clone(), link: format!("peer{member}-") }
+    }
+
+    /// The file of a path: `NAME.pcapng`, or `peerNUMBER-NAME.pcapng` of a direct link; begun anew with every run of the program.
+    pub(super) fn of(&self, name: &str) -> PathCapture {
+        let Some(files) = &self.files else { return PathCapture::default() };
+        let name = format!("{}{name}.pcapng", self.link);
         let mut open = files.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.entry(path).or_insert_with(|| create(&files.dir.join(format!("{name}.pcapng")))).clone()
+        let file = files.dir.join(&name);
+        open.entry(name).or_insert_with(|| create(&file)).clone()
     }
 }
 
@@ -86,18 +98,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let captures = Captures::to(&dir.path().join("new")).unwrap();
         let len = || std::fs::metadata(dir.path().join("new/dsl0.pcapng")).unwrap().len();
-        captures.of(0, "dsl0").sent([Bytes::from_static(b"before")].iter());
+        captures.of("dsl0").sent([Bytes::from_static(b"before")].iter());
         let before = len();
-        captures.clone().of(0, "dsl0").received([Bytes::from_static(b"after")].iter());
+        captures.clone().of("dsl0").received([Bytes::from_static(b"after")].iter());
         assert!(len() > before);
+        let of_bond = len();
+        captures.of_peer(MemberId(3)).of("dsl0").sent([Bytes::from_static(b"directly")].iter());
+        assert!(len() == of_bond && dir.path().join("new/peer3-dsl0.pcapng").exists());
         assert!(!dir.path().join("new/lte0.pcapng").exists());
     }
 
     #[test]
     fn nothing_is_written_where_nothing_can_be_or_shall() {
-        Captures::default().of(0, "dsl0").sent([Bytes::from_static(b"x")].iter());
+        Captures::default().of("dsl0").sent([Bytes::from_static(b"x")].iter());
         let dir = tempfile::tempdir().unwrap();
-        Captures::to(dir.path()).unwrap().of(0, "no/such/place").sent([Bytes::from_static(b"x")].iter());
+        Captures::to(dir.path()).unwrap().of("no/such/place").sent([Bytes::from_static(b"x")].iter());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -120,7 +120,7 @@ impl Path {
         ];
         let (sent, answers) = link.answerable();
         let watch = PathWatch::new(&link);
-        let capture = shared.captures.of(bond.path, &name);
+        let capture = shared.captures.of(&name);
         let meter = Meter { at: now, bytes: (0, 0), rate: (0, 0) };
         Self {
             bond,

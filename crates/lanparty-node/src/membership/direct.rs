@@ -42,7 +42,8 @@ impl Dialer {
         let plan = self.bond.as_ref().filter(|_| bond.is_some());
         let redundancy = plan.map_or_else(Redundancy::default, |plan| plan.redundancy);
         let book = plan.and_then(|plan| plan.book.clone());
-        Some(PeerSockets { sockets, own_interface: self.own_interface.clone(), redundancy, book })
+        let captures = plan.map_or_else(Default::default, |plan| plan.captures.clone());
+        Some(PeerSockets { sockets, own_interface: self.own_interface.clone(), redundancy, book, captures })
     }
 
     fn sockets_of_host(&mut self, identity: &Identity) -> Vec<PeerSocket> {

@@ -11,7 +11,6 @@ use tracing::{debug, info};
 use super::met::{Met, Terms};
 use super::used::Used;
 use super::{Peer, PeerEvent, Peers};
-use crate::bond::Captures;
 use crate::membership::random_run;
 use crate::{BOND_PATHS_MAX, BondLink, BondPathUp, Link, LinkEnded};
 
@@ -203,7 +202,7 @@ impl Peers {
 
     fn begin(&mut self, (member, identity): (MemberId, IdentityId), run: u64, by_us: bool, terms: &Terms, path: BondPathUp, now: Instant) {
         let leads = self.own.as_ref().is_some_and(|own| own.leads(identity));
-        let link = Link::bonded(BondLink::start(path, self.redundancy, 0, Captures::default()));
+        let link = Link::bonded(BondLink::start(path, self.redundancy, 0, self.captures.of_peer(member)));
         let mut used = BTreeMap::<u8, Used>::new();
         used.entry(terms.pair.path(leads)).or_default().begin(terms);
         let bond = Bonding { run, leads, offered: vec![], their_lines: terms.lines, told_lines: 0, since: now, used };

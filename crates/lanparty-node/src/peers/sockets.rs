@@ -15,7 +15,7 @@ use tracing::warn;
 use super::met::Own;
 use super::offer::Offer;
 use super::{PeerEvent, Peers, dial};
-use crate::bond::has_lost_carrier;
+use crate::bond::{Captures, has_lost_carrier};
 use crate::membership::bond::{CARRIER_LOOK_INTERVAL, lost_carrier};
 use crate::port_mapping::{OpenedPort, PortMapping};
 use crate::{Identity, UseBook};
@@ -47,6 +47,8 @@ pub(crate) struct PeerSockets {
     pub(crate) redundancy: Redundancy,
     /// Where what uplinks carry is counted.
     pub(crate) book: Option<Arc<UseBook>>,
+    /// Where what the paths of direct links carry is written down.
+    pub(crate) captures: Captures,
 }
 
 /// A socket in use.
@@ -76,8 +78,8 @@ impl PeerSocket {
 impl Peers {
     /// Uses these sockets from now on, and no others for what comes new. Links that are there stay.
     pub(crate) fn listen_on(&mut self, ways: PeerSockets, own: &Arc<Identity>) {
-        let PeerSockets { sockets, own_interface, redundancy, book } = ways;
-        (self.own_interface, self.redundancy, self.book) = (own_interface, redundancy, book);
+        let PeerSockets { sockets, own_interface, redundancy, book, captures } = ways;
+        (self.own_interface, self.redundancy, self.book, self.captures) = (own_interface, redundancy, book, captures);
         let own = self.own.get_or_insert_with(|| Arc::new(Own { identity: Arc::clone(own), lines: AtomicU8::new(1) }));
         let before = std::mem::take(&mut self.listening);
         let mut is_new = before.len() != sockets.len();

@@ -50,7 +50,10 @@ impl Side {
         let sockets: Vec<_> = uplinks.iter().copied().map(socket).collect();
         let (identity, addresses) = (Arc::new(identity), sockets.iter().map(|socket| socket.local().unwrap()).collect());
         let mut peers = Peers::default();
-        peers.listen_on(PeerSockets { sockets, own_interface: None, redundancy: Redundancy::Auto, book: None }, &identity);
+        peers.listen_on(
+            PeerSockets { sockets, own_interface: None, redundancy: Redundancy::Auto, book: None, captures: Captures::default() },
+            &identity,
+        );
         let welcome = Welcome {
             version: PROTOCOL_VERSION,
             member: MemberId(number),
