@@ -47,8 +47,8 @@ pub use addresses::{AddressBook, AddressPool, Asked, InvalidPool, Leases, NoAddr
 pub use announce::{ANNOUNCE_INTERVAL, AnnounceReason, Announcement, Announcer};
 pub use backoff::Backoff;
 pub use bond::{
-    Arrival, CapUse, Choice, Class, DEAD_AFTER_MIN, Judged, Liveness, Month, MonthlyUse, PathRecord, PathView, Redundancy, RestoreReport,
-    Restorer, Sequencer, choose, patience,
+    Arrival, CapUse, Choice, Class, DEAD_AFTER_MIN, Judged, Liveness, Month, MonthlyUse, PathRecord, PathView, Redundancy, Repeats,
+    RestoreReport, Restorer, Sequencer, answer_time, choose, patience,
 };
 pub use bridged::BridgedTap;
 pub use cable::{CableEnd, CableGuard, CableInbound, CableLoops, CableMtu, CableOutbound, Contact, LoopNews, LoopReport};

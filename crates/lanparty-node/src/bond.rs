@@ -11,6 +11,7 @@ mod direct;
 mod path;
 mod planned;
 mod recv;
+mod repeat;
 mod report;
 mod send;
 mod trial;
@@ -21,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Carrier, Drops, Redundancy, RestoreReport, Restorer, Sequencer};
+use lanparty_core::{Carrier, Drops, Redundancy, Repeats, RestoreReport, Restorer, Sequencer};
 use lanparty_proto::{BondPath, Control, DatagramBudget, SEQUENCE_LEN};
 use serde::Serialize;
 use tokio::sync::{Notify, watch as watched};
@@ -84,6 +85,7 @@ pub(crate) struct Shared {
 struct State {
     sequencer: Sequencer,
     restorer: Restorer,
+    repeats: Repeats,
     paths: Vec<Path>,
     /// Restored, and not taken yet.
     ready: std::collections::VecDeque<Bytes>,
@@ -197,6 +199,7 @@ impl BondLink {
         let state = State {
             sequencer: Sequencer::new(seed, redundancy),
             restorer: Restorer::default(),
+            repeats: Repeats::default(),
             paths: vec![],
             ready: std::collections::VecDeque::new(),
             scratch: vec![],
@@ -537,6 +540,10 @@ impl State {
 
     fn patience(&self) -> Duration {
         lanparty_core::patience(self.living().filter_map(|path| path.link.rtt()))
+    }
+
+    fn answer_time(&self) -> Option<Duration> {
+        lanparty_core::answer_time(self.living().filter_map(|path| path.link.rtt()))
     }
 
     fn note_carried(&mut self, path: &Path) {

@@ -16,6 +16,8 @@ const KIND_END: u8 = 0x30;
 const KIND_SEQUENCE: u8 = 0x40;
 /// And it may have passed some of a smaller number on this path.
 const KIND_SEQUENCE_PASSING: u8 = KIND_SEQUENCE | 0x1;
+/// High nibble of the first byte: numbers of a bonded link follow, whose datagrams shall be sent once more.
+const KIND_ASK: u8 = 0x60;
 const KIND_MASK: u8 = 0xf0;
 // Flags, the low nibble, are reserved and 0 today: 0x1 sealed payload, 0x2 sequence number (docs/wire-format.md §2).
 
@@ -86,6 +88,25 @@ impl Sequence {
             _ => None,
         }
     }
+}
+
+/// Most numbers that one datagram asks for.
+pub const ASKED_MAX: usize = 64;
+
+/// A datagram that asks for others of a bonded link once more, by their numbers; of those beyond [`ASKED_MAX`] it says nothing.
+#[must_use]
+pub fn ask_again(numbers: &[u32]) -> Vec<u8> {
+    let numbers = numbers.iter().take(ASKED_MAX).flat_map(|number| number.to_be_bytes());
+    [KIND_ASK].into_iter().chain(numbers).collect()
+}
+
+/// The numbers that such a datagram asks for; `None` when it is none.
+#[must_use]
+pub fn asked_again(datagram: &[u8]) -> Option<impl Iterator<Item = u32>> {
+    let (kind, numbers) = datagram.split_first()?;
+    let (numbers, rest) = numbers.as_chunks::<4>();
+    let is_one = *kind == KIND_ASK && rest.is_empty() && (1..=ASKED_MAX).contains(&numbers.len());
+    is_one.then(|| numbers.iter().map(|number| u32::from_be_bytes(*number)))
 }
 
 /// Who sent the frame that follows, as the relay numbered it.
@@ -167,6 +188,17 @@ mod tests {
     fn unknown_kinds_flags_and_member_zero_are_malformed() {
         for bad in [&[][..], &[0x10, 0], &[0x10, 0, 0, 1], &[0x11, 0, 1], &[0x20, 0, 1], &[0x00, 0, 1], &[0x12, 0, 1]] {
             assert_eq!(DatagramHeader::decode(bad), Err(DropReason::Malformed), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_asked_for_are_heard_and_nothing_else_is() {
+        let numbers = |datagram: &[u8]| asked_again(datagram).map(Iterator::collect::<Vec<_>>);
+        assert_eq!(numbers(&ask_again(&[7, u32::MAX])), Some(vec![7, u32::MAX]));
+        assert_eq!(numbers(&ask_again(&[1; 100])).map(|numbers| numbers.len()), Some(ASKED_MAX));
+        let too_many = [ask_again(&[1; ASKED_MAX]), vec![0; 4]].concat();
+        for none in [&ask_again(&[])[..], &ask_again(&[7])[..4], &[0x61, 0, 0, 0, 7], &[0x40, 0, 0, 0, 7], &too_many, &[]] {
+            assert_eq!(numbers(none), None, "{none:?}");
         }
     }
 }

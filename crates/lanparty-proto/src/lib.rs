@@ -49,7 +49,8 @@ pub use echo::{Echo, GatewaySign, MemberFrame};
 pub use flow::Flow;
 pub use frame::Frame;
 pub use header::{
-    DATAGRAM_HEADER_LEN, DatagramHeader, SEQUENCE_FLOWS, SEQUENCE_LEN, Sequence, end_of_way, is_end_of_way, is_padding, padding,
+    ASKED_MAX, DATAGRAM_HEADER_LEN, DatagramHeader, SEQUENCE_FLOWS, SEQUENCE_LEN, Sequence, ask_again, asked_again, end_of_way,
+    is_end_of_way, is_padding, padding,
 };
 pub use headers::{Headers, IpHeaders, Part};
 pub use ids::{IdentityId, InvalidIdentity, InvalidMac, InvalidRoomCode, MacAddr, MemberId, RoomCode};

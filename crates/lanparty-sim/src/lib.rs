@@ -8,7 +8,7 @@ pub mod scenario;
 pub mod wire;
 pub mod world;
 
-pub use bonded::{BondFigures, BondPlan};
+pub use bonded::{BondFigures, BondPlan, LineCut};
 pub use rng::Rng;
 pub use scenario::{Failure, Outcome, Scenario, Transition};
 pub use wire::{Framing, Impairment, ImpairmentError, Lateness, Wire, WireStats};

@@ -1,8 +1,10 @@
 //! Inbound: copies are removed, and every flow gets its order back. Never a global order: a flow waits for its own only.
 //!
 //! Each datagram names the one of its flow before it. While that is missing it is held: until it comes; until every path has delivered
-//! something younger, which means that it is lost; or until the paths' spread has passed. What comes after its flow has gone on is
-//! dropped, not delivered late.
+//! something younger, which means that it is lost; or until the paths' spread has passed. What is lost the other end is asked for once more
+//! ([`super::Repeats`]), and a transfer waits for that. What comes after its flow has gone on is dropped, not delivered late.
+
+mod asks;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -10,6 +12,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lanparty_proto::{SEQUENCE_FLOWS, Sequence};
 use serde::Serialize;
+
+pub use asks::answer_time;
+use asks::{Asks, is_worth_a_wait};
 
 /// Numbers whose fate is remembered: half a second at 300 Mbit/s.
 const WINDOW: u64 = 16_384;
@@ -62,6 +67,10 @@ pub struct RestoreReport {
     pub given_up: u64,
     /// Of those, so many until nobody had any more patience: no path had passed them.
     pub out_of_patience: u64,
+    /// Datagrams that the other end was asked for once more.
+    pub asked: u64,
+    /// Of those, so many that came.
+    pub repeated: u64,
     /// Datagrams without a place in the order: not of our making, and dropped.
     pub unnumbered: u64,
     /// Datagrams that wait now.
@@ -71,6 +80,8 @@ pub struct RestoreReport {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
     Unseen,
+    /// Lost, and asked for.
+    Asked,
     Held,
     Delivered,
     GivenUp,
@@ -97,12 +108,13 @@ pub struct Restorer {
     missing: BTreeMap<u64, Instant>,
     /// The same in the order in which the wait began.
     waits: VecDeque<u64>,
-    /// Missing numbers that every path has passed, and until when they are waited for.
+    /// Numbers that every path has passed and that have not come, and until when they may still be on their way.
     passed: VecDeque<(Instant, u64)>,
     /// Up to where missing numbers were looked at.
     passed_to: u64,
     /// The highest number that each path has brought.
     paths: BTreeMap<u8, u64>,
+    asks: Asks,
     patience: Duration,
     grace: Duration,
     grace_since: Option<Instant>,
@@ -122,6 +134,7 @@ impl Default for Restorer {
             passed: VecDeque::new(),
             passed_to: 0,
             paths: BTreeMap::new(),
+            asks: Asks::default(),
             patience: PATIENCE_MIN,
             grace: GRACE_MIN,
             grace_since: None,
@@ -148,26 +161,39 @@ impl Restorer {
         self.patience = patience;
     }
 
+    /// How long the answer is waited for when the other end is asked for something once more, see [`answer_time`].
+    pub const fn set_answer_time(&mut self, time: Option<Duration>) {
+        self.asks.answer_time = time;
+    }
+
+    /// Numbers that the other end shall be asked for now.
+    pub fn take_asks(&mut self) -> Vec<u32> {
+        self.asks.take()
+    }
+
     /// A datagram came by a path, its number taken off. What may be delivered is appended to `out`, in order.
     pub fn take(&mut self, path: u8, sequence: Sequence, datagram: Bytes, now: Instant, out: &mut Vec<Bytes>) -> Arrival {
-        let Some(number) = self.place(sequence.number) else { return self.late(now) };
+        let Some(number) = self.place(sequence.number) else { return self.late(sequence.passes, now) };
         if !sequence.passes {
             let highest = self.paths.entry(path).or_insert(number);
             *highest = number.max(*highest);
+        }
+        if self.fate(number) == Fate::Asked {
+            self.note_answer(sequence.passes, now);
         }
         let arrival = match self.fate(number) {
             Fate::Held | Fate::Delivered => {
                 self.report.duplicates += 1;
                 Arrival::Duplicate
             }
-            Fate::GivenUp => self.late(now),
-            Fate::Unseen if self.newest.get(usize::from(sequence.flow)).is_some_and(|newest| *newest > number) => {
+            Fate::GivenUp => self.late(sequence.passes, now),
+            Fate::Unseen | Fate::Asked if self.newest.get(usize::from(sequence.flow)).is_some_and(|newest| *newest > number) => {
                 self.missing.remove(&number);
                 self.set_fate(number, Fate::GivenUp);
                 self.release(number, out);
-                self.late(now)
+                self.late(sequence.passes, now)
             }
-            Fate::Unseen => self.first(number, sequence, datagram, now, out),
+            Fate::Unseen | Fate::Asked => self.first(number, sequence, datagram, now, out),
         };
         self.look_at_passed(now);
         self.expire(now, out);
@@ -182,25 +208,31 @@ impl Restorer {
     /// When [`Self::expire`] is due.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        let patient = self.waits.iter().find_map(|number| self.missing.get(number)).map(|since| *since + self.patience);
-        let passed = self.passed.iter().find(|(_, number)| self.missing.contains_key(number)).map(|(until, _)| *until);
-        [patient, passed].into_iter().flatten().min()
+        let is_patient = |number: &&u64| self.fate(**number) != Fate::Asked;
+        let patient = self.waits.iter().filter(is_patient).find_map(|number| self.missing.get(number)).map(|since| *since + self.patience);
+        let passed = self.passed.iter().find(|(_, number)| self.is_due_when_passed(*number)).map(|(until, _)| *until);
+        let asked = self.asks.asked.iter().find(|(_, number)| self.fate(*number) == Fate::Asked).map(|(until, _)| *until);
+        [patient, passed, asked].into_iter().flatten().min()
     }
 
     /// Goes on without what was waited for long enough.
     pub fn expire(&mut self, now: Instant, out: &mut Vec<Bytes>) {
-        while let Some((until, number)) = self.passed.front().copied() {
-            if self.missing.contains_key(&number) {
-                if until > now {
-                    break;
+        while let Some((_, number)) = self.passed.pop_front_if(|(until, _)| *until <= now) {
+            self.miss(number, now, out);
+        }
+        while let Some((_, number)) = self.asks.asked.pop_front_if(|(until, _)| *until <= now) {
+            if self.fate(number) == Fate::Asked {
+                self.asks.in_vain(now);
+                self.set_fate(number, Fate::GivenUp);
+                if self.missing.contains_key(&number) {
+                    self.give_up(number, out);
                 }
-                self.give_up(number, out);
             }
-            self.passed.pop_front();
         }
         while let Some(number) = self.waits.front().copied() {
-            if let Some(since) = self.missing.get(&number) {
-                if *since + self.patience > now && self.held.len() <= HELD_MAX {
+            let is_full = self.held.len() > HELD_MAX;
+            if let Some(since) = self.missing.get(&number).filter(|_| is_full || self.fate(number) != Fate::Asked) {
+                if *since + self.patience > now && !is_full {
                     break;
                 }
                 self.report.out_of_patience += 1;
@@ -243,11 +275,12 @@ impl Restorer {
         let is_remembered = |before: &u64| before + WINDOW > self.top.unwrap_or(0);
         // Two that claim to follow the same one are not of our making.
         let is_remembered = |before: &u64| is_remembered(before) && !self.followers.contains_key(before);
-        let Some(before) = before.filter(is_remembered).filter(|b| matches!(self.fate(*b), Fate::Unseen | Fate::Held)) else {
+        let may_come = |before: &u64| matches!(self.fate(*before), Fate::Unseen | Fate::Asked | Fate::Held);
+        let Some(before) = before.filter(is_remembered).filter(may_come) else {
             self.deliver(number, sequence.flow, datagram, out);
             return Arrival::Delivered;
         };
-        if self.fate(before) == Fate::Unseen && !self.missing.contains_key(&before) {
+        if self.fate(before) != Fate::Held && !self.missing.contains_key(&before) {
             self.missing.insert(before, now);
             self.waits.push_back(before);
             if before <= self.passed_to {
@@ -310,17 +343,56 @@ impl Restorer {
     fn give_up(&mut self, number: u64, out: &mut Vec<Bytes>) {
         self.missing.remove(&number);
         self.report.given_up += 1;
-        if self.fate(number) == Fate::Unseen {
+        if matches!(self.fate(number), Fate::Unseen | Fate::Asked) {
             self.set_fate(number, Fate::GivenUp);
         }
         self.release(number, out);
     }
 
-    fn late(&mut self, now: Instant) -> Arrival {
+    /// One that every path has passed did not come: it is asked for, and whoever waits for it goes on, unless the wait is worth it.
+    fn miss(&mut self, number: u64, now: Instant, out: &mut Vec<Bytes>) {
+        let is_known = number + WINDOW > self.top.unwrap_or(0);
+        if is_known && self.fate(number) == Fate::Unseen && self.asks.ask(number, now) {
+            self.report.asked += 1;
+            self.set_fate(number, Fate::Asked);
+        }
+        if self.missing.contains_key(&number) && !(self.fate(number) == Fate::Asked && self.is_wait_worth(number)) {
+            self.give_up(number, out);
+        }
+    }
+
+    /// Whether who waits for a number gains by it.
+    fn is_wait_worth(&self, number: u64) -> bool {
+        let waiting = self.followers.get(&number).and_then(|follower| self.held.get(follower));
+        waiting.is_some_and(|held| is_worth_a_wait(&held.datagram))
+    }
+
+    fn is_due_when_passed(&self, number: u64) -> bool {
+        self.missing.contains_key(&number) || self.asks.answer_time.is_some() && self.fate(number) == Fate::Unseen
+    }
+
+    /// What was asked for came. That which does not say that it passes others is no answer: it was overtaken, and not lost.
+    fn note_answer(&mut self, passes: bool, now: Instant) {
+        self.asks.answered();
+        if passes {
+            self.report.repeated += 1;
+        } else {
+            self.be_patient(now);
+        }
+    }
+
+    fn late(&mut self, passes: bool, now: Instant) -> Arrival {
         self.report.late += 1;
+        if !passes {
+            self.be_patient(now);
+        }
+        Arrival::Late
+    }
+
+    /// Something was overtaken by more than was thought of.
+    fn be_patient(&mut self, now: Instant) {
         self.grace = (self.grace * 2).min(GRACE_MAX);
         self.grace_since = Some(now);
-        Arrival::Late
     }
 
     /// Missing numbers that every path has passed since the last look are lost, unless they were overtaken.
@@ -334,7 +406,11 @@ impl Restorer {
             self.grace_since = Some(now);
         }
         let until = now + self.grace;
-        self.passed.extend(self.missing.range(self.passed_to + 1..=floor).map(|(number, _)| (until, *number)));
+        // Of what is older nothing is known any more.
+        let from = (self.passed_to + 1).max((self.top.unwrap_or(floor) + 1).saturating_sub(WINDOW));
+        let have_not_come = (from..=floor).filter(|number| self.fate(*number) == Fate::Unseen);
+        let have_not_come: Vec<_> = have_not_come.map(|number| (until, number)).collect();
+        self.passed.extend(have_not_come);
         self.passed_to = floor;
     }
 

@@ -57,6 +57,8 @@ pub struct Judged {
     slot: u16,
     /// What it is worth.
     pub class: Class,
+    /// Whether it is worth sending once more when it was lost: of a transfer, and by one path only.
+    pub is_repeatable: bool,
 }
 
 impl Sequencer {
@@ -79,7 +81,7 @@ impl Sequencer {
             (Redundancy::Auto, Purpose::Datagrams) if self.is_paced(slot, now) => Class::Urgent,
             (_, Purpose::Datagrams | Purpose::Bulk) => Class::Bulk,
         };
-        Judged { slot, class }
+        Judged { slot, class, is_repeatable: class == Class::Bulk && purpose == Purpose::Bulk }
     }
 
     /// What a datagram of a test is worth: an urgent one as much as a game's, another one as much as a transfer's. The two are two flows.
@@ -93,7 +95,7 @@ impl Sequencer {
         };
         // Beside the flow of what is no frame: what the ends say to each other waits for no load.
         let slot = self.slot(&Flow::None).wrapping_add(1 + u16::from(is_urgent)) % SEQUENCE_FLOWS;
-        Judged { slot, class }
+        Judged { slot, class, is_repeatable: false }
     }
 
     /// The place in the order of a datagram that is sent now.

@@ -99,6 +99,9 @@ impl State {
         let before = self.restorer.next_timeout();
         for datagram in datagrams.iter_mut().map(std::mem::take) {
             received.fetch_add(datagram.len() as u64, Ordering::Relaxed);
+            if self.answer(&datagram, now) {
+                continue;
+            }
             let Some(sequence) = Sequence::decode(&datagram) else {
                 // What is discarded is of the other direction: it was to be sent.
                 self.restorer.count_unnumbered();
@@ -109,6 +112,7 @@ impl State {
         let is_new = !out.is_empty() || self.restorer.next_timeout() != before;
         self.ready.extend(out.drain(..));
         self.scratch = out;
+        self.ask(now);
         (is_new, self.ready.len() > READY_MAX)
     }
 
@@ -117,6 +121,7 @@ impl State {
         self.restorer.expire(now, &mut out);
         self.ready.extend(out.drain(..));
         self.scratch = out;
+        self.ask(now);
     }
 
     fn hand_out(&mut self, into: &mut [Bytes], now: Instant) -> usize {

@@ -153,9 +153,21 @@ impl<'s> Burst<'s> {
             self.memory.put_slice(&Sequence { passes: view.is_passed_by(judged.class), ..sequence }.encode());
             self.memory.put_slice(datagram);
             let numbered = self.memory.split().freeze();
+            if judged.is_repeatable {
+                self.state.repeats.keep(sequence.number, numbered.clone(), self.now);
+            }
             self.give(place, numbered, judged.class);
         }
         Offered::Taken
+    }
+
+    /// Something that is urgent and has its place in the order already, or none. Whether a path takes it.
+    pub(super) fn offer_as_it_is(&mut self, datagram: &Bytes) -> bool {
+        let Choice::By(first, second) = choose(&self.views, datagram.len(), Class::Urgent) else { return false };
+        for place in [Some(first), second].into_iter().flatten() {
+            self.give(place, datagram.clone(), Class::Urgent);
+        }
+        true
     }
 
     /// The path at this place carries it.

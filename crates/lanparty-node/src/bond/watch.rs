@@ -82,6 +82,7 @@ impl State {
             self.silence(*path);
         }
         self.restorer.set_patience(self.patience());
+        self.restorer.set_answer_time(self.answer_time());
         (changed, is_busy)
     }
 

@@ -114,6 +114,12 @@ impl Connection {
         }
     }
 
+    /// What waits here, for others to take.
+    pub(super) fn take_back(&mut self) -> Vec<Bytes> {
+        self.waiting_len = 0;
+        self.first.drain(..).chain(self.waiting.drain(..)).collect()
+    }
+
     /// The next packet, when window and pace let one out.
     pub(super) fn next_packet(&mut self, now: Duration, at: Instant) -> Option<Bytes> {
         let len = self.first.front().or_else(|| self.waiting.front())?.len() as u64 + OUTER as u64;

@@ -40,8 +40,13 @@ pub(super) fn summary(bond: &Value) -> String {
 
 fn restored(inbound: &Value) -> String {
     format!(
-        "{} duplicates removed, {} held for their order ({} now), {} given up, {} late",
-        inbound["duplicates"], inbound["held"], inbound["waiting"], inbound["given_up"], inbound["late"]
+        "{} duplicates removed, {} held for their order ({} now), {} sent once more, {} given up, {} late",
+        inbound["duplicates"],
+        inbound["held"],
+        inbound["waiting"],
+        inbound["repeated"].as_u64().unwrap_or(0),
+        inbound["given_up"],
+        inbound["late"]
     )
 }
 
@@ -123,7 +128,7 @@ mod tests {
             ],
             "shared": [{ "names": ["dsl0", "lte0"], "address": "192.0.2.7" }],
             "absent": [{ "name": "sat0", "role": "primary", "because": "there is no interface sat0" }],
-            "inbound": { "duplicates": 12, "late": 1, "held": 340, "given_up": 2, "out_of_patience": 0, "waiting": 7 },
+            "inbound": { "duplicates": 12, "late": 1, "held": 340, "repeated": 5, "given_up": 2, "out_of_patience": 0, "waiting": 7 },
             "patience_ms": 75.2, "goodput": [3_750_000, 0], "bytes": [1, 2],
         })
     }
@@ -133,7 +138,7 @@ mod tests {
         let mut out = String::new();
         in_words(&bond(), "  ", &mut out);
         let expected = "  bond of 2 paths: out 30.0 Mbit/s, in 0.0 Mbit/s
-    in: 12 duplicates removed, 340 held for their order (7 now), 2 given up, 1 late; a flow waits 75 ms at most
+    in: 12 duplicates removed, 340 held for their order (7 now), 5 sent once more, 2 given up, 1 late; a flow waits 75 ms at most
     dsl0: alive for 93 s, primary, by QUIC (UDP) to 192.0.2.1:443, RTT 20.3 ms, 0.3 % lost, out 24.0 Mbit/s (75 %), in 0.0 Mbit/s, takes 28.8 Mbit/s and datagrams of 1414 bytes
     lte0: silent for 3.2 s (lte0 has no carrier), backup, by TLS (TCP) to 192.0.2.1:443, out 8.0 Mbit/s (25 %), in 0.0 Mbit/s, takes 0.0 Mbit/s and datagrams of 1300 bytes, 3.14 of 50.0 GB used this month
     dsl0 and lte0 are seen at the same address, 192.0.2.7: when they are one line, nothing adds up

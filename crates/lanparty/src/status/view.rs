@@ -96,7 +96,7 @@ mod tests {
         let text: Vec<_> = page(&history, 40).into_iter().map(|(_, line)| line).collect();
         let expected = [
             "lanparty-client lan0 in room ROOM1 at 192.0.2.1:443",
-            "  bond: out 8.0 Mbit/s, in 1.0 Mbit/s; 3 duplicates removed, 2 held for their order (0 now), 1 given up, 0 late",
+            "  bond: out 8.0 Mbit/s, in 1.0 Mbit/s; 3 duplicates removed, 2 held for their order (0 now), 0 sent once more, 1 given up, 0 late",
             "  dsl0: alive for 9 s, primary, RTT 20.0 ms, 1.0 % lost",
             "    out     8.0 Mbit/s  ▂██",
             "    in      1.0 Mbit/s  ▁▂▂",

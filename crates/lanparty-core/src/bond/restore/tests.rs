@@ -100,6 +100,71 @@ fn one_that_was_only_overtaken_teaches_patience() {
     assert_eq!(bench.delivered(), [1, 3, 4, 5, 6]);
 }
 
+/// What a flow of TCP carries, as number `number` of a link.
+fn segment(number: u32) -> Bytes {
+    let mut datagram = vec![0x10, 0, 1];
+    let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64).tcp(1, 2, number, 4).ack(1);
+    builder.write(&mut datagram, &number.to_be_bytes()).unwrap();
+    datagram.into()
+}
+
+impl Bench {
+    /// A segment of a transfer, the one after another of its flow; `again` when it was asked for.
+    fn take_segment(&mut self, path: u8, number: u32, again: bool, ms: u64) -> Arrival {
+        let sequence = Sequence { number, flow: 7, back: u16::from(number > 1), passes: again };
+        self.restorer.take(path, sequence, segment(number), self.at(ms), &mut self.out)
+    }
+}
+
+/// 1, 3 and 4 of a transfer came by one path, 2 is lost; so the other end is asked for it.
+fn asking() -> Bench {
+    let mut bench = Bench::new(&[0]);
+    bench.restorer.set_answer_time(Some(Duration::from_millis(60)));
+    for number in [1, 3, 4] {
+        bench.take_segment(0, number, false, 0);
+    }
+    assert_eq!(bench.restorer.take_asks(), [0_u32; 0], "it may have been overtaken");
+    bench.expire(2);
+    assert_eq!((bench.restorer.take_asks(), bench.restorer.next_timeout()), (vec![2], Some(bench.at(62))));
+    bench
+}
+
+#[test]
+fn what_is_lost_is_asked_for_once_and_a_transfer_waits_for_it() {
+    let mut bench = asking();
+    assert_eq!(bench.take_segment(0, 2, true, 30), Arrival::Delivered);
+    assert_eq!(bench.out, [1, 2, 3, 4].map(segment));
+    assert_eq!(bench.take_segment(0, 2, true, 31), Arrival::Duplicate);
+    let report = bench.restorer.report();
+    assert_eq!((report.asked, report.repeated, report.given_up, bench.restorer.next_timeout()), (1, 1, 0, None));
+}
+
+#[test]
+fn an_answer_that_does_not_come_is_given_up_and_dropped_when_it_does() {
+    let mut bench = asking();
+    bench.expire(62);
+    assert_eq!(bench.out, [1, 3, 4].map(segment));
+    assert_eq!((bench.take_segment(0, 2, true, 63), bench.restorer.grace), (Arrival::Late, GRACE_MIN));
+    assert!(bench.restorer.take_asks().is_empty());
+}
+
+#[test]
+fn what_was_asked_for_and_comes_by_itself_was_overtaken() {
+    let mut bench = asking();
+    assert_eq!(bench.take_segment(0, 2, false, 5), Arrival::Delivered);
+    assert_eq!((bench.restorer.report().repeated, bench.restorer.grace), (0, GRACE_MIN * 2));
+}
+
+#[test]
+fn what_is_no_transfer_goes_on_without_what_is_lost() {
+    let mut bench = Bench::new(&[0]);
+    bench.restorer.set_answer_time(Some(Duration::from_millis(60)));
+    bench.take(0, 1, 0, 0);
+    bench.take(0, 3, 1, 0);
+    bench.expire(2);
+    assert_eq!((bench.delivered(), bench.restorer.take_asks()), (vec![1, 3], vec![2]));
+}
+
 #[test]
 fn a_path_that_dies_keeps_nobody_waiting() {
     let mut bench = Bench::new(&[0, 1]);
@@ -152,6 +217,7 @@ proptest::proptest! {
     #[test]
     fn lies_leave_nothing_behind(claims in proptest::collection::vec((0u8..3, 0u32..60, 0u16..4, 0u16..40, 0u64..4), 1..200)) {
         let (mut bench, mut at) = (Bench::new(&[0, 1]), 0);
+        bench.restorer.set_answer_time(Some(Duration::from_millis(3)));
         for (path, number, flow, back, pause) in claims {
             at += pause;
             bench.take_of(flow, path, number, back, at);
@@ -187,6 +253,7 @@ proptest::proptest! {
         }
         arrivals.sort_unstable();
         let mut bench = Bench::new(&[0, 1, 2]);
+        bench.restorer.set_answer_time(Some(Duration::from_millis(30)));
         for (at, _, path, number, back, flow) in &arrivals {
             bench.take_of(u16::from(*flow), *path, *number, *back, *at);
         }
