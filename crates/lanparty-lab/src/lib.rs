@@ -54,8 +54,8 @@ pub use process::{Proc, Program};
 pub use programs::Programs;
 pub use requirements::{LAB_VARIABLE, Missing, Requirements, Tool};
 pub use topology::{
-    Captured, Class, Dependence, Dual, DualOptions, Household, HouseholdOptions, Internet, LAN, Line, LineCapture, LineOptions, Narrow,
-    NatKind, Pair, PairOptions, Party, PartyOptions, Routers, Uplink, WAN, Way, expected,
+    Captured, Class, Dependence, Dual, DualOptions, Home, Household, HouseholdOptions, Internet, LAN, Line, LineCapture, LineOptions,
+    Narrow, NatKind, Pair, PairOptions, Party, PartyOptions, Routers, Uplink, WAN, Way, expected,
 };
 
 // What wires are described with.

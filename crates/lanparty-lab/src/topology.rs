@@ -16,7 +16,7 @@ mod nat;
 mod pair;
 mod party;
 
-pub use dual::{Captured, Dual, DualOptions, Line, LineCapture, LineOptions, Way};
+pub use dual::{Captured, Dual, DualOptions, Home, Line, LineCapture, LineOptions, Way};
 pub use narrow::{Narrow, Routers};
 pub use nat::{Class, Dependence, Household, HouseholdOptions, NatKind, expected};
 pub use pair::{Pair, PairOptions};

@@ -1,33 +1,18 @@
 //! One membership over two lines: what both carry, and what remains when one of them goes.
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
 
+#[path = "support/lines.rs"]
+mod lines;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lanparty_lab::{
-    Bonded, Bulk, Captured, Dual, DualOptions, Line, LineOptions, NatKind, Probe, ProbeReport, Requirements, Tool, Verdict, Way,
-};
+use lanparty_lab::{Bonded, Bulk, Dual, DualOptions, Line, LineOptions, NatKind, Probe, ProbeReport, Verdict, Way};
+use lines::{LINES as UPLINKS, MORE_THAN_ONE, TRIES, carried, dsl_and_lte, ms, ready};
 use serde_json::Value;
 
 /// Anything that should happen promptly, on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
-const UPLINKS: &[&str] = &["dsl0", "lte0"];
-/// What neither line carries alone, in Mbit/s: TCP over 30 of them gives less than 28.
-const MORE_THAN_ONE: f64 = 29.0;
-const TRIES: usize = 4;
-
-fn ready() -> bool {
-    Requirements::wires().and(&[Tool::Nft, Tool::Conntrack]).ready_or_skip()
-}
-
-fn ms(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds)
-}
-
-/// DSL of 30 Mbit/s and LTE of 20, both 10 ms long.
-fn dsl_and_lte() -> [LineOptions; 2] {
-    [LineOptions::new("dsl0", 30.0, 10.0), LineOptions::new("lte0", 20.0, 10.0)]
-}
 
 fn dual(name: &str, lines: impl IntoIterator<Item = LineOptions>) -> Dual {
     Dual::build(name, &DualOptions::new(lines)).unwrap()
@@ -74,11 +59,6 @@ fn probe_while(bonded: &Bonded<'_>, probe: &Probe, meanwhile: impl FnOnce()) -> 
     probe.between(&from, &to, meanwhile).unwrap().0
 }
 
-/// What a line carried one way in a time that ends now, in Mbit/s, Ethernet headers in it.
-fn carried(passed: &[Captured], way: Way, end: Instant, span: Duration) -> f64 {
-    Captured::count(passed, way, end - span, span).1 as f64 * 8.0 / span.as_secs_f64() / 1e6
-}
-
 #[test]
 fn one_flow_uses_both_lines_each_way() {
     if !ready() {
@@ -88,7 +68,6 @@ fn one_flow_uses_both_lines_each_way() {
     let bonded = Bonded::join(&dual, UPLINKS, &[]).unwrap();
     wait_for_paths(&bonded, UPLINKS);
     for way in Way::ALL {
-        // What else runs on this machine may take the programs' time: the best of some tries is what the bond can do.
         let mut best = (0.0, vec![]);
         for _ in 0..TRIES {
             let tried = bulk_over_both(&dual, &bonded, way);

@@ -1,7 +1,9 @@
-//! A home with two lines and a friend's with one: their direct link has a path by each line.
+//! A home with two lines and a friend's with one or two: their direct link has a path by each line.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
 
+#[path = "support/lines.rs"]
+mod lines;
 #[path = "support/programs.rs"]
 mod programs;
 
@@ -10,45 +12,60 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lanparty_lab::{
-    Bulk, Captured, Dual, DualOptions, Endpoint, Household, HouseholdOptions, LineOptions, Namespace, NatKind, Probe, ProbeReport, Proc,
-    Requirements, Tool, Way, ping,
+    Bulk, Dual, DualOptions, Endpoint, Home, Household, HouseholdOptions, LineOptions, Namespace, NatKind, Probe, ProbeReport, Proc, Way,
+    ping,
 };
+use lines::{LINES, MORE_THAN_ONE, TRIES, carried, dsl_and_lte, ms, ready};
 use programs::{Programs, SOON};
 use serde_json::Value;
 
 const TAP: &str = "lan0";
 const HOME: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 1);
 const FRIEND: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 2);
-const LINES: &[&str] = &["dsl0", "lte0"];
-/// What neither line carries alone, in Mbit/s: TCP over 30 of them gives less than 28.
-const MORE_THAN_ONE: f64 = 29.0;
-const TRIES: usize = 4;
-
-fn ready() -> bool {
-    Requirements::wires().and(&[Tool::Nft, Tool::Conntrack]).ready_or_skip()
-}
-
-fn ms(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds)
-}
 
 /// Both homes in one room.
 struct Street {
     relay: Option<Proc>,
     home: Proc,
     friend: Proc,
-    household: Household,
+    friends: Friends,
     programs: Programs,
     dual: Dual,
 }
 
+/// Where the friend lives.
+enum Friends {
+    One(Household),
+    Two(Home),
+}
+
+impl Friends {
+    const fn host(&self) -> &Namespace {
+        match self {
+            Self::One(household) => &household.host,
+            Self::Two(home) => &home.host,
+        }
+    }
+}
+
 impl Street {
     /// Lines and the friend's router have NATs of these kinds.
-    fn new(name: &str, lines: [NatKind; 2], friend: NatKind, more: &[&str]) -> Self {
-        let [dsl, lte] = lines;
-        let lines = [LineOptions::new("dsl0", 30.0, 10.0).nat(dsl), LineOptions::new("lte0", 20.0, 10.0).nat(lte)];
-        let dual = Dual::build(name, &DualOptions::new(lines)).unwrap();
+    fn new(name: &str, lines: [NatKind; 2], friend: NatKind) -> Self {
+        let [dsl, lte] = dsl_and_lte();
+        let dual = Dual::build(name, &DualOptions::new([dsl.nat(lines[0]), lte.nat(lines[1])])).unwrap();
         let household = Household::attach(&dual.lab, &dual.internet, "friend", 12, friend, HouseholdOptions::default()).unwrap();
+        Self::inhabited(dual, Friends::One(household), &[], &[])
+    }
+
+    /// The friend has two lines as well, all behind NATs of this kind; what the home's lines carry is written down there.
+    fn with_two_lines_each(name: &str, nat: NatKind, captures: &str) -> Self {
+        let dual = Dual::build(name, &DualOptions::new(dsl_and_lte().map(|line| line.nat(nat)))).unwrap();
+        let lines = [LineOptions::new("cable0", 30.0, 10.0).nat(nat), LineOptions::new("lte1", 20.0, 10.0).nat(nat)];
+        let friends = Friends::Two(dual.add_home("friend", &lines).unwrap());
+        Self::inhabited(dual, friends, &["--pcap", captures], &["--uplink", "cable0", "--uplink", "lte1"])
+    }
+
+    fn inhabited(dual: Dual, friends: Friends, more: &[&str], friends_options: &[&str]) -> Self {
         let programs = Programs::new(&dual.lab);
         let relay = Some(programs.relay(&dual.relay));
         let play = |host: &Namespace, ip: Ipv4Addr, more: &[&str]| {
@@ -57,16 +74,16 @@ impl Street {
             host.ip(&format!("addr add {ip}/24 dev {TAP}")).unwrap();
             client
         };
-        let friend = play(&household.host, FRIEND, &[]);
+        let friend = play(friends.host(), FRIEND, friends_options);
         let home = play(&dual.home, HOME, &[&["--uplink", "dsl0", "--uplink", "lte0"], more].concat());
-        let street = Self { relay, home, friend, household, programs, dual };
+        let street = Self { relay, home, friend, friends, programs, dual };
         street.know_each_other();
         street
     }
 
     /// What is measured is the tunnel, not ARP's patience.
     fn know_each_other(&self) {
-        let (home, friend) = (&self.dual.home, &self.household.host);
+        let (home, friend) = (&self.dual.home, self.friends.host());
         for (host, other, ip) in [(home, friend, FRIEND), (friend, home, HOME)] {
             let mac = other.mac(TAP).unwrap();
             host.ip(&format!("neigh replace {ip} lladdr {mac} dev {TAP} nud permanent")).unwrap();
@@ -75,7 +92,7 @@ impl Street {
 
     /// How each of the two reaches the other.
     fn ways(&self) -> [Value; 2] {
-        [&self.dual.home, &self.household.host].map(|host| self.programs.status(host, "lanparty-client")["peers"][0].clone())
+        [&self.dual.home, self.friends.host()].map(|host| self.programs.status(host, "lanparty-client")["peers"][0].clone())
     }
 
     fn wait_for(&self, what: &str, check: impl Fn(&[Value; 2]) -> bool) -> Duration {
@@ -100,7 +117,7 @@ impl Street {
 
     fn ends(&self, way: Way) -> [Endpoint<'_>; 2] {
         let home = Endpoint::new(&self.dual.home, HOME);
-        let friend = Endpoint::new(&self.household.host, FRIEND);
+        let friend = Endpoint::new(self.friends.host(), FRIEND);
         match way {
             Way::Up => [home, friend],
             Way::Down => [friend, home],
@@ -116,7 +133,7 @@ impl Street {
     /// Frames of the sender's that were dropped, by name, because they had waited for longer than a game waits: on a machine that is busy
     /// with something else the programs do not always get their turn.
     fn late(&self, way: Way) -> u64 {
-        let sender = if way == Way::Up { &self.dual.home } else { &self.household.host };
+        let sender = if way == Way::Up { &self.dual.home } else { self.friends.host() };
         let status = self.programs.status(sender, "lanparty-client");
         let dropped = &status["frames"]["outbound"]["dropped"];
         ["QueueFull", "QueueDelay"].iter().map(|reason| dropped[reason].as_u64().unwrap()).sum()
@@ -138,9 +155,11 @@ fn alive(way: &Value) -> Vec<&str> {
     names
 }
 
-/// What a line carried one way in a time that ends now, in Mbit/s, Ethernet headers in it.
-fn carried(passed: &[Captured], way: Way, end: Instant, span: Duration) -> f64 {
-    Captured::count(passed, way, end - span, span).1 as f64 * 8.0 / span.as_secs_f64() / 1e6
+/// The lines of the speaker's that such paths go by.
+fn own_lines(way: &Value) -> Vec<&str> {
+    let mut names = alive(way);
+    names.dedup();
+    names
 }
 
 #[test]
@@ -149,29 +168,31 @@ fn one_flow_between_two_homes_has_both_lines_and_nothing_by_the_relay() {
         return;
     }
     for (friend, lines) in [(NatKind::Open, NatKind::Open), (NatKind::PortRestricted, NatKind::PortRestricted)] {
-        let street = Street::new("direct-both", [lines; 2], friend, &[]);
+        let street = Street::new("direct-both", [lines; 2], friend);
         street.goes_by(LINES);
         let before = street.relayed();
-        for way in Way::ALL {
-            // What else runs on this machine may take the programs' time: the best of some tries is what the bond can do.
-            let mut best = (0.0, vec![]);
-            for _ in 0..TRIES {
-                let tried = bulk_over_both(&street, way);
-                eprintln!("{friend} {way:?}: {:.1} Mbit/s, on the lines {:.1?}; {}", tried.0, tried.1, street.dual.verdict().unwrap());
-                if tried.0 > best.0 {
-                    best = tried;
-                }
-                if best.0 > MORE_THAN_ONE {
-                    break;
-                }
-            }
-            let (mbit_s, shares) = best;
-            assert!(mbit_s > MORE_THAN_ONE, "{mbit_s} Mbit/s {way:?}: {:#?}", street.ways());
-            assert!(shares.iter().all(|share| *share > 2.0), "both lines carry: {shares:?}");
-        }
+        Way::ALL.iter().for_each(|way| adds_up(&street, *way));
         let relayed = street.relayed() - before;
         assert!(relayed < 100, "{relayed} frames by the relay meanwhile");
     }
+}
+
+/// One flow has more than a line alone gives, by both lines.
+fn adds_up(street: &Street, way: Way) {
+    let mut best = (0.0, vec![]);
+    for _ in 0..TRIES {
+        let tried = bulk_over_both(street, way);
+        eprintln!("{way:?}: {:.1} Mbit/s, on the lines {:.1?}; {}", tried.0, tried.1, street.dual.verdict().unwrap());
+        if tried.0 > best.0 {
+            best = tried;
+        }
+        if best.0 > MORE_THAN_ONE {
+            break;
+        }
+    }
+    let (mbit_s, shares) = best;
+    assert!(mbit_s > MORE_THAN_ONE, "{mbit_s} Mbit/s {way:?}: {:#?}", street.ways());
+    assert!(shares.iter().all(|share| *share > 2.0), "both lines carry: {shares:?}");
 }
 
 /// Goodput of one flow, and what each line carried of it.
@@ -190,7 +211,7 @@ fn a_game_between_two_homes_does_not_notice_that_a_line_dies_silently_or_returns
     if !ready() {
         return;
     }
-    let street = Street::new("direct-cut", [NatKind::PortRestricted; 2], NatKind::PortRestricted, &[]);
+    let street = Street::new("direct-cut", [NatKind::PortRestricted; 2], NatKind::PortRestricted);
     street.goes_by(LINES);
     for way in Way::ALL {
         let probe = Probe::small(ms(9000));
@@ -216,7 +237,7 @@ fn a_line_that_is_away_for_long_is_a_path_again_and_a_lost_carrier_is_none() {
     if !ready() {
         return;
     }
-    let street = Street::new("direct-away", [NatKind::Open; 2], NatKind::Open, &[]);
+    let street = Street::new("direct-away", [NatKind::Open; 2], NatKind::Open);
     street.goes_by(LINES);
     let [dsl, lte] = [&street.dual.lines[0], &street.dual.lines[1]];
     for (gone, left) in [(dsl, lte), (lte, dsl)] {
@@ -235,7 +256,7 @@ fn the_end_of_the_relay_ends_no_game_between_two_homes_and_a_line_may_die_then()
     if !ready() {
         return;
     }
-    let mut street = Street::new("direct-island", [NatKind::Open; 2], NatKind::Open, &[]);
+    let mut street = Street::new("direct-island", [NatKind::Open; 2], NatKind::Open);
     street.goes_by(LINES);
     let relay = street.relay.take().unwrap();
     let (probe, before) = (Probe::small(ms(12_000)), street.late(Way::Down));
@@ -259,7 +280,7 @@ fn a_direct_way_by_one_of_two_lines_is_not_taken_while_the_relay_has_both() {
     if !ready() {
         return;
     }
-    let mut street = Street::new("direct-half", [NatKind::Open, NatKind::Symmetric], NatKind::Symmetric, &[]);
+    let mut street = Street::new("direct-half", [NatKind::Open, NatKind::Symmetric], NatKind::Symmetric);
     let is_half = |[home, friend]: &[Value; 2]| alive(home) == ["dsl0"] && alive(friend).len() == 1;
     street.wait_for("one of two lines leads there", is_half);
     thread::sleep(ms(4000));
@@ -276,11 +297,52 @@ fn a_direct_way_by_one_of_two_lines_is_not_taken_while_the_relay_has_both() {
 }
 
 #[test]
+fn two_homes_with_two_lines_each_add_up_and_survive_a_cut_at_either_side_and_at_both() {
+    if !ready() {
+        return;
+    }
+    let captures = tempfile::tempdir().unwrap();
+    let street = Street::with_two_lines_each("direct-four", NatKind::PortRestricted, captures.path().to_str().unwrap());
+    let Friends::Two(friends) = &street.friends else { panic!("the friend has two lines") };
+    // By every line of either, whichever are paired.
+    let goes_by_all = || {
+        street.wait_for("both go directly by all lines", |ways| {
+            ways.iter().all(|way| way["way"] == "direct") && own_lines(&ways[0]) == LINES && own_lines(&ways[1]) == ["cable0", "lte1"]
+        })
+    };
+    goes_by_all();
+    adds_up(&street, Way::Down);
+    for line in [&street.dual.lines[0], &friends.lines[1]] {
+        let (probe, before) = (Probe::small(ms(4000)), street.late(Way::Down));
+        let report = street.probe_while(Way::Down, &probe, || {
+            thread::sleep(ms(500));
+            line.cut().unwrap();
+            thread::sleep(ms(1500));
+            line.restore().unwrap();
+        });
+        let late = street.late(Way::Down) - before;
+        eprintln!("{} cut: lost {}, {late} late, gap {:?}", line.name(), report.lost(), report.longest_gap(&probe));
+        assert_eq!((report.lost(), report.duplicates(), report.reordered()), (late, 0, 0), "{}", street.home.tail());
+        goes_by_all();
+    }
+    // Whichever lines were paired: what is left at each side finds the other, by the relay until then.
+    let cut = [&street.dual.lines[0], &friends.lines[0]];
+    cut.iter().for_each(|line| line.cut().unwrap());
+    thread::sleep(ms(2000));
+    assert!(ping(&street.dual.home, FRIEND, 3).unwrap().received > 0, "{:#?}", street.ways());
+    cut.iter().for_each(|line| line.restore().unwrap());
+    goes_by_all();
+    let peer = street.ways()[0]["id"].to_string();
+    let captured = |line: &str| std::fs::metadata(captures.path().join(format!("peer{peer}-{line}.pcapng"))).map_or(0, |file| file.len());
+    assert!(LINES.iter().all(|line| captured(line) > 100_000), "{:?}", LINES.iter().map(|line| captured(line)).collect::<Vec<_>>());
+}
+
+#[test]
 fn status_and_ping_name_the_paths_of_a_direct_link() {
     if !ready() {
         return;
     }
-    let street = Street::new("direct-words", [NatKind::Open; 2], NatKind::Open, &[]);
+    let street = Street::new("direct-words", [NatKind::Open; 2], NatKind::Open);
     street.goes_by(LINES);
     let status = street.programs.run(&street.dual.home, &["lanparty", "status"]).stdout;
     eprintln!("{status}");

@@ -55,6 +55,15 @@ impl DualOptions {
     }
 }
 
+/// Another home on the same internet.
+#[derive(Debug)]
+pub struct Home {
+    /// Its lines, the one that is preferred by routing first.
+    pub lines: Vec<Line>,
+    /// The machine that bonds.
+    pub host: Namespace,
+}
+
 /// A home (`home`), a relay (10.99.0.1), and a LAN (10.73.42.0/24) with one host (`pc`) behind `gateway` (10.99.0.20).
 #[derive(Debug)]
 pub struct Dual {
@@ -112,13 +121,16 @@ impl Dual {
             internet.attach_ipv6(&relay, super::WAN, 1)?;
         }
         let shared = options.one_nat.map(|kind| Provider::new(&lab, &internet, "provider", PROVIDER_NUMBER, Some(kind))).transpose()?;
-        let mut lines = Vec::new();
-        for (line, number) in options.lines.iter().zip(1..) {
-            let own = || Provider::new(&lab, &internet, &format!("{}-provider", line.name), PROVIDER_NUMBER + number, None);
-            let provider = shared.clone().map_or_else(own, Ok)?;
-            lines.push(Line::connect(&lab, &internet, &home, &provider, number, line)?);
-        }
+        let lines = connect(&lab, &internet, &home, &options.lines, 1, shared.as_ref())?;
         Ok(Self { lines, home, relay, gateway, pc, switch, internet, lab })
+    }
+
+    /// Another home, a host called `name`, with lines of its own. Names of lines are used once in a lab.
+    pub fn add_home(&self, name: &str, lines: &[LineOptions]) -> Result<Home> {
+        let host = self.lab.namespace(name)?;
+        allow_long_fat_lines(&host)?;
+        let first = u8::try_from(self.lines.len())? + 1;
+        Ok(Home { lines: connect(&self.lab, &self.internet, &host, lines, first, None)?, host })
     }
 
     /// The line of that name.
@@ -174,6 +186,23 @@ impl Dual {
         }
         Ok(all)
     }
+}
+
+/// Lines of a home, numbered from `first`, that end at one provider when it is shared.
+fn connect(
+    lab: &Lab,
+    internet: &Internet,
+    home: &Namespace,
+    lines: &[LineOptions],
+    first: u8,
+    shared: Option<&Provider>,
+) -> Result<Vec<Line>> {
+    let connect = |(line, number): (&LineOptions, u8)| {
+        let own = || Provider::new(lab, internet, &format!("{}-provider", line.name), PROVIDER_NUMBER + number, None);
+        let provider = shared.cloned().map_or_else(own, Ok)?;
+        Line::connect(lab, internet, home, &provider, number, line)
+    };
+    lines.iter().zip(first..).map(connect).collect()
 }
 
 fn hosts(lab: &Lab) -> Result<[Namespace; 4]> {
