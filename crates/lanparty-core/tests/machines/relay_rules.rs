@@ -6,7 +6,9 @@ use lanparty_core::{
     AddressBook, Leases, LinkId, Listed, ProvenUser, Rate, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomName, RoomNets,
     RoomPattern, RoomRule, RoomRules, RoomUser, StormLimits,
 };
-use lanparty_proto::{AddressRequest, Control, Described, Description, Hello, Login, MacAddr, MemberId, Password, Refusal};
+use lanparty_proto::{
+    AddressRequest, Control, Described, Description, Hello, Login, MacAddr, MemberId, MulticastPolicy, Password, Refusal,
+};
 
 use crate::support::{BUDGET, Desk, frame, gateway_hello, hello, identity, mac, udp_frame};
 
@@ -213,6 +215,20 @@ fn a_room_has_the_addresses_of_its_own_networks_and_others_when_these_change() {
     desk.outputs.clear();
     let nowhere = desk.join(4, asking(4, &["10.0.0.0/8"])).addresses.unwrap();
     assert!(nowhere.ipv4.is_none(), "{nowhere:?}");
+}
+
+#[test]
+fn a_room_carries_the_multicast_that_its_rule_says() {
+    let rule = RoomRule { multicast: Some(MulticastPolicy::None), ..room("ROOM1") };
+    let mut desk = desk(vec![rule, room("ROOM2")]);
+    assert_eq!(desk.join(1, hello(1)).multicast, MulticastPolicy::None);
+    desk.join(2, hello(2));
+    let other = desk.join(3, Hello { room: "ROOM2".parse().unwrap(), ..hello(3) });
+    assert_eq!(other.multicast, RelayConfig::default().multicast);
+    let mdns = udp_frame(MacAddr([1, 0, 0x5e, 0, 0, 0xfb]), mac(1), (5353, 5353), &[1; 40]);
+    assert!(desk.send(1, &mdns).is_empty() && desk.dropped(1, "Multicast") == 1);
+    desk.change(vec![RoomRule { multicast: Some(MulticastPolicy::All), ..room("ROOM1") }, room("ROOM2")]);
+    assert_eq!(desk.send(1, &mdns), [2], "at once at the relay");
 }
 
 #[test]
