@@ -79,7 +79,9 @@ impl Town {
     /// A client that is in, and its address.
     fn member(&self, machine: usize, room: &str, more: &[&str]) -> (Proc, Ipv4Addr) {
         let client = self.client(machine, room, more);
-        let line = client.wait_for("(auto) is set on", SOON).unwrap_or_else(|e| panic!("{e}\n{}", client.tail()));
+        // IPv6 may be first.
+        let is_set = |line: &str| line.contains("/24 (auto) is set on");
+        let line = client.wait_for_line(0, "its IPv4 address", is_set, SOON).unwrap_or_else(|e| panic!("{e}\n{}", client.tail()));
         let address = line.split("address ").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
         (client, address.parse().unwrap_or_else(|e| panic!("{line}: {e}")))
     }
