@@ -77,12 +77,26 @@ fn system() -> Result<PathBuf> {
     let system = target_dir()?.join("deb/system.tar");
     if !system.exists() {
         let new = system.with_extension("new.tar");
-        let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-        let name = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).context("this is no Debian with a code name")?;
-        step(Command::new("mmdebstrap").args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}"), name]).arg(&new))?;
+        let (archive, name) = archive()?;
+        let mut make = Command::new("mmdebstrap");
+        make.args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}"), &name]).arg(&new);
+        step(make.arg(format!("deb {archive} {name} main")))?;
         fs::rename(new, &system)?;
     }
     Ok(system)
+}
+
+/// The archive that this machine's packages come from, and its release.
+fn archive() -> Result<(String, String)> {
+    let mut targets = Command::new("apt-get");
+    targets.args(["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]);
+    let output = targets.output().context("apt-get indextargets")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut archives = text.lines().filter_map(|line| match line.split(' ').collect::<Vec<_>>()[..] {
+        [archive, name, "main"] => Some((archive.to_owned(), name.to_owned())),
+        _ => None,
+    });
+    archives.next().context("apt knows no archive with a component main: is this Debian?")
 }
 
 /// Installs what is missing.
