@@ -62,6 +62,17 @@ impl Counters {
         self.count_dropped(reason);
     }
 
+    /// Those of `other` as well.
+    pub fn add_all(&mut self, other: &Self) {
+        self.frames_in += other.frames_in;
+        self.bytes_in += other.bytes_in;
+        self.forwarded += other.forwarded;
+        self.bytes_forwarded += other.bytes_forwarded;
+        self.answered += other.answered;
+        self.split += other.split;
+        self.dropped.iter_mut().zip(other.dropped).for_each(|(mine, more)| *mine += more);
+    }
+
     /// Frames dropped for `reason`.
     #[must_use]
     pub const fn dropped(&self, reason: DropReason) -> u64 {
@@ -188,5 +199,8 @@ mod tests {
         assert!(c.is_conserved(0));
         c.recount_as_dropped(60, DropReason::QueueFull);
         assert!(c.is_conserved(0) && c.dropped(DropReason::QueueFull) == 1);
+        let mut sum = c.clone();
+        sum.add_all(&c);
+        assert!(sum.is_conserved(0) && sum.dropped(DropReason::QueueFull) == 2 && sum.frames_in() == 2);
     }
 }

@@ -38,7 +38,7 @@ use standby::Standbys;
 
 use crate::limiter::{Limits, TokenBucket};
 use crate::words::one_line;
-use crate::{AddressBook, ProvenUser, RoomRules};
+use crate::{AddressBook, Counters, ProvenUser, RoomRules};
 
 /// How often the rooms' LAN MTU is looked at.
 const SIZE_CHECK_INTERVAL: Duration = Duration::from_millis(250);
@@ -251,6 +251,8 @@ pub struct Relay {
     addresses: AddressBook,
     outputs: VecDeque<RelayOutput>,
     next_check: Option<Instant>,
+    /// What was counted of members that have left.
+    gone: Counters,
 }
 
 impl Relay {
@@ -268,6 +270,7 @@ impl Relay {
             addresses: AddressBook::default(),
             outputs: VecDeque::new(),
             next_check: None,
+            gone: Counters::default(),
         }
     }
 
@@ -338,6 +341,7 @@ impl Relay {
         let Some(code) = self.links.remove(&link) else { return };
         let Some(room) = self.rooms.get_mut(&code) else { return };
         let Some(gone) = room.remove(link) else { return };
+        self.gone.add_all(&gone.counters);
         let reason = one_line(reason);
         let message = Control::MemberLeft { id: gone.id, reason: reason.clone() };
         self.outputs.extend(room.links().map(|to| RelayOutput::Send { link: to, message: message.clone() }));

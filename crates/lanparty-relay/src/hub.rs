@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{
-    AddressBook, Carrier, Delivery, Drops, FrameRecord, LinkId, MemberReport, PasswordCheck, Place, ProvenUser, Relay, RelayConfig,
-    RelayEvent, RelayInput, RelayOutput, RoomReport, RoomRules,
+    AddressBook, Carrier, CountersSnapshot, Delivery, Drops, FrameRecord, LinkId, MemberReport, PasswordCheck, Place, ProvenUser, Relay,
+    RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport, RoomRules,
 };
 use lanparty_node::{BondLink, BondReport, Events, Link, TrialSeat};
 use lanparty_proto::{Attach, Control, Hello, IdentityId, Password, Refusal, Role};
@@ -247,6 +247,11 @@ impl Hub {
     /// Those of them that are QUIC's.
     pub(crate) fn quic_connections(&self) -> usize {
         self.lock().ways.values().filter(|way| way.outbox.link().carrier() == Carrier::Quic).count()
+    }
+
+    /// What became of all frames that ever came from members.
+    pub(crate) fn totals(&self) -> CountersSnapshot {
+        self.lock().relay.totals()
     }
 
     /// The rooms; members on several paths with those.

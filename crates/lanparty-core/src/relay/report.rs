@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use lanparty_proto::MulticastPolicy;
 use serde::Serialize;
 
+use super::room::Room;
 use super::{LinkId, Relay, StandbyReport};
 use crate::CountersSnapshot;
 
@@ -80,6 +81,14 @@ pub struct MemberReport {
 }
 
 impl Relay {
+    /// What became of all frames that ever came from members, those that have left among them.
+    #[must_use]
+    pub fn totals(&self) -> CountersSnapshot {
+        let mut all = self.gone.clone();
+        self.rooms.values().flat_map(Room::members).for_each(|member| all.add_all(&member.counters));
+        all.snapshot()
+    }
+
     /// Every room and its members.
     #[must_use]
     pub fn report(&self, now: Instant) -> Vec<RoomReport> {

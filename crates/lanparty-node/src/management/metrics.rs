@@ -62,14 +62,13 @@ impl Numbers {
     /// What became of the frames of one direction.
     pub fn frames(&mut self, direction: &'static str, counters: &CountersSnapshot) {
         let way = ("direction", Cow::Borrowed(direction));
-        for (outcome, frames) in
-            [("in", counters.frames_in), ("forwarded", counters.forwarded), ("answered", counters.answered), ("split", counters.split)]
-        {
-            self.count("frames", "Ethernet frames, by what became of them", &[way.clone(), ("outcome", outcome.into())], frames);
-        }
-        for (outcome, bytes) in [("in", counters.bytes_in), ("forwarded", counters.bytes_forwarded)] {
-            self.count("frame_bytes", "Bytes of Ethernet frames", &[way.clone(), ("outcome", outcome.into())], bytes);
-        }
+        let labels = std::slice::from_ref(&way);
+        self.count("frames", "Ethernet frames that came in", labels, counters.frames_in);
+        self.count("frame_bytes", "Their bytes", labels, counters.bytes_in);
+        self.count("frames_split", "Frames that exist because one was cut up", labels, counters.split);
+        // One that was to go on, and then had to be dropped, is taken back: so these are no counters.
+        self.gauge("frames_forwarded", "Frames that went on", labels, counters.forwarded as f64);
+        self.gauge("frames_answered", "Frames that were answered in their receiver's place", labels, counters.answered as f64);
         for (reason, frames) in &counters.dropped {
             self.count(
                 "frames_dropped",

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use lanparty_core::RoomReport;
+use lanparty_core::{CountersSnapshot, RoomReport};
 use lanparty_node::{Api, Ask, MembersAsk, Numbers, ProbeReport, Request, Topic};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -101,8 +101,8 @@ impl RunningRelay {
             Ask::Rooms => request.send(self.hub.report().iter().map(summary).collect::<Vec<_>>()),
             Ask::Counters => request.send(counters(&self.hub.report())),
             Ask::Metrics => {
-                let status = self.report();
-                request.send_text(move || numbers(&status).into_text());
+                let (status, totals) = (self.report(), self.hub.totals());
+                request.send_text(move || numbers(&status, &totals).into_text());
             }
             _ => request.refuse(),
         }
@@ -154,7 +154,7 @@ fn counters(rooms: &[RoomReport<RoomMember>]) -> RelayCounters {
 }
 
 /// Of members one by one there may be too many for a graph, so their rooms are counted.
-fn numbers(status: &RelayStatus) -> Numbers {
+fn numbers(status: &RelayStatus, totals: &CountersSnapshot) -> Numbers {
     let mut numbers = Numbers::of(PROGRAM);
     numbers.gauge("connections", "Connections past their handshake", &[], status.connections as f64);
     numbers.gauge("rooms", "Rooms with somebody in them", &[], status.rooms.len() as f64);
@@ -162,21 +162,8 @@ fn numbers(status: &RelayStatus) -> Numbers {
         let labels = [("room", Cow::from(room.room.clone()))];
         numbers.gauge("members", "Members of the room", &labels, room.members.len() as f64);
         numbers.gauge("lan_mtu_bytes", "Largest IP packet that the room carries", &labels, room.lan_mtu.into());
-        let sum = |what: fn(&RoomMember) -> u64| room.members.iter().map(what).sum::<u64>();
-        // Of those who are there now: it falls when a member goes, and so is no counter.
-        numbers.gauge(
-            "room_frames_in",
-            "Frames that came from members that are there now",
-            &labels,
-            sum(|m| m.report.from_member.frames_in) as f64,
-        );
-        numbers.gauge(
-            "room_copies_out",
-            "Copies of frames that were sent to members that are there now",
-            &labels,
-            sum(|m| m.report.copies_out) as f64,
-        );
     }
+    numbers.frames("from_members", totals);
     for (what, count) in [("answered", status.probes.answered), ("limited", status.probes.limited), ("malformed", status.probes.malformed)]
     {
         numbers.count("probes", "Questions of those who measure the way here", &[("outcome", what.into())], count);
