@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lanparty_lab::{Bonded, Bulk, Dual, DualOptions, LineOptions, Namespace, Output, Proc, Requirements, Tool, Way};
+use prometheus_parse::{Scrape, Value as Number};
 use serde_json::{Value, json};
 use support::{Evening, ROOM, SOON, eventually, ready};
 
@@ -277,9 +278,10 @@ fn a_line_is_added_carries_traffic_and_is_removed_again_while_the_client_runs() 
     uplink(&bonded, &["add", "lte0"]).success().unwrap();
     eventually("both carry", || alive(&bonded).len() == 2);
     bonded.client.wait_for_after(told, "lte0 joins the bond", SOON).unwrap();
-    let passed = passed_by(&bonded, "lte0");
-    eprintln!("{passed} bytes by the added line");
-    assert!(passed > 500_000, "{passed}");
+    // On a busy machine a second may pass in which nothing does.
+    let passed = (0..4).map(|_| passed_by(&bonded, "lte0")).find(|passed| *passed > 500_000);
+    eprintln!("{passed:?} bytes by the added line");
+    assert!(passed.is_some());
     uplink(&bonded, &["remove", "dsl0"]).success().unwrap();
     eventually("lte0 alone carries", || alive(&bonded) == ["lte0"]);
     assert!(passed_by(&bonded, "dsl0") < 100_000);
@@ -331,4 +333,87 @@ fn a_client_is_told_what_to_log_and_to_leave() {
     let (code, body) = curl(home, &[], &path, "/v1", &["--data", r#"{"jsonrpc":"2.0","method":"leave"}"#]);
     assert_eq!((code, body.as_str()), (204, ""));
     assert_eq!(client.exit_code(SOON).unwrap(), 0);
+}
+
+/// What is scraped, held against the rules of OpenMetrics that Prometheus insists on.
+fn scraped(text: &str) -> Scrape {
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let kind = |name: &str| text.lines().find_map(|line| line.strip_prefix(&format!("# TYPE {name} ")));
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        assert!(name.starts_with("lanparty_"), "{line}");
+        let expected = if name.ends_with("_total") { "counter" } else { "gauge" };
+        assert_eq!(kind(name.trim_end_matches("_total")), Some(expected), "{line}");
+    }
+    let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap();
+    let told: Vec<_> = scrape.samples.iter().map(|sample| (&sample.metric, &sample.labels)).collect();
+    let again = told.iter().enumerate().find(|(n, sample)| told.iter().take(*n).any(|other| other == *sample));
+    assert!(again.is_none(), "told twice: {again:?}");
+    scrape
+}
+
+/// The sum of all samples of that name with these labels.
+fn sum(scrape: &Scrape, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let is_meant = |sample: &&prometheus_parse::Sample| {
+        sample.metric == name && labels.iter().all(|(key, value)| sample.labels.get(key) == Some(value))
+    };
+    let value = |sample: &prometheus_parse::Sample| match sample.value {
+        Number::Counter(value) | Number::Gauge(value) | Number::Untyped(value) => value,
+        _ => panic!("{sample:?}"),
+    };
+    scrape.samples.iter().filter(is_meant).map(value).sum()
+}
+
+#[test]
+fn numbers_for_a_graph_are_prometheus_own_and_agree_with_the_counters() {
+    if !ready() {
+        return;
+    }
+    let evening = Evening::new("metrics");
+    let relay = evening.relay_with(&["--listen", "0.0.0.0:8443", "--metrics", "9464"]);
+    let _gateway = evening.gateway();
+    let (client, _) = evening.client_with_lease();
+    let party = &evening.party;
+    let by_socket = |host: &Namespace, name: &str| -> Scrape {
+        let (code, text) = curl(host, &[], &socket(&evening, host, name), "/metrics", &[]);
+        assert_eq!(code, 200);
+        scraped(&text)
+    };
+    let frames = |scrape: &Scrape| sum(scrape, "lanparty_frames_total", &[("direction", "outbound")]);
+    let at_client = by_socket(&party.home, "client-lan0.sock");
+    assert_eq!(sum(&at_client, "lanparty_joined", &[("room", ROOM)]), 1.0);
+    assert_eq!(sum(&at_client, "lanparty_members", &[("room", ROOM)]), 1.0);
+    let counters: Value = serde_json::from_str(&rpc(&evening, &party.home, &["counters"]).success().unwrap().stdout).unwrap();
+    assert!(frames(&at_client) <= counters["outbound"]["frames_in"].as_f64().unwrap());
+    let after = by_socket(&party.home, "client-lan0.sock");
+    assert!(frames(&after) >= counters["outbound"]["frames_in"].as_f64().unwrap() && frames(&after) > 0.0);
+    by_socket(&party.gateway, "gateway-lan.sock");
+    // Over TCP: this machine's own, and nothing but numbers.
+    let tcp = |host: &Namespace, path: &str| {
+        host.run_any(&["curl", "--silent", "--max-time", "5", "--write-out", "\n%{http_code}", &format!("http://127.0.0.1:9464{path}")])
+            .unwrap()
+    };
+    let (text, code) =
+        tcp(&party.relay, "/metrics").stdout.rsplit_once('\n').map(|(text, code)| (text.to_owned(), code.to_owned())).unwrap();
+    assert_eq!(code, "200");
+    let at_relay = scraped(&text);
+    assert_eq!(sum(&at_relay, "lanparty_members", &[("room", ROOM)]), 2.0);
+    assert!(tcp(&party.relay, "/v1").stdout.ends_with("404"), "no calls over TCP");
+    let from_outside = party.home.run_any(&["curl", "--silent", "--max-time", "5", "http://10.99.0.1:9464/metrics"]).unwrap();
+    assert_eq!(from_outside.status.code(), Some(7), "it listens on the loopback address alone");
+    // What a member brought is counted when that one has left, too.
+    let brought = |scrape: &Scrape| sum(scrape, "lanparty_frames_total", &[("direction", "from_members")]);
+    client.sigterm();
+    client.exit_code(SOON).unwrap();
+    eventually("the relay knows", || sum(&by_socket(&party.relay, "relay.sock"), "lanparty_members", &[]) == 1.0);
+    assert!(brought(&by_socket(&party.relay, "relay.sock")) >= brought(&at_relay) && brought(&at_relay) > 0.0);
+    // A port that somebody has is said at once.
+    relay.sigterm();
+    relay.exit_code(SOON).unwrap();
+    let taken = party.relay.enter(|| std::net::TcpListener::bind("127.0.0.1:9464").unwrap()).unwrap();
+    let refused = evening.program(&party.relay, "lanparty-relay").args(["--open", "--metrics", "127.0.0.1:9464"]);
+    let refused = party.relay.spawn(refused).unwrap();
+    assert_eq!(refused.exit_code(SOON).unwrap(), 2);
+    refused.wait_for("choose another port with --metrics", SOON).unwrap();
+    drop(taken);
 }
