@@ -88,6 +88,10 @@ impl Relay {
         let (Some(rule), Some(room)) = (self.rules.of(code).cloned(), self.rooms.get_mut(code)) else { return };
         let has_other_nets = room.rule().nets != rule.nets;
         let multicast = rule.multicast.unwrap_or(self.config.multicast);
+        if multicast != room.multicast() {
+            let message = Control::Multicast { policy: multicast };
+            self.outputs.extend(room.links().map(|link| RelayOutput::Send { link, message: message.clone() }));
+        }
         room.set_rule(rule, self.config.limits, multicast, now);
         if has_other_nets {
             self.assign_anew(code, now);

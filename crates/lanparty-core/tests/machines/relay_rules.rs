@@ -55,6 +55,19 @@ impl Desk {
 }
 
 #[test]
+fn members_hear_of_another_multicast_policy_once() {
+    let mut desk = desk(vec![room("ROOM1")]);
+    desk.join(1, hello(1));
+    let policy = MulticastPolicy::Snooped;
+    let snooped = || vec![RoomRule { multicast: Some(policy), ..room("ROOM1") }];
+    desk.change(snooped());
+    assert_eq!(desk.sent_to(1), [Control::Multicast { policy }]);
+    desk.change(snooped());
+    assert_eq!(desk.sent_to(1), []);
+    assert_eq!(desk.join(2, hello(2)).multicast, policy);
+}
+
+#[test]
 fn a_room_that_is_not_there_and_one_that_is_for_others_are_refused_alike() {
     let mut desk = desk(vec![listing("ROOM1", &[1])]);
     desk.join(1, hello(1));
