@@ -6,7 +6,7 @@ use clap::Args;
 use lanparty_node::MemberFlags;
 use lanparty_proto::MacAddr;
 
-use crate::AddressFlag;
+use crate::{AddressFlag, RouteFlag, RouteFrom};
 
 /// Options of `lanparty client`.
 #[derive(Args, Clone, Debug)]
@@ -42,6 +42,16 @@ pub struct ClientArgs {
     #[arg(long)]
     pub dhcp: bool,
 
+    /// This machine routes for a network behind it: packets of its addresses pass, too, not only those of this machine's own. As
+    /// 192.168.50.0/24; any is for all the world, which a default route through this machine takes. May be said several times
+    #[arg(long, value_name = "NETWORK", value_parser = parse_route_from)]
+    pub route_from: Vec<RouteFrom>,
+
+    /// Reach a network through a member, by its MAC address or peer number, as 192.168.50.0/24=02:…; default=MEMBER is all of IPv4. The
+    /// member needs --route-from. May be said several times
+    #[arg(long, value_name = "NETWORK=MEMBER", value_parser = parse_route)]
+    pub route: Vec<RouteFlag>,
+
     /// Run this when the interface is up (LANPARTY_INTERFACE, LANPARTY_MAC, LANPARTY_MTU, LANPARTY_ROOM are set)
     #[arg(long, value_name = "SCRIPT")]
     pub up: Option<PathBuf>,
@@ -65,6 +75,14 @@ pub struct ClientArgs {
 
 fn parse_mac(text: &str) -> Result<MacAddr, String> {
     text.parse().map_err(|e: lanparty_proto::InvalidMac| e.to_string())
+}
+
+fn parse_route_from(text: &str) -> Result<RouteFrom, String> {
+    text.parse()
+}
+
+fn parse_route(text: &str) -> Result<RouteFlag, String> {
+    text.parse()
 }
 
 fn parse_address(text: &str) -> Result<AddressFlag, String> {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanparty_core::{ClientFacts, Diagnostics};
+use lanparty_core::{ClientFacts, Diagnostics, OwnAddresses};
 use lanparty_nic::Device;
 use lanparty_node::{
     AsyncDevice, Dialer, Event, ExitCode, Fault, FilterRules, Identity, JoinRequest, Link, Management, MemberDriver, MemberEvents,
@@ -17,6 +17,7 @@ use crate::addressing::{AddressPlan, Addressing};
 use crate::host::{Host, HostFacts, Joining};
 
 mod addresses;
+mod routes;
 mod status;
 
 /// How often addresses and diagnostics are looked at.
@@ -33,6 +34,7 @@ pub struct Client<H: Host> {
     known: HostFacts,
     mac: MacAddr,
     addressing: Addressing,
+    routing: routes::Routing,
     events: MemberEvents,
 }
 
@@ -64,10 +66,23 @@ impl<H: Host> Client<H> {
         info!("{} connecting to relay {} for room {}", host.program(), member.relay, member.room);
         let mut driver = MemberDriver::new(Role::Client, host.interface().to_owned(), Some(device));
         driver.limit_multicast(member.multicast);
+        driver.speak_for(OwnAddresses::default());
         let session = Session::start(driver, dialer, Arc::new(identity), request, member.patience());
         let (diagnostics, known, addressing) = (Diagnostics::default(), HostFacts::default(), Addressing::new(plan));
         let events = MemberEvents::new(&member.room);
-        Ok(Self { member, host, session, identity_file, diagnostics, lan_mtu: None, known, mac, addressing, events })
+        Ok(Self {
+            member,
+            host,
+            session,
+            identity_file,
+            diagnostics,
+            lan_mtu: None,
+            known,
+            mac,
+            addressing,
+            routing: routes::Routing::default(),
+            events,
+        })
     }
 
     /// The same client, which lets through its device what these rules do.
@@ -92,6 +107,7 @@ impl<H: Host> Client<H> {
             self.events.events(),
         )?;
         let outcome = self.serve(&mut management).await;
+        self.remove_routes().await;
         self.remove_addresses().await;
         self.host.leave().await;
         self.session.end("the client is ending").await;
@@ -113,6 +129,7 @@ impl<H: Host> Client<H> {
                 }
                 _ = look.tick() => {
                     self.look_at_addresses().await;
+                    self.follow_routes().await;
                     self.look()?;
                     self.events.look(&self.session);
                 }
@@ -134,7 +151,10 @@ impl<H: Host> Client<H> {
         self.events.tell(&event, &self.session);
         match event {
             SessionEvent::Joined { again } => self.joined(again).await?,
-            SessionEvent::Left => self.look()?,
+            SessionEvent::Left => {
+                self.follow_routes().await;
+                self.look()?;
+            }
             SessionEvent::Control(Control::Addresses(assigned)) => self.use_assigned(assigned).await,
             SessionEvent::Control(message) => self.control(&message)?,
             SessionEvent::Address(news) => {
@@ -158,6 +178,7 @@ impl<H: Host> Client<H> {
             _ => self.host.joined_again(&at)?,
         }
         self.settle_addresses(again).await;
+        self.follow_routes().await;
         if !again {
             at_work(self.member.rights(), &format!("in room {} as member {peer}, on {}", self.member.room, self.host.interface()));
         }

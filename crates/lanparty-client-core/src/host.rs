@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ipnet::{IpNet, Ipv4Net};
 use lanparty_nic::Device;
 use lanparty_node::Fault;
-use lanparty_proto::LanMtu;
+use lanparty_proto::{LanMtu, MacAddr, MemberId};
 
 /// A machine with a TAP. What it changed on the machine it takes back in [`Host::leave`].
 #[expect(async_fn_in_trait, reason = "a client lives on one thread: its futures need not be Send")]
@@ -64,6 +64,25 @@ pub trait Host {
     /// # Errors
     /// What the system said.
     async fn remove_address(&mut self, address: IpNet) -> io::Result<()>;
+
+    /// Sets a route to `network` through a member, on the TAP.
+    ///
+    /// # Errors
+    /// What the system said; `AlreadyExists` when it has one to that network.
+    async fn add_route(&mut self, _network: IpNet, _member: MemberId, _mac: MacAddr) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "routes through members are set on Linux only"))
+    }
+
+    /// Removes a route that [`Host::add_route`] has set.
+    ///
+    /// # Errors
+    /// What the system said.
+    async fn remove_route(&mut self, _network: IpNet, _member: MemberId) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Says what keeps this machine from forwarding for these networks.
+    fn check_forwarding(&self, _networks: &[IpNet]) {}
 
     /// Whether the system knows that nobody else has this IPv6 address of the TAP; nothing when the TAP does not have it.
     fn detection(&self, address: IpAddr) -> Option<Detection>;

@@ -12,6 +12,7 @@ mod identity;
 mod linux;
 #[cfg(target_os = "linux")]
 mod mac_flag;
+mod routing;
 
 pub use addressing::{AddressFlag, AddressPlan, AutoWish};
 #[cfg(target_os = "linux")]
@@ -21,3 +22,4 @@ pub use host::{Detection, Host, HostFacts, Joining};
 pub use identity::identity;
 #[cfg(target_os = "linux")]
 pub use linux::run;
+pub use routing::{RouteFlag, RouteFrom};

@@ -3,6 +3,7 @@
 mod address;
 mod dhcp;
 mod discovery;
+mod route;
 mod scripts;
 
 use std::io;
@@ -11,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 use lanparty_nic::{Tap, TapConfig};
 use lanparty_node::{ExitCode, Fault, Identity, ipv4_addresses, ipv4_networks, start_logging};
-use lanparty_proto::{LanMtu, MacAddr};
+use lanparty_proto::{LanMtu, MacAddr, MemberId};
 use tracing::{info, warn};
 
 use crate::host::{Detection, Host, HostFacts, Joining};
@@ -40,8 +41,9 @@ pub async fn run(args: ClientArgs) -> Result<(), Fault> {
     let identity = keep_given_mac(identity, &tap, &args)?;
     let mac = identity.mac();
     let member = args.member.clone();
+    let (behind, routes) = (args.route_from.clone(), args.route.clone());
     let host = LinuxHost { args, mac, wants_dhcp: plan.dhcp, dhcp: None, lan_mtu: None, index: None };
-    Client::new(member, identity, identity_file, dialer, host, tap, plan)?.filtered(filter.as_ref()).run().await
+    Client::new(member, identity, identity_file, dialer, host, tap, plan)?.filtered(filter.as_ref()).routing(&behind, &routes)?.run().await
 }
 
 /// Creates the TAP with its cable unplugged: nothing on this host may use it before there is a LAN behind it.
@@ -163,6 +165,24 @@ impl Host for LinuxHost {
 
     async fn remove_address(&mut self, address: IpNet) -> io::Result<()> {
         address::remove_address(self.index.ok_or(io::ErrorKind::NotConnected)?, address).await
+    }
+
+    async fn add_route(&mut self, network: IpNet, member: MemberId, mac: MacAddr) -> io::Result<()> {
+        route::add_route(self.index.ok_or(io::ErrorKind::NotConnected)?, network, member, mac).await
+    }
+
+    async fn remove_route(&mut self, network: IpNet, member: MemberId) -> io::Result<()> {
+        route::remove_route(self.index.ok_or(io::ErrorKind::NotConnected)?, network, member).await
+    }
+
+    fn check_forwarding(&self, networks: &[IpNet]) {
+        for (is_ipv4, switch) in [(true, "net/ipv4/ip_forward"), (false, "net/ipv6/conf/all/forwarding")] {
+            let forwards = std::fs::read_to_string(format!("/proc/sys/{switch}")).is_ok_and(|text| text.trim() != "0");
+            if !forwards && networks.iter().any(|net| net.addr().is_ipv4() == is_ipv4) {
+                let name = switch.replace('/', ".");
+                warn!("this machine does not forward packets, so nothing reaches the networks behind it: sysctl -w {name}=1");
+            }
+        }
     }
 
     fn detection(&self, address: IpAddr) -> Option<Detection> {

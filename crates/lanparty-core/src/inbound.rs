@@ -11,7 +11,7 @@ use lanparty_proto::{DATAGRAM_HEADER_LEN, DatagramHeader, Direction, DropReason,
 
 use crate::echo::Ear;
 use crate::roster::source_of;
-use crate::{Counters, Filter, FrameLog, FrameRecord, Heard, RefusedGroups, Roster};
+use crate::{Counters, Filter, FrameLog, FrameRecord, Heard, OwnAddresses, RefusedGroups, Roster};
 
 /// The inbound half of a member.
 pub struct Inbound {
@@ -25,6 +25,7 @@ pub struct Inbound {
     is_blocked: bool,
     filter: Option<Filter>,
     refused: RefusedGroups,
+    own: Option<OwnAddresses>,
 }
 
 impl Inbound {
@@ -45,6 +46,7 @@ impl Inbound {
             is_blocked: false,
             filter: None,
             refused: RefusedGroups::default(),
+            own: None,
         }
     }
 
@@ -62,6 +64,11 @@ impl Inbound {
     /// Asks this filter about every frame for the device, after everything else was.
     pub fn set_filter(&mut self, filter: Filter) {
         self.filter = Some(filter);
+    }
+
+    /// Takes packets for these addresses only.
+    pub fn listen_for(&mut self, own: OwnAddresses) {
+        self.own = Some(own);
     }
 
     /// The filter, when there is one.
@@ -124,6 +131,7 @@ impl Inbound {
         if self.is_blocked {
             return Err(DropReason::Loop);
         }
+        self.own.as_ref().map_or(Ok(()), |own| own.may_receive(&frame))?;
         self.filter.as_mut().map_or(Ok(()), |filter| filter.judge(frame.bytes())).map(|()| frame)
     }
 

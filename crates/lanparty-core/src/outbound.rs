@@ -8,7 +8,7 @@ use lanparty_proto::{DatagramHeader, Direction, DropReason, Frame, FrameBatch, M
 
 use crate::ladder::{Ladder, Limits, Rung};
 use crate::roster::source_of;
-use crate::{Counters, Drops, Filter, FrameLog, FrameRecord, LadderCounters, PathSize, RefusedGroups, Roster};
+use crate::{Counters, Drops, Filter, FrameLog, FrameRecord, LadderCounters, OwnAddresses, PathSize, RefusedGroups, Roster};
 
 /// What [`Outbound::process`] made of a batch. Kept between batches for its room; the caller empties it.
 #[derive(Debug, Default)]
@@ -31,6 +31,7 @@ pub struct Outbound {
     is_blocked: bool,
     filter: Option<Filter>,
     refused: RefusedGroups,
+    own: Option<OwnAddresses>,
 }
 
 impl Outbound {
@@ -51,6 +52,7 @@ impl Outbound {
             is_blocked: false,
             filter: None,
             refused: RefusedGroups::default(),
+            own: None,
         }
     }
 
@@ -72,6 +74,11 @@ impl Outbound {
     /// Asks this filter about every frame of the device, before anything else is.
     pub fn set_filter(&mut self, filter: Filter) {
         self.filter = Some(filter);
+    }
+
+    /// Lets packets out of these addresses only.
+    pub fn speak_for(&mut self, own: OwnAddresses) {
+        self.own = Some(own);
     }
 
     /// Takes every frame out of `batch`, and appends to `work` what is to be done. `roster` is `None` while there is no
@@ -127,6 +134,9 @@ impl Outbound {
         let Some(parsed) = Frame::parse(frame).ok().filter(|_| admitted.is_ok() || only_large) else {
             return (None, admitted.map(|_| ()));
         };
+        if let Some(Err(reason)) = self.own.as_ref().map(|own| own.may_send(&parsed)) {
+            return (None, Err(reason));
+        }
         match Limits::toward(&parsed, roster, path) {
             Ok(limits) => (Some(limits), admitted.and_then(|_| limits.check(frame.len(), &roster.policy()))),
             Err(reason) => (None, Err(reason)),

@@ -26,7 +26,7 @@ mod programs;
 
 use capture::Capture;
 use injector::Injector;
-use programs::Programs;
+use programs::{Programs, ROOM, SOON};
 
 /// Longest wait for a frame that must come.
 const ARRIVAL: Duration = Duration::from_secs(5);
@@ -63,7 +63,8 @@ impl Room {
             host.ip("link set dev lan mtu 65535").unwrap();
         }
         let programs = Programs::new(&lab);
-        let running = [programs.relay_with(&relay, &["--multicast", "all"]), programs.gateway(&gateway), programs.client(&home)];
+        // Frames of every kind, to and from any address.
+        let running = [programs.relay_with(&relay, &["--multicast", "all"]), programs.gateway(&gateway), routing_client(&programs, &home)];
         let status = programs.status(&home, "lanparty-client");
         let client_mac = status["mac"].as_str().unwrap().parse().unwrap();
         let lan_mtu = LanMtu::new(u16::try_from(status["lan_mtu"].as_u64().unwrap()).unwrap()).unwrap();
@@ -183,6 +184,13 @@ impl Counters {
             Some(reason) => Self { forwarded: count, dropped: [(reason.as_str().to_owned(), count)].into() },
         }
     }
+}
+
+/// A client that speaks for everybody.
+fn routing_client(programs: &Programs, home: &Namespace) -> Proc {
+    let client = programs.start_client(home, ROOM, &["--route-from", "any"]);
+    client.wait_for("TAP is up", SOON).unwrap();
+    client
 }
 
 fn by_verdict(cases: &[Case]) -> BTreeMap<Option<DropReason>, Vec<&Case>> {

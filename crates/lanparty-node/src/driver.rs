@@ -28,6 +28,7 @@ mod direct;
 mod echo;
 mod groups;
 mod lans;
+mod own;
 mod room;
 
 /// How long a link that was moved away from stays open: what it still holds is on its way, and the other side reads it first.
@@ -122,6 +123,7 @@ pub struct MemberDriver<D> {
     lans: lans::Lans,
     addresses: addresses::Addresses,
     groups: groups::Groups,
+    own: own::Own,
 }
 
 impl<D: Device> MemberDriver<D> {
@@ -157,6 +159,7 @@ impl<D: Device> MemberDriver<D> {
             lans: lans::Lans::default(),
             addresses: addresses::Addresses::default(),
             groups: groups::Groups::default(),
+            own: own::Own::default(),
         }
     }
 
@@ -377,6 +380,7 @@ impl<D: Device> MemberDriver<D> {
         self.look_at_bridge_out(Instant::now());
         self.learn_from_lan(Instant::now());
         self.groups.look(self.batch.iter(), Instant::now());
+        self.look_at_own_out(Instant::now());
         let (roster, path) = room_and_path(self.connected.as_ref(), self.island.as_ref());
         let (work, now) = (&mut self.work, Instant::now());
         self.observed.look(self.batch.iter(), Point::FromDevice, now);
@@ -438,6 +442,7 @@ impl<D: Device> MemberDriver<D> {
         self.frames.clear();
         self.look_at_bridge_in(count, Instant::now());
         self.learn_from_room(count, Instant::now());
+        self.look_at_own_in(count, Instant::now());
         let (roster, now) = (room_and_path(self.connected.as_ref(), self.island.as_ref()).0, Instant::now());
         self.observed.look_inside(self.received.iter().take(count), Point::FromRoom, now);
         let datagrams = self.received.iter_mut().take(count).map(std::mem::take);

@@ -67,8 +67,8 @@ pub use local::is_answered;
 pub use logging::{LogFormat, every_frame_is_logged, start_logging, start_logging_into};
 pub use management::{
     API_VERSION, AddUplinkAsk, Answers, Api, Ask, BondTestAsk, Conversation, Event, Events, LogLevelAsk, Management, ManagementFlags,
-    MembersAsk, Numbers, PingAsk, RemoveUplinkAsk, Request, Texts, Topic, cable_sockets, call, listen, member_sockets, program_at,
-    query_all, sockets,
+    MembersAsk, Numbers, PingAsk, RemoveUplinkAsk, Request, RouteAsk, Texts, Topic, cable_sockets, call, listen, member_sockets,
+    program_at, query_all, sockets,
 };
 pub use member_events::{Conditions, MemberEvents};
 pub use member_status::{MemberStatus, member_api};
@@ -90,4 +90,4 @@ pub use stream::{Proxy, StreamIncoming, StreamLink, StreamListener, StreamTarget
 pub use tls::{CertificateFiles, CertificateSource, ServerTls};
 pub use toml_file::{TomlProblem, TomlReader, TomlValue, unknown_word};
 pub use trust::RelayTrust;
-pub use uplink::{ipv4_addresses, ipv4_networks, own_address};
+pub use uplink::{ipv4_addresses, ipv4_networks, may_bind_sockets, own_address};

@@ -24,7 +24,7 @@ use clap::Args;
 
 pub(crate) use api::Access;
 pub use api::{API_VERSION, Api, Topic};
-pub use ask::{AddUplinkAsk, Answers, Ask, BondTestAsk, LogLevelAsk, MembersAsk, PingAsk, RemoveUplinkAsk, Request};
+pub use ask::{AddUplinkAsk, Answers, Ask, BondTestAsk, LogLevelAsk, MembersAsk, PingAsk, RemoveUplinkAsk, Request, RouteAsk};
 pub use client::{Conversation, Texts, cable_sockets, call, listen, member_sockets, program_at, query_all, sockets};
 pub use events::{Event, Events};
 pub use metrics::Numbers;

@@ -65,6 +65,11 @@ pub fn ipv4_addresses(interface: &str) -> Vec<Ipv4Addr> {
     of_interface.filter_map(|i| if let IpAddr::V4(ip) = i.ip() { Some(ip) } else { None }).collect()
 }
 
+/// Every address of this machine now.
+pub(crate) fn all_addresses() -> Vec<IpAddr> {
+    if_addrs::get_if_addrs().unwrap_or_default().into_iter().map(|interface| interface.ip()).collect()
+}
+
 /// The IPv4 networks that this machine is in now, beside that of an interface: those that lead further than to itself.
 #[must_use]
 pub fn ipv4_networks(except: &str) -> Vec<(String, Ipv4Net)> {
@@ -97,6 +102,15 @@ where
     }
     #[cfg(not(any(target_os = "linux", windows)))]
     let _ = (SockRef::from(socket), interface);
+}
+
+/// Whether sockets can be kept on an interface here, so that no route leads them elsewhere.
+#[must_use]
+pub fn may_bind_sockets() -> bool {
+    #[cfg(target_os = "linux")]
+    return UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).is_ok_and(|socket| SockRef::from(&socket).bind_device(Some(b"lo")).is_ok());
+    #[cfg(not(target_os = "linux"))]
+    true
 }
 
 /// The address that this machine has toward the internet: its own, which a NAT may hide. Nothing without a default route.

@@ -90,6 +90,8 @@ drop_reasons! {
     Multicast,
     /// A member that is not the gateway spoke as a multicast router: an IGMP or MLD query, or an advertisement (RFC 4286).
     MulticastQuery,
+    /// A packet from an IP address that is not this machine's, or for one, and of no network that it routes for (`--route-from`).
+    ForeignAddress,
 }
 
 impl fmt::Display for DropReason {

@@ -11,6 +11,7 @@ mod filter;
 mod manual;
 mod ping;
 mod program;
+mod route;
 mod rpc;
 mod status;
 
@@ -55,6 +56,8 @@ enum Role {
     Adapters(adapters::AdaptersArgs),
     /// Show what the lanparty programs on this machine are doing
     Status(status::StatusArgs),
+    /// Reach networks behind other members
+    Route(route::RouteArgs),
     /// Show what happens in a program that runs here, as it happens
     Events(events::EventsArgs),
     /// Leave the room, or pull the cable out, and end the program
@@ -103,6 +106,7 @@ fn run(arguments: &[OsString]) -> ExitCode {
         },
         Role::Adapters(args) => block_on(adapters::run(args)),
         Role::Status(args) => block_on(status::run(args)),
+        Role::Route(args) => block_on(route::run(args)),
         Role::Events(args) => block_on(events::run(args)),
         Role::Leave(args) => block_on(change::leave(args)),
         Role::Uplink(args) => block_on(change::uplink(args)),

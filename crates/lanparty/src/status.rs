@@ -171,6 +171,7 @@ fn member(program: &Value, out: &mut String) {
     frames("out", &program["frames"]["outbound"], out);
     frames("in ", &program["frames"]["inbound"], out);
     ladder(&program["frames"]["ladder"], out);
+    array(&program["routes"]).iter().for_each(|route| out.push_str(&format!("    route {}", crate::route::in_words(route))));
     multicast::in_words(&program["frames"]["multicast"], out);
     filter::in_words(&program["frames"]["filter"], out);
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Client;
 use crate::addressing::State;
 use crate::host::Host;
+use crate::routing::Route;
 
 /// How a client is.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -25,6 +26,8 @@ struct ClientStatus {
     lan_up: bool,
     #[serde(flatten)]
     addresses: Addresses,
+    /// Networks that are reached through members.
+    routes: Vec<Route>,
 }
 
 /// The addresses of a client's interface.
@@ -51,7 +54,11 @@ pub(super) struct AddressOrigin {
 
 /// What a client answers.
 pub(super) fn api(program: &'static str) -> Api {
-    member_api::<ClientStatus>(program).offering::<Addresses>(Topic::Addresses)
+    member_api::<ClientStatus>(program)
+        .offering::<Addresses>(Topic::Addresses)
+        .offering::<Vec<Route>>(Topic::Routes)
+        .offering::<Route>(Topic::AddRoute)
+        .offering::<Route>(Topic::RemoveRoute)
 }
 
 impl<H: Host> Client<H> {
@@ -59,6 +66,15 @@ impl<H: Host> Client<H> {
         match request.ask() {
             Ask::Status => request.send(self.status()),
             Ask::Addresses => request.send(self.addresses()),
+            Ask::Routes => request.send(self.routing.routes.clone()),
+            Ask::AddRoute(ask) => {
+                let ask = ask.clone();
+                self.add_route(request, &ask).await;
+            }
+            Ask::RemoveRoute(ask) => {
+                let ask = ask.clone();
+                self.remove_route(request, &ask).await;
+            }
             Ask::ExamineRoom => {
                 let room = self.member.room.to_string();
                 let has_lease = self.facts().address().is_some_and(|address| !address.is_link_local());
@@ -87,6 +103,7 @@ impl<H: Host> Client<H> {
             gateway_connected: facts.gateway_connected,
             lan_up: facts.lan_up,
             addresses: self.addresses(),
+            routes: self.routing.routes.clone(),
             member: self.member_status(),
         }
     }

@@ -55,7 +55,7 @@ fn state_in(table: &str, interface: &str, address: Ipv6Addr) -> Option<Detection
     })
 }
 
-async fn ask<F: Future<Output = Result<(), Error>>>(what: impl FnOnce(Handle) -> F) -> io::Result<()> {
+pub(super) async fn ask<F: Future<Output = Result<(), Error>>>(what: impl FnOnce(Handle) -> F) -> io::Result<()> {
     let (connection, handle, _) = rtnetlink::new_connection()?;
     let connection = tokio::spawn(connection);
     let outcome = what(handle).await;

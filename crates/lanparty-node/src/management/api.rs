@@ -5,12 +5,12 @@ use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::ask::{AddUplinkAsk, Ask, BondTestAsk, LogLevelAsk, MembersAsk, PingAsk, RemoveUplinkAsk};
+use super::ask::{AddUplinkAsk, Ask, BondTestAsk, LogLevelAsk, MembersAsk, PingAsk, RemoveUplinkAsk, RouteAsk};
 use super::envelope::RpcError;
 use super::events::Record;
 
 /// Version of the methods and of what they answer. The first number changes when something is taken away or means something else.
-pub const API_VERSION: &str = "1.0.0";
+pub const API_VERSION: &str = "1.1.0";
 
 /// Who may call a method.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -33,6 +33,9 @@ pub enum Topic {
     Rooms,
     Filters,
     Addresses,
+    Routes,
+    AddRoute,
+    RemoveRoute,
     ExamineRoom,
     Ping,
     TestBond,
@@ -55,7 +58,7 @@ pub(super) struct Signature {
 }
 
 impl Topic {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 19] = [
         Self::Discover,
         Self::Status,
         Self::Members,
@@ -64,6 +67,9 @@ impl Topic {
         Self::Rooms,
         Self::Filters,
         Self::Addresses,
+        Self::Routes,
+        Self::AddRoute,
+        Self::RemoveRoute,
         Self::ExamineRoom,
         Self::Ping,
         Self::TestBond,
@@ -91,6 +97,15 @@ impl Topic {
             Self::Rooms => look("rooms", "The rooms of this relay, without their members"),
             Self::Filters => look("filters", "What each rule of the traffic filter decided; null without a filter"),
             Self::Addresses => look("addresses", "The addresses of the interface, and where each came from"),
+            Self::Routes => look("routes", "Networks that are reached through members"),
+            Self::AddRoute => Signature {
+                access: Access::Change,
+                params: &["network", "via"],
+                ..look("add_route", "Reach a network through a member, until the program ends")
+            },
+            Self::RemoveRoute => {
+                Signature { access: Access::Change, params: &["network", "via"], ..look("remove_route", "Reach that network so no more") }
+            }
             Self::ExamineRoom => {
                 Signature { access: Access::Change, ..look("examine_room", "What is known of the room, for `lanparty doctor`") }
             }
@@ -118,6 +133,7 @@ impl Topic {
     fn params_schema(self, generator: &mut SchemaGenerator) -> Option<Schema> {
         match self {
             Self::Members => Some(MembersAsk::json_schema(generator)),
+            Self::AddRoute | Self::RemoveRoute => Some(RouteAsk::json_schema(generator)),
             Self::Ping => Some(PingAsk::json_schema(generator)),
             Self::TestBond => Some(BondTestAsk::json_schema(generator)),
             Self::AddUplink => Some(AddUplinkAsk::json_schema(generator)),
@@ -141,6 +157,9 @@ impl Topic {
             Self::Rooms => Ask::Rooms,
             Self::Filters => Ask::Filters,
             Self::Addresses => Ask::Addresses,
+            Self::Routes => Ask::Routes,
+            Self::AddRoute => Ask::AddRoute(read(params)?),
+            Self::RemoveRoute => Ask::RemoveRoute(read(params)?),
             Self::ExamineRoom => Ask::ExamineRoom,
             Self::Ping => Ask::Ping(read::<PingAsk>(params)?.check().map_err(|why| RpcError::invalid_params(&why))?),
             Self::TestBond => Ask::TestBond(read(params)?),

@@ -31,6 +31,12 @@ pub enum Ask {
     Filters,
     /// Its addresses, and where each came from.
     Addresses,
+    /// Networks that it reaches through members.
+    Routes,
+    /// Reach one more.
+    AddRoute(RouteAsk),
+    /// Reach one less.
+    RemoveRoute(RouteAsk),
     /// What is known of the room, for the doctor.
     ExamineRoom,
     /// Send echo requests to a member of the room: an answer for each, and one at the end.
@@ -59,6 +65,17 @@ pub struct MembersAsk {
     /// Those of this room only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<String>,
+}
+
+/// A route as it is asked for, or named to be removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteAsk {
+    /// The network, as 192.168.50.0/24; `default` is all of IPv4.
+    pub network: String,
+    /// The member that leads there: its MAC address or peer number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
 }
 
 /// A test of a bond as it is asked for.
