@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Carrier, Drops, Redundancy, Repeats, RestoreReport, Restorer, Sequencer};
+use lanparty_core::{Carrier, Drops, Pair, Redundancy, Repeats, RestoreReport, Restorer, Sequencer};
 use lanparty_proto::{BondPath, Control, DatagramBudget, SEQUENCE_LEN};
 use serde::Serialize;
 use tokio::sync::{Notify, watch as watched};
@@ -117,6 +117,8 @@ pub struct BondPathUp {
     pub control: (ControlReader, ControlWriter),
     /// So many numbered messages has the other side heard.
     pub heard: u32,
+    /// The line at either end, when other paths of the bond share one of them.
+    pub pair: Option<Pair>,
 }
 
 impl BondPathUp {

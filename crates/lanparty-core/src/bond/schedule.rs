@@ -8,7 +8,7 @@ use std::time::Duration;
 use lanparty_proto::{BondPath, BondRole};
 
 use super::PathRecord;
-use crate::Flight;
+use crate::{Flight, Pair};
 
 /// What may wait in front of a path: as much as it carries in this time …
 const QUEUE_TIME: Duration = Duration::from_millis(2);
@@ -54,6 +54,8 @@ pub struct PathView {
     pub capacity: Option<u64>,
     /// The share of packets that it loses.
     pub loss: f64,
+    /// The line at either end, where several paths share lines (a direct link of two members with several lines each).
+    pub pair: Option<Pair>,
 }
 
 /// Where a datagram goes.
@@ -83,7 +85,13 @@ impl PathView {
         // What is in flight beyond what the path itself holds waits at its bottleneck.
         let queued = flight.queued + usize::try_from(flight.standing(rate)).unwrap_or(0);
         let (rtt, capacity, loss) = (flight.least_rtt(), record.capacity(), record.loss());
-        Self { id: path.path, role: path.role, is_alive, budget, room, queued, committed, rate, rtt, capacity, loss }
+        Self { id: path.path, role: path.role, is_alive, budget, room, queued, committed, rate, rtt, capacity, loss, pair: None }
+    }
+
+    /// Lines that it shares with another path: these die for both at once.
+    fn shared_lines(&self, other: &Self) -> u8 {
+        let (Some(pair), Some(other)) = (self.pair, other.pair) else { return 0 };
+        u8::from(pair.own == other.own) + u8::from(pair.theirs == other.theirs)
     }
 
     /// When a datagram of `len` bytes is there, if it is handed over now and passes what is committed. A path that has not shown what it
@@ -134,8 +142,8 @@ pub fn choose(paths: &[PathView], len: usize, class: super::Class) -> Choice {
     }
 }
 
-/// The two that deliver first. One that is busy is asked for more than it takes of bulk. Where one path is too busy for that, it still gets
-/// the copy: that the other one is silent is noticed only after a while.
+/// The two that deliver first, of those that no line kills together. One that is busy is asked for more than it takes of bulk. Where one
+/// path is too busy for that, it still gets the copy: that the other one is silent is noticed only after a while.
 fn urgent<'p>(candidates: impl Iterator<Item = (usize, &'p PathView)> + Clone, len: usize) -> Choice {
     let takes = candidates.filter(|(_, path)| path.room >= len || path.queued < COPY_QUEUE_MAX);
     let is_busy = |path: &PathView| path.room < len && path.queued >= URGENT_QUEUE_MAX;
@@ -144,8 +152,10 @@ fn urgent<'p>(candidates: impl Iterator<Item = (usize, &'p PathView)> + Clone, l
     if is_busy(best) {
         return Choice::Wait;
     }
-    let second = takes.filter(|(at, _)| *at != first).min_by_key(|(_, path)| order(path));
-    Choice::By(first, second.map(|(at, _)| at))
+    let others = takes.clone().filter(|(_, path)| !is_busy(path));
+    let pairs = others.flat_map(|one| takes.clone().filter(move |(at, _)| *at != one.0).map(move |other| (one, other)));
+    let two = pairs.min_by_key(|((_, one), (_, other))| (one.shared_lines(other), order(one), order(other)));
+    two.map_or(Choice::By(first, None), |((at, _), (copy, _))| Choice::By(at, Some(copy)))
 }
 
 /// Where it is delivered first, past what is committed.
@@ -190,7 +200,19 @@ mod tests {
             rtt: Duration::from_millis(rtt_ms),
             capacity: Some(mbit * 125_000),
             loss: 0.0,
+            pair: None,
         }
+    }
+
+    #[test]
+    fn what_is_urgent_goes_by_two_paths_that_no_line_kills_together() {
+        let by = |id, own, theirs, rtt| PathView { pair: Pair::new(own, theirs), ..path(id, 20, rtt) };
+        // Three paths of two lines at either end: the two best share one.
+        let paths = [by(0, 0, 0, 20), by(1, 0, 1, 10), by(2, 1, 1, 60)];
+        assert_eq!(choose(&paths, 142, Class::Urgent), Choice::By(0, Some(2)));
+        let [first, second, _] = paths;
+        assert_eq!(choose(&[first, second], 142, Class::Urgent), Choice::By(1, Some(0)), "two that share one are better than one");
+        assert_eq!(choose(&[second], 142, Class::Urgent), Choice::By(0, None));
     }
 
     #[test]

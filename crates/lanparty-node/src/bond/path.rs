@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Class, Drops, Flight, Liveness, PathRecord, PathView};
+use lanparty_core::{Class, Drops, Flight, Liveness, Pair, PathRecord, PathView};
 use lanparty_proto::{BondPath, Control, DropReason};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -30,6 +30,7 @@ const RATE_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Path {
     pub(super) bond: BondPath,
     pub(super) name: String,
+    pair: Option<Pair>,
     pub(super) link: Link,
     /// New with every connection.
     pub(super) serial: u64,
@@ -103,7 +104,7 @@ impl Path {
     /// Starts the tasks of a path. `missed` is what the other side has not heard.
     pub(super) fn start(up: BondPathUp, missed: Vec<Control>, shared: &Arc<Shared>) -> Self {
         static SERIALS: AtomicU64 = AtomicU64::new(1);
-        let BondPathUp { bond, name, link, control: (control_in, control_out), .. } = up;
+        let BondPathUp { bond, name, link, control: (control_in, control_out), pair, .. } = up;
         let (serial, now) = (SERIALS.fetch_add(1, Ordering::Relaxed), Instant::now());
         let (control, messages) = mpsc::channel(CONTROL_MAX);
         for message in missed {
@@ -125,6 +126,7 @@ impl Path {
         Self {
             bond,
             name,
+            pair,
             link,
             serial,
             is_alive: true,
@@ -170,6 +172,7 @@ impl Path {
         self.record.look(&flight, now);
         let budget = self.link.budget().0.into();
         let mut view = PathView::of(self.bond, self.is_alive, budget, &flight, self.bulk.len, &self.record);
+        view.pair = self.pair;
         if let Some(shaper) = &mut self.shaper {
             view.rate = view.rate.min(shaper.bytes_per_s);
             view.room = view.room.min(usize::try_from(shaper.tokens(now)).unwrap_or(usize::MAX));

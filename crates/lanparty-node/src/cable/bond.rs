@@ -82,7 +82,7 @@ impl Contacted {
     /// Makes the connection the first path of a bond, when both ends have said so.
     pub(super) fn bonded(mut self, redundancy: Redundancy) -> (Self, Option<BondLink>) {
         let (Some((bond, name)), true) = (self.bond.take(), self.theirs.bond.is_some()) else { return (self, None) };
-        let up = BondPathUp { bond, name, link: self.link, control: (self.control_in, self.control_out), heard: 0 };
+        let up = BondPathUp { bond, name, link: self.link, control: (self.control_in, self.control_out), heard: 0, pair: None };
         let bond = BondLink::start(up, redundancy, 0, Captures::default());
         (self.control_in, self.control_out) = bond.control();
         self.link = Link::bonded(bond.clone());
@@ -111,7 +111,7 @@ impl Attaching {
             return;
         }
         let (path, name) = (wanted.bond, remote.to_string());
-        let up = BondPathUp { bond: path, name, link: link.clone(), control: (control_in, control_out), heard: wanted.heard };
+        let up = BondPathUp { bond: path, name, link: link.clone(), control: (control_in, control_out), heard: wanted.heard, pair: None };
         match bond.attach(up) {
             Ok(()) => info!(path = path.path, %remote, "the cable has another path"),
             Err(ended) => link.close(&ended.reason),

@@ -158,7 +158,7 @@ impl Dialer {
             let (control_in, control_out) = asked.control;
             return Ok(Joined { link, control_in, control_out, welcome: asked.welcome, remote, told_budget, told_lan_up, trouble: None });
         }
-        let up = BondPathUp { bond: path, name: first.interface.clone(), link, control: asked.control, heard: 0 };
+        let up = BondPathUp { bond: path, name: first.interface.clone(), link, control: asked.control, heard: 0, pair: None };
         let bond = BondLink::start(up, plan.redundancy, asked.heard, plan.captures.clone());
         let named = (0..).zip(plan.uplinks.now()).take(BOND_PATHS_MAX).map(|(n, plan)| (n, wanted(&plan)));
         bond.shared_arc().want(named.chain(uplinks.iter().map(|uplink| (uplink.path.path, wanted(&uplink.plan)))).collect());
@@ -508,7 +508,14 @@ impl Keeper {
             }
             _ => return Err(LinkEnded { reason: "the other side takes no further paths".into(), by_peer: true }),
         };
-        let up = BondPathUp { bond, name: self.uplink.interface.clone(), link: link.clone(), control: (control_in, control_out), heard };
+        let up = BondPathUp {
+            bond,
+            name: self.uplink.interface.clone(),
+            link: link.clone(),
+            control: (control_in, control_out),
+            heard,
+            pair: None,
+        };
         self.shared.add(up)?;
         info!(uplink = %self.uplink.interface, budget = %budget, "the uplink is part of the bond");
         Ok(())

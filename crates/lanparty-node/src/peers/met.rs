@@ -180,7 +180,7 @@ impl Met {
     }
 
     fn into_path(self, heard: u32) -> BondPathUp {
-        BondPathUp { bond: self.path, name: self.name, link: self.link, control: self.control, heard }
+        BondPathUp { bond: self.path, name: self.name, link: self.link, control: self.control, heard, pair: Some(self.terms.pair) }
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn over(
 ) -> (Link, ControlReader, ControlWriter) {
     match first {
         Control::Hello(hello) if hello.run != 0 => match hello.bond {
-            Some(bond) => BondPathUp { bond, name: name_of(&link), link, control, heard: 0 }.into_bond(hub.bond_tests()),
+            Some(bond) => BondPathUp { bond, name: name_of(&link), link, control, heard: 0, pair: None }.into_bond(hub.bond_tests()),
             None => (link, control.0, control.1),
         },
         _ => (link, control.0, control.1),
@@ -46,8 +46,14 @@ pub(super) async fn attach(
         return;
     }
     let name = name_of(&link);
-    let path =
-        BondPathUp { bond: wanted.bond, name: name.clone(), link: link.clone(), control: (control_in, control_out), heard: wanted.heard };
+    let path = BondPathUp {
+        bond: wanted.bond,
+        name: name.clone(),
+        link: link.clone(),
+        control: (control_in, control_out),
+        heard: wanted.heard,
+        pair: None,
+    };
     match bond.attach(path) {
         Ok(()) => info!(room = %wanted.room, path = wanted.bond.path, remote = %name, "a member has another path"),
         Err(ended) => link.close(&ended.reason),
