@@ -39,15 +39,20 @@ pub(crate) struct DebArgs {
 /// Makes it, and tries it when asked to.
 pub(crate) fn run(args: &DebArgs) -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
-    let mut build = cargo(&["build", "--bins"]);
-    PROGRAMS.iter().for_each(|program| _ = build.args(["-p", program]));
-    if !args.debug {
-        build.arg("--release");
-    }
-    step(&mut build)?;
+    step(&mut build(args.debug))?;
     let package = package(args.debug, version)?;
     say(&format!("    {}: {:.1} MB", package.display(), package.metadata()?.len() as f64 / 1e6));
     if args.is_tried { trial::run(&package, &self::package(args.debug, &format!("{version}+next"))?) } else { Ok(()) }
+}
+
+fn build(is_debug: bool) -> Command {
+    if is_debug {
+        // As the tests are built, so that nothing is compiled twice.
+        return cargo(&["build", "--workspace", "--bins", "--tests"]);
+    }
+    let mut build = cargo(&["build", "--release", "--bins"]);
+    PROGRAMS.iter().for_each(|program| _ = build.args(["-p", program]));
+    build
 }
 
 /// Packages what is built, and tries it: as `cargo xtask test` does.
