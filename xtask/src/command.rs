@@ -33,6 +33,23 @@ pub(crate) fn step(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Installs those of Debian's packages whose programs are missing: pairs of a program and its package.
+pub(crate) fn install_missing(tools: &[(&str, &str)]) -> Result<()> {
+    // What it answers does not matter: it is there.
+    let is_missing = |program: &str| Command::new(program).arg("-h").output().is_err();
+    let missing: Vec<_> = tools.iter().filter(|(program, _)| is_missing(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-q", "--no-install-recommends"]).args(&missing).env("DEBIAN_FRONTEND", "noninteractive");
+    if step(&mut install).is_ok() {
+        return Ok(());
+    }
+    let needs_root = || format!("install Debian's {} (needs root)", missing.join(" and "));
+    step(Command::new("apt-get").args(["update", "-q"])).and_then(|()| step(&mut install)).with_context(needs_root)
+}
+
 /// A command as one would type it, with the variables it adds.
 pub(crate) fn words(command: &Command) -> String {
     let program = Path::new(command.get_program());

@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::command::{root, step};
+use crate::command::{install_missing, root, step};
 use crate::report::say;
 use crate::windows::{self, Haste};
 
@@ -41,7 +41,7 @@ impl InstallerArgs {
 /// Makes all of it below `target/win/package`, and tries it.
 pub(crate) fn run(args: &InstallerArgs) -> Result<()> {
     let exe = windows::release(if args.quick { Haste::Quick } else { Haste::None })?;
-    tools()?;
+    install_missing(&TOOLS)?;
     let package = exe.ancestors().nth(3).context("a target directory")?.join("package");
     fs::create_dir_all(&package)?;
     let setup = installer(&exe, &package)?;
@@ -54,22 +54,6 @@ pub(crate) fn run(args: &InstallerArgs) -> Result<()> {
         say(&format!("    {}: {:.1} MB", file.display(), file.metadata()?.len() as f64 / 1e6));
     }
     Ok(())
-}
-
-/// Installs what is missing.
-fn tools() -> Result<()> {
-    let is_missing = |program: &str| Command::new(program).arg("-h").output().is_err();
-    let missing: Vec<_> = TOOLS.iter().filter(|(program, _)| is_missing(program)).map(|(_, package)| *package).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "-q", "--no-install-recommends"]).args(&missing).env("DEBIAN_FRONTEND", "noninteractive");
-    if step(&mut install).is_ok() {
-        return Ok(());
-    }
-    let needs_root = || format!("install Debian's {} (needs root)", missing.join(" and "));
-    step(Command::new("apt-get").args(["update", "-q"])).and_then(|()| step(&mut install)).with_context(needs_root)
 }
 
 fn installer(exe: &Path, package: &Path) -> Result<PathBuf> {

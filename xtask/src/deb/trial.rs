@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::command::{root, step, target_dir};
+use crate::command::{install_missing, root, step, target_dir};
 use crate::report::say;
 
 /// Programs that make a system and run it, and Debian's packages of them.
@@ -33,7 +33,7 @@ WantedBy=default.target
 
 /// Tries `package`, and `next` as its next version.
 pub(super) fn run(package: &Path, next: &Path) -> Result<()> {
-    tools()?;
+    install_missing(&TOOLS)?;
     let system = system()?;
     let trial = target_dir()?.join("deb/trial");
     if trial.exists() {
@@ -97,20 +97,4 @@ fn archive() -> Result<(String, String)> {
         _ => None,
     });
     archives.next().context("apt knows no archive with a component main: is this Debian?")
-}
-
-/// Installs what is missing.
-fn tools() -> Result<()> {
-    let is_missing = |program: &str| Command::new(program).arg("--version").output().is_err();
-    let missing: Vec<_> = TOOLS.iter().filter(|(program, _)| is_missing(program)).map(|(_, package)| *package).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "-q", "--no-install-recommends"]).args(&missing).env("DEBIAN_FRONTEND", "noninteractive");
-    if step(&mut install).is_ok() {
-        return Ok(());
-    }
-    let needs_root = || format!("install Debian's {} (needs root)", missing.join(" and "));
-    step(Command::new("apt-get").args(["update", "-q"])).and_then(|()| step(&mut install)).with_context(needs_root)
 }
