@@ -42,7 +42,11 @@ pub(crate) fn run(args: &DebArgs) -> Result<()> {
     step(&mut build(args.debug))?;
     let package = package(args.debug, version)?;
     say(&format!("    {}: {:.1} MB", package.display(), package.metadata()?.len() as f64 / 1e6));
-    if args.is_tried { trial::run(&package, &self::package(args.debug, &format!("{version}+next"))?) } else { Ok(()) }
+    if args.is_tried {
+        let untried = trial::run(&package, &self::package(args.debug, &format!("{version}+next"))?)?;
+        ensure!(untried.is_none(), "the package was not tried: {}", untried.unwrap_or_default());
+    }
+    Ok(())
 }
 
 fn build(is_debug: bool) -> Command {
@@ -55,8 +59,8 @@ fn build(is_debug: bool) -> Command {
     build
 }
 
-/// Packages what is built, and tries it: as `cargo xtask test` does.
-pub(crate) fn try_debug() -> Result<()> {
+/// Packages what is built, and tries it, as `cargo xtask test` does; why it was not tried, when this machine boots no Debian.
+pub(crate) fn try_debug() -> Result<Option<String>> {
     let version = env!("CARGO_PKG_VERSION");
     trial::run(&package(true, version)?, &package(true, &format!("{version}+next"))?)
 }

@@ -66,14 +66,15 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
 
 /// The package for Debian, where a Debian can be booted: that needs root itself, and no namespace serves.
 fn try_package(lab: Option<Ground>, filter: &[String]) -> Result<()> {
-    match lab {
-        _ if !filter.is_empty() => Ok(()),
-        Some(Ground::Own) => deb::try_debug(),
-        Some(Ground::UserNamespace) | None => {
-            say("==> the package for Debian is not tried: that needs root (cargo xtask deb --try)");
-            Ok(())
-        }
+    let untried = match lab {
+        _ if !filter.is_empty() => None,
+        Some(Ground::Own) => deb::try_debug()?,
+        Some(Ground::UserNamespace) | None => Some("that needs root".to_owned()),
+    };
+    if let Some(why) = untried {
+        say(&format!("==> NOT TRIED: the package for Debian (cargo xtask deb --try): {why}"));
     }
+    Ok(())
 }
 
 /// The lab's tests of the client for Windows, which is built by now. Each of them runs, one after the other: Wine and the lab share the

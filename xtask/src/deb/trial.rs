@@ -31,10 +31,12 @@ StandardError=journal+console
 WantedBy=default.target
 ";
 
-/// Tries `package`, and `next` as its next version.
-pub(super) fn run(package: &Path, next: &Path) -> Result<()> {
-    install_missing(&TOOLS)?;
-    let system = system()?;
+/// Tries `package`, and `next` as its next version. When this machine boots no Debian, that is no fault of the package: why, then.
+pub(super) fn run(package: &Path, next: &Path) -> Result<Option<String>> {
+    let system = match install_missing(&TOOLS).and_then(|()| system()) {
+        Ok(system) => system,
+        Err(e) => return Ok(Some(format!("no Debian to try it in: {e:#}"))),
+    };
     let trial = target_dir()?.join("deb/trial");
     if trial.exists() {
         fs::remove_dir_all(&trial)?;
@@ -52,9 +54,12 @@ pub(super) fn run(package: &Path, next: &Path) -> Result<()> {
     let log = fs::read_to_string(trial.join("root/trial.log")).unwrap_or_default();
     say(log.trim_end());
     fs::remove_dir_all(&trial)?;
+    if let (Err(e), true) = (&outcome, log.is_empty()) {
+        return Ok(Some(format!("a Debian does not boot here: {e:#}")));
+    }
     outcome?;
     ensure!(log.lines().last() == Some("trial: everything as it should be"), "the package was tried, and something is wrong: see above");
-    Ok(())
+    Ok(None)
 }
 
 /// Boots it with a network of its own, and waits until it has switched itself off.
