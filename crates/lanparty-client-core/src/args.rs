@@ -15,10 +15,11 @@ pub struct ClientArgs {
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
     pub member: MemberFlags,
 
-    /// Name of the TAP interface: it is created, or was made beforehand for this user (ip tuntap add dev NAME mode tap user USER), and is
-    /// used as it is then, without root
-    #[arg(long, value_name = "NAME", default_value = "lan0")]
-    pub tap_name: String,
+    /// Name of the TAP interface, at most 15 bytes: it is created, or was made beforehand for this user (ip tuntap add dev NAME mode tap
+    /// user USER), and is used as it is then, without root. Without it: lp- and the room's name, as lp-friday; where that is taken, with
+    /// digits of this machine's MAC address behind it
+    #[arg(long, value_name = "NAME")]
+    pub tap_name: Option<String>,
 
     /// Metric of the routes over the TAP, of its addresses' networks and for game discovery; lower ones are preferred
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

@@ -5,12 +5,13 @@ mod dhcp;
 mod discovery;
 mod route;
 mod scripts;
+mod tap_name;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
-use lanparty_nic::{Tap, TapConfig};
+use lanparty_nic::{Device as _, Tap};
 use lanparty_node::{ExitCode, Fault, Identity, ipv4_addresses, ipv4_networks, start_logging};
 use lanparty_proto::{LanMtu, MacAddr, MemberId};
 use tracing::{info, warn};
@@ -20,6 +21,7 @@ use crate::mac_flag::check_mac;
 use crate::{AddressPlan, Client, ClientArgs, identity};
 use dhcp::DhcpClient;
 use scripts::{ScriptFacts, run_script};
+use tap_name::create_tap;
 
 /// Runs a client until it is asked to end.
 ///
@@ -36,43 +38,47 @@ pub async fn run(args: ClientArgs) -> Result<(), Fault> {
     };
     let filter = args.member.filtering.start()?;
     let _underlay = args.member.ready_underlay().await?;
-    let dialer = args.member.dialer()?.avoiding(args.tap_name.clone());
+    let dialer = args.member.dialer()?;
     let tap = prepare_tap(&args, identity.mac())?;
+    let interface = tap.name().to_owned();
+    let dialer = dialer.avoiding(interface.clone());
     let identity = keep_given_mac(identity, &tap, &args)?;
     let mac = identity.mac();
     let member = args.member.clone();
     let (behind, routes) = (args.route_from.clone(), args.route.clone());
-    let host = LinuxHost { args, mac, wants_dhcp: plan.dhcp, dhcp: None, lan_mtu: None, index: None };
+    let host = LinuxHost { args, interface, mac, wants_dhcp: plan.dhcp, dhcp: None, lan_mtu: None, index: None };
     Client::new(member, identity, identity_file, dialer, host, tap, plan)?.filtered(filter.as_ref()).routing(&behind, &routes)?.run().await
 }
 
 /// Creates the TAP with its cable unplugged: nothing on this host may use it before there is a LAN behind it.
 fn prepare_tap(args: &ClientArgs, mac: MacAddr) -> Result<Tap, Fault> {
-    let config = TapConfig { name: args.tap_name.clone(), mac: Some(mac), mtu: None, reuse: true };
-    let tap = Tap::create(&config)?;
-    tap.set_carrier(false).map_err(|e| Fault::new(ExitCode::Unexpected, format!("cannot unplug {}: {e}", args.tap_name), ""))?;
-    info!(interface = %args.tap_name, %mac, "prepared TAP adapter {}: MAC {mac} configured and media disconnected before relay connect", args.tap_name);
+    let tap = create_tap(args.tap_name.as_deref(), &args.member.room, mac)?;
+    let name = tap.name();
+    tap.set_carrier(false).map_err(|e| Fault::new(ExitCode::Unexpected, format!("cannot unplug {name}: {e}"), ""))?;
+    info!(interface = %name, %mac, "prepared TAP adapter {name}: MAC {mac} configured and media disconnected before relay connect");
     Ok(tap)
 }
 
 /// A TAP that was made beforehand may keep its MAC address against our will, and then that is the member's: what the machine sends
 /// carries it.
 fn keep_given_mac(identity: Identity, tap: &Tap, args: &ClientArgs) -> Result<Identity, Fault> {
-    let given =
-        tap.mac().map_err(|e| Fault::new(ExitCode::Unexpected, format!("cannot read the MAC address of {}: {e}", args.tap_name), ""))?;
+    let name = tap.name();
+    let given = tap.mac().map_err(|e| Fault::new(ExitCode::Unexpected, format!("cannot read the MAC address of {name}: {e}"), ""))?;
     if given == identity.mac() {
         return Ok(identity);
     }
     if let Some(wanted) = args.mac {
-        let cause = format!("the TAP {} has the MAC address {given}, and --mac {wanted} may not be set", args.tap_name);
-        return Err(Fault::new(ExitCode::Permission, cause, format!("set it as root: ip link set {} address {wanted}", args.tap_name)));
+        let cause = format!("the TAP {name} has the MAC address {given}, and --mac {wanted} may not be set");
+        return Err(Fault::new(ExitCode::Permission, cause, format!("set it as root: ip link set {name} address {wanted}")));
     }
-    info!(interface = %args.tap_name, mac = %given, "the TAP was made beforehand; its MAC address is the member's");
+    info!(interface = %name, mac = %given, "the TAP was made beforehand; its MAC address is the member's");
     Ok(identity.with_mac(given))
 }
 
 struct LinuxHost {
     args: ClientArgs,
+    /// What the TAP is called.
+    interface: String,
     mac: MacAddr,
     wants_dhcp: bool,
     dhcp: Option<DhcpClient>,
@@ -84,7 +90,7 @@ struct LinuxHost {
 impl LinuxHost {
     fn script_facts(&self) -> ScriptFacts {
         let lan_mtu = self.lan_mtu.unwrap_or(LanMtu::MAX);
-        ScriptFacts { interface: self.args.tap_name.clone(), mac: self.mac, lan_mtu, room: self.args.member.room.clone() }
+        ScriptFacts { interface: self.interface.clone(), mac: self.mac, lan_mtu, room: self.args.member.room.clone() }
     }
 }
 
@@ -100,7 +106,7 @@ impl Host for LinuxHost {
     }
 
     fn interface(&self) -> &str {
-        &self.args.tap_name
+        &self.interface
     }
 
     fn set_mtu(&mut self, tap: &mut Tap, mtu: LanMtu) -> io::Result<()> {
@@ -110,7 +116,7 @@ impl Host for LinuxHost {
     }
 
     async fn plug_in(&mut self, tap: &mut Tap, _: &Joining) -> Result<(), Fault> {
-        let name = self.args.tap_name.clone();
+        let name = self.interface.clone();
         let failed = |e: io::Error| {
             Fault::new(
                 ExitCode::Permission,
@@ -144,7 +150,7 @@ impl Host for LinuxHost {
     }
 
     fn look(&mut self) -> Result<HostFacts, Fault> {
-        let addresses: Vec<Ipv4Addr> = ipv4_addresses(&self.args.tap_name);
+        let addresses: Vec<Ipv4Addr> = ipv4_addresses(&self.interface);
         Ok(HostFacts { addresses, route_pinned: None })
     }
 
@@ -155,7 +161,7 @@ impl Host for LinuxHost {
         client.leave_lease();
         // The old one's files have the new one's names.
         self.dhcp = None;
-        self.dhcp = Some(DhcpClient::start(&self.args.tap_name, self.args.metric)?);
+        self.dhcp = Some(DhcpClient::start(&self.interface, self.args.metric)?);
         Ok(())
     }
 
@@ -186,15 +192,15 @@ impl Host for LinuxHost {
     }
 
     fn detection(&self, address: IpAddr) -> Option<Detection> {
-        address::detection(&self.args.tap_name, address)
+        address::detection(&self.interface, address)
     }
 
     fn other_networks(&self) -> Vec<(String, Ipv4Net)> {
-        ipv4_networks(&self.args.tap_name)
+        ipv4_networks(&self.interface)
     }
 
     async fn reopen(&mut self, error: io::Error, _: &Joining) -> Result<Tap, Fault> {
-        let cause = format!("the TAP {} failed: {error}", self.args.tap_name);
+        let cause = format!("the TAP {} failed: {error}", self.interface);
         Err(Fault::new(ExitCode::Unexpected, cause, "start the client again"))
     }
 

@@ -40,8 +40,13 @@ impl Neighbours {
 
     fn client(&self, more: &[&str]) -> Proc {
         let host = &self.evening.party.home;
-        let client =
-            self.evening.program(host, "lanparty").named("client").arg("client").args(self.evening.direct_options(host)).args(more);
+        let client = self
+            .evening
+            .program(host, "lanparty")
+            .named("client")
+            .args(["client", "--tap-name", TAP])
+            .args(self.evening.direct_options(host))
+            .args(more);
         let client = host.spawn(client).unwrap();
         promised(&client, "TAP is up");
         host.run(&["ip", "addr", "add", &format!("{CLIENT}/24"), "dev", TAP]).unwrap();

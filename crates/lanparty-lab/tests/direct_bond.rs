@@ -16,10 +16,9 @@ use lanparty_lab::{
     ping,
 };
 use lines::{LINES, MORE_THAN_ONE, TRIES, carried, dsl_and_lte, ms, ready};
-use programs::{Programs, SOON};
+use programs::{Programs, SOON, TAP};
 use serde_json::Value;
 
-const TAP: &str = "lan0";
 const HOME: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 1);
 const FRIEND: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 2);
 
@@ -69,7 +68,7 @@ impl Street {
         let programs = Programs::new(&dual.lab);
         let relay = Some(programs.relay(&dual.relay));
         let play = |host: &Namespace, ip: Ipv4Addr, more: &[&str]| {
-            let client = programs.start_client(host, "HOMES", &[&["--tap-name", TAP, "--address", "none"], more].concat());
+            let client = programs.start_client(host, "HOMES", &[&["--address", "none"], more].concat());
             client.wait_for("TAP is up", SOON).unwrap();
             host.ip(&format!("addr add {ip}/24 dev {TAP}")).unwrap();
             client

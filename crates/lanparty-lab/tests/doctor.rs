@@ -353,7 +353,7 @@ fn wsl2_is_known_its_interface_is_named_and_repaired_with_consent() {
         let link = street.home.ip(&format!("link show {interface}")).unwrap().stdout;
         link.split(" mtu ").nth(1).unwrap().split(' ').next().unwrap().to_owned()
     };
-    let (mtu, tap_mtu) = (|| mtu_of(WAN), || mtu_of("lan0"));
+    let (mtu, tap_mtu) = (|| mtu_of(WAN), || mtu_of(programs::TAP));
     let certificate = street.programs.certificate().display().to_string();
     let relay = ["--relay", RELAY, "--server-name", "lanparty-relay.local", "--relay-ca-cert", &certificate];
     let examine = |more: &[&str]| took(|| street.examine_host(&starter, &[&relay[..], more].concat()));
@@ -364,7 +364,11 @@ fn wsl2_is_known_its_interface_is_named_and_repaired_with_consent() {
     let options = street.programs.member_options("ROOM1");
     let client = |more: &[&'static str]| {
         let words = options.iter().map(String::as_str).chain(more.iter().copied());
-        let program = Program::new("unshare").args(["-m", "sh", "-c", &as_wsl, "-"]).arg(street.programs.path("lanparty")).arg("client");
+        let program = Program::new("unshare").args(["-m", "sh", "-c", &as_wsl, "-"]).arg(street.programs.path("lanparty")).args([
+            "client",
+            "--tap-name",
+            programs::TAP,
+        ]);
         let program = street.programs.with_files_of(&street.home, program.args(words).named("client"));
         let client = street.home.spawn(program).unwrap();
         client.wait_for("connected as peer", programs::SOON).unwrap();

@@ -67,8 +67,11 @@ impl Desk {
 
     fn run_client_through(&self, host: &Namespace, starter: &[&str], more: &[&str]) -> Output {
         let options = self.programs.member_options(ROOM);
-        let words: Vec<&str> =
-            ["lanparty", "client"].into_iter().chain(options.iter().map(String::as_str)).chain(more.iter().copied()).collect();
+        let words: Vec<&str> = ["lanparty", "client", "--tap-name", programs::TAP]
+            .into_iter()
+            .chain(options.iter().map(String::as_str))
+            .chain(more.iter().copied())
+            .collect();
         self.programs.run_through(host, starter, &words)
     }
 
@@ -253,7 +256,7 @@ fn who_is_refused_by_the_relay_reads_why_and_exits_with_4() {
     fails(&second, 4, &["SecondGateway", "room ROOM1 has a gateway already", &first, "10.99.0.20", "use another room code"]);
     assert!(gateway.running());
     // Another machine's MAC address under an identity of its own: an identity file that was copied and edited.
-    let mac = desk.home.mac("lan0").unwrap();
+    let mac = desk.home.mac(programs::TAP).unwrap();
     let identity = edited_identity(&desk, &mac);
     let copy = desk.run_client(&desk.friend, &["--identity", identity.to_str().unwrap()]);
     fails(&copy, 4, &["DuplicateMac", &mac, "is already in room ROOM1", "10.99.0.30", "Delete the identity file on one of them"]);
@@ -405,7 +408,7 @@ fn damaged_state_is_left_as_it_is_and_replaced_only_when_asked() {
     client.wait_for("TAP is up", SOON).unwrap();
     assert_eq!(fs::read_to_string(identity.with_extension("json.bad")).unwrap(), damaged);
     let fresh = fs::read_to_string(&identity).unwrap();
-    assert!(fresh != whole && fresh.contains(&desk.home.mac("lan0").unwrap()));
+    assert!(fresh != whole && fresh.contains(&desk.home.mac(programs::TAP).unwrap()));
     drop((client, relay));
     let keys = desk.programs.state_dir(&desk.relay).join("lanparty-relay-keys.json");
     fs::write(&keys, "garbage").unwrap();
@@ -453,7 +456,7 @@ fn a_full_disk_stops_nothing_and_the_state_is_saved_when_there_is_space() {
     let (gateway, gateway_cleared) = start(&desk.gateway, "lanparty-gateway", &gateway_words);
     gateway.wait_for("the identity is not saved", SOON).unwrap();
     gateway.wait_for("lanparty-gateway bridging frames", SOON).unwrap();
-    let client_words: Vec<&str> = ["client"].into_iter().chain(options).collect();
+    let client_words: Vec<&str> = ["client", "--tap-name", programs::TAP].into_iter().chain(options).collect();
     let (client, client_cleared) = start(&desk.home, "lanparty", &client_words);
     client.wait_for("the identity is not saved", SOON).unwrap();
     client.wait_for("Connected to LAN gateway", SOON).unwrap();

@@ -409,7 +409,7 @@ fn a_relay_is_reached_over_ipv6_too() {
     let _gateway = evening.gateway();
     let mut options = evening.join_options(&party.home);
     options[1] = "[fd99::1]:8443".into();
-    let client = evening.program(&party.home, "lanparty").named("client").arg("client").args(options).arg("--dhcp");
+    let client = evening.program(&party.home, "lanparty").named("client").args(["client", "--tap-name", TAP]).args(options).arg("--dhcp");
     let client = party.home.spawn(client).unwrap();
     let address = leased_address(&client, 0);
     promised(&relay, "accepted Client peer ... remote=[fd99::30]:");
@@ -460,7 +460,7 @@ fn a_renewed_certificate_is_for_newcomers_and_ends_no_connection() {
     promised(&relay, "certificate reloaded; running connections keep the old one");
     let stranger = member(&party.home, &["client"], &first);
     assert_eq!(stranger.exit_code(SOON).unwrap(), 2, "who trusts the old one only is told so{}", stranger.tail());
-    let client = member(&party.home, &["client", "--dhcp"], &second);
+    let client = member(&party.home, &["client", "--tap-name", TAP, "--dhcp"], &second);
     let address = leased_address(&client, 0);
     assert_eq!(ping(party.pc(1), address, 3).unwrap().received, 3);
     assert_eq!(told(&gateway, mark, "joining again"), 0, "{}", gateway.tail());

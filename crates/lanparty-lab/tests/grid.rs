@@ -55,11 +55,11 @@ impl Grid {
             let client = programs.program(&household.host, "lanparty").named(&format!("client-{number}")).arg("client");
             let client = household
                 .host
-                .spawn(client.args(programs.member_options("GRID")).args(["--tap-name", "lan0", "--address", "none"]))
+                .spawn(client.args(programs.member_options("GRID")).args(["--tap-name", programs::TAP, "--address", "none"]))
                 .unwrap();
             client.wait_for("TAP is up", SOON).unwrap();
             let inside = Ipv4Addr::new(10, 50, 0, number);
-            household.host.run(&["ip", "addr", "add", &format!("{inside}/24"), "dev", "lan0"]).unwrap();
+            household.host.run(&["ip", "addr", "add", &format!("{inside}/24"), "dev", programs::TAP]).unwrap();
             members.push(Member { household, has_udp: !udp_blocked, inside, _client: client });
         }
         Self { members, programs, _relay: running, _lab: lab }

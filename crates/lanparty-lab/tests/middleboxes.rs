@@ -57,7 +57,7 @@ impl Office {
     fn plays(&self, what: &str, words: &[&str]) {
         let (home, pc) = (&self.evening.party.home, self.evening.party.pc(1));
         let started = Instant::now();
-        let client = self.member(home, &[&["client"], words].concat());
+        let client = self.member(home, &[&["client", "--tap-name", TAP], words].concat());
         promised(&client, "TAP is up");
         home.run(&["ip", "addr", "add", &format!("{CLIENT}/24"), "dev", TAP]).unwrap();
         eventually("a frame comes back", || ping(home, Party::pc_address(1), 1).is_ok_and(|stats| stats.received == 1));

@@ -13,10 +13,9 @@ use std::time::{Duration, Instant};
 
 use capture::Capture;
 use lanparty_lab::{Internet, Lab, Namespace, Proc, Requirements, Uplink};
-use programs::{Programs, SOON};
+use programs::{Programs, SOON, TAP};
 use serde_json::Value;
 
-const TAP: &str = "lan0";
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 const MDNS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const PORT: u16 = 5001;

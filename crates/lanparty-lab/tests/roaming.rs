@@ -17,7 +17,7 @@ use lanparty_lab::{
 use serde_json::Value;
 use support::flow::transfer;
 use support::outage::{LEAD, Outage, without_arp};
-use support::{Evening, Members, RELAY, alone, eventually, leased_address, promised, promised_after};
+use support::{Evening, Members, RELAY, TAP, alone, eventually, leased_address, promised, promised_after};
 
 /// An address with which nobody is reached by accident.
 const NAME: &str = "relay.example.net:8443";
@@ -135,7 +135,12 @@ fn through_every_kind_of_nat_a_client_joins_and_plays_by_quic() {
     let mut clients: Vec<(Household, Proc)> = vec![];
     for household in households {
         let (kind, host, started) = (household.kind, &household.host, Instant::now());
-        let client = evening.program(host, "lanparty").named("client").arg("client").args(evening.join_options(host)).arg("--dhcp");
+        let client = evening
+            .program(host, "lanparty")
+            .named("client")
+            .args(["client", "--tap-name", TAP])
+            .args(evening.join_options(host))
+            .arg("--dhcp");
         let client = host.spawn(client).unwrap();
         let address = leased_address(&client, 0);
         let joined = started.elapsed();
@@ -256,7 +261,7 @@ fn client_by_name(evening: &Evening) -> Proc {
     let starter = Program::new("unshare").named("client").args(["-m", "sh", "-c", &bind, "-"]).arg(evening.path("lanparty"));
     let dir = evening.dir(home);
     let starter = starter.env("LANPARTY_STATE_DIR", dir.join("state")).env("LANPARTY_RUNTIME_DIR", dir.join("run")).dir(dir);
-    home.spawn(starter.arg("client").args(options).arg("--dhcp")).unwrap()
+    home.spawn(starter.args(["client", "--tap-name", TAP]).args(options).arg("--dhcp")).unwrap()
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lanparty_lab::{End, LAN, Namespace, Offloads, Party, PartyOptions, Requirements, Tool, Uplink};
 use serde_json::Value;
-use support::{Evening, SOON, eventually, ready};
+use support::{Evening, SOON, TAP, eventually, ready};
 
 /// Lengths of UDP that carry a DHCP message through the tunnel, and hardly anything else does.
 const DHCP_INSIDE: &str = "udp length 370-480";
@@ -112,7 +112,7 @@ fn every_kind_of_discovery_is_named_with_who_asked_and_whether_this_host_answere
     let all = evening.all();
     let (pc, home) = (evening.party.pc(1), &evening.party.home);
     let address = Party::pc_address(1);
-    for (host, interface) in [(pc, LAN), (home, "lan0")] {
+    for (host, interface) in [(pc, LAN), (home, TAP)] {
         host.ip(&format!("route add 224.0.0.0/4 dev {interface}")).unwrap();
     }
     // A game that home serves, and answers; one that a program at home waits for and does not.
@@ -219,7 +219,8 @@ fn an_offer_that_the_gateway_does_not_send_up_is_told_from_a_silent_server() {
     let party = &evening.party;
     let friend = party.lab.namespace("friend").unwrap();
     party.internet.attach(&party.lab, &friend, 31, &Uplink::default()).unwrap();
-    let member = evening.program(&friend, "lanparty").named("friend").arg("client").args(evening.join_options(&friend));
+    let member =
+        evening.program(&friend, "lanparty").named("friend").args(["client", "--tap-name", TAP]).args(evening.join_options(&friend));
     let member = friend.spawn(member).unwrap();
     member.wait_for("TAP is up", SOON).unwrap();
     let own = party.dhcp.mac(LAN).unwrap();
@@ -228,7 +229,7 @@ fn an_offer_that_the_gateway_does_not_send_up_is_told_from_a_silent_server() {
             party.dhcp.ip(&words).unwrap();
         }
     };
-    use_address(&friend.mac("lan0").unwrap());
+    use_address(&friend.mac(TAP).unwrap());
     let client = evening.client(&["--dhcp"]);
     let report = eventually_says(&evening, &party.home, "dhcp-offer-stopped-at-gateway");
     assert_eq!(codes(&report), ["dhcp-offer-stopped-at-gateway"], "{report:#}");

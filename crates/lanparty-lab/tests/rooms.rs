@@ -10,10 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lanparty_lab::{Internet, Lab, Namespace, Proc, Requirements, Uplink, ping};
-use programs::{Programs, SOON};
+use programs::{Programs, SOON, TAP};
 use serde_json::Value;
 
-const TAP: &str = "lan0";
 const ROOMS: [&str; 2] = ["RED", "BLUE"];
 /// A perfect cable answers at once; what takes longer than this is the machine's own business.
 const FIRST_PING_WITHIN: Duration = Duration::from_secs(1);
@@ -366,4 +365,45 @@ fn a_room_with_a_gateway_keeps_its_lans_addresses() {
     assert!(town.origins(1).is_empty() && !town.kernel(1).contains("inet "), "{}", silent.tail());
     let insisting = town.client(2, programs::ROOM, &["--address", "auto"]);
     assert!(town.addresses(2)[0].starts_with("10.200.7."), "{}", insisting.tail());
+}
+
+#[test]
+fn a_tap_is_called_after_its_room_and_by_no_name_that_is_taken() {
+    if !ready() {
+        return;
+    }
+    let town = Town::new("tapname", 1);
+    let _relay = town.relay("10.128.0.0/24");
+    let machine = &town.machines[0];
+    let start = |instance: &str| {
+        let client = town.programs.program(machine, "lanparty").named(instance).arg("client").args(town.programs.member_options("RED"));
+        let client = client.env("LANPARTY_STATE_DIR", town.programs.state_dir(machine).join(instance));
+        let client = machine.spawn(client.args(["--no-direct", "--address", "none"])).unwrap();
+        client.wait_for("TAP is up", SOON).unwrap();
+        let prepared = client.wait_for("prepared TAP adapter", SOON).unwrap();
+        let name = prepared.split("prepared TAP adapter ").nth(1).unwrap().split(':').next().unwrap().to_owned();
+        (client, name)
+    };
+    let mac_digits = |name: &str| machine.mac(name).unwrap()[12..].replace(':', "");
+
+    let (first, name) = start("first");
+    assert_eq!(name, "lp-red");
+    assert_eq!(town.programs.status(machine, "lanparty-client")["interface"], "lp-red");
+    let adapters = town.programs.run(machine, &["lanparty", "adapters", "--json"]).success().unwrap().stdout;
+    let adapters: Vec<Value> = serde_json::from_str(&adapters).unwrap();
+    assert!(adapters.iter().any(|one| one["name"] == "lp-red" && one["tap"] == true), "{adapters:?}");
+
+    let (second, of_second) = start("second");
+    assert_eq!(of_second, format!("lp-red-{}", mac_digits(&of_second)), "{}", second.tail());
+    second.sigterm();
+    assert_eq!(second.exit_code(SOON).unwrap(), 0, "{}", second.tail());
+    let (_second, again) = start("second");
+    assert_eq!(again, of_second, "the same at every start");
+
+    first.sigterm();
+    assert_eq!(first.exit_code(SOON).unwrap(), 0, "{}", first.tail());
+    machine.ip("link add lp-red type bridge").unwrap();
+    let (_first, beside) = start("first");
+    assert_eq!(beside, format!("lp-red-{}", mac_digits(&beside)));
+    assert!(machine.ip("-d link show lp-red").unwrap().stdout.contains("bridge"), "what others made is left alone");
 }

@@ -13,10 +13,9 @@ use lanparty_lab::{
     End, Household, HouseholdOptions, Internet, Lab, Namespace, NatKind, Offloads, Output, Proc, Requirements, Tool, Uplink, address, ping,
     veth,
 };
-use programs::{Programs, SOON};
+use programs::{Programs, SOON, TAP};
 use serde_json::Value;
 
-const TAP: &str = "lan0";
 /// The host behind machine `n` is 192.168.`50 + n`.7.
 const BEHIND: &str = "192.168.51.0/24";
 const HOST_BEHIND: Ipv4Addr = Ipv4Addr::new(192, 168, 51, 7);

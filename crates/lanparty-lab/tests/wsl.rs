@@ -50,10 +50,14 @@ impl Story {
     /// The player's client, connected and with an address in the LAN.
     fn client(&self, more: &[&str]) -> Proc {
         let program = Program::new("unshare").args(["-m", "sh", "-c", &self.as_wsl, "-"]);
-        let program = program.arg(self.programs.path("lanparty")).arg("client").args(self.programs.member_options(ROOM)).args(more);
+        let program = program
+            .arg(self.programs.path("lanparty"))
+            .args(["client", "--tap-name", programs::TAP])
+            .args(self.programs.member_options(ROOM))
+            .args(more);
         let client = self.party.home.spawn(self.programs.with_files_of(&self.party.home, program.named("client"))).unwrap();
         client.wait_for("TAP is up", SOON).unwrap();
-        address(End::new(&self.party.home, "lan0"), &format!("{PLAYER}/24")).unwrap();
+        address(End::new(&self.party.home, programs::TAP), &format!("{PLAYER}/24")).unwrap();
         client
     }
 

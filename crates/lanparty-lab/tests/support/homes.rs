@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use lanparty_lab::{Household, HouseholdOptions, Internet, Lab, Namespace, NatKind, Proc, Requirements, Tool, Uplink, ping};
 use serde_json::Value;
 
+pub(crate) use crate::programs::TAP;
 use crate::programs::{Programs, SOON};
 
-/// The TAP of each home.
-pub(crate) const TAP: &str = "lan0";
 /// A direct link is there again within this time, on a machine that is busy with other things.
 const AGAIN_WITHIN: Duration = Duration::from_secs(30);
 

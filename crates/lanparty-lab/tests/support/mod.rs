@@ -22,7 +22,7 @@ pub(crate) mod outage;
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// The room of every test, as in the guide.
 pub(crate) const ROOM: &str = "ROOM1";
-/// The client's TAP, as it is called when nobody says otherwise.
+/// What clients call their TAP here.
 pub(crate) const TAP: &str = "lan0";
 /// What members call the relay.
 pub(crate) const RELAY: &str = "10.99.0.1:8443";
@@ -119,7 +119,8 @@ impl Evening {
     /// The guide's client with more options, not waited for.
     pub(crate) fn start_client(&self, more: &[&str]) -> Proc {
         let host = &self.party.home;
-        let client = self.program(host, "lanparty").named("client").arg("client").args(self.join_options(host)).args(more);
+        let client =
+            self.program(host, "lanparty").named("client").args(["client", "--tap-name", TAP]).args(self.join_options(host)).args(more);
         host.spawn(client).unwrap()
     }
 
@@ -127,7 +128,7 @@ impl Evening {
     pub(crate) fn client_of(&self, relay: &str, more: &[&str]) -> Proc {
         let host = &self.party.home;
         let options = self.join_options(host).into_iter().map(|option| if option == RELAY { relay.to_owned() } else { option });
-        let client = self.program(host, "lanparty").named("client").arg("client").args(options).args(more);
+        let client = self.program(host, "lanparty").named("client").args(["client", "--tap-name", TAP]).args(options).args(more);
         let client = host.spawn(client).unwrap();
         client.wait_for("TAP is up", SOON).unwrap();
         client

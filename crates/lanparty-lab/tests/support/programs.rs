@@ -14,6 +14,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) const ROOM: &str = "ROOM1";
 /// The relay of every topology of the lab.
 pub(crate) const RELAY: &str = "10.99.0.1:8443";
+/// What clients call their TAP here.
+pub(crate) const TAP: &str = "lan0";
 
 /// Starts programs, and asks them how they are.
 pub(crate) struct Programs {
@@ -115,7 +117,7 @@ impl Programs {
 
     /// A client, started; nothing is waited for.
     pub(crate) fn start_client(&self, host: &Namespace, room: &str, more: &[&str]) -> Proc {
-        let client = self.program(host, "lanparty").arg("client").args(self.member_options(room)).args(more);
+        let client = self.program(host, "lanparty").args(["client", "--tap-name", TAP]).args(self.member_options(room)).args(more);
         host.spawn(client).unwrap()
     }
 
