@@ -4,7 +4,9 @@
 //! [`Leases`]; everything else follows from a key and from names (docs/decisions/0036).
 
 mod book;
+mod machines;
 mod pool;
 
 pub use book::{AddressBook, Asked, Leases, NoAddress};
+pub use machines::AskedLease;
 pub use pool::{AddressPool, InvalidPool};

@@ -44,7 +44,7 @@ mod ways;
 mod words;
 
 pub use address_conflict::{AddressConflict, AddressNews, ConflictOutput};
-pub use addresses::{AddressBook, AddressPool, Asked, InvalidPool, Leases, NoAddress};
+pub use addresses::{AddressBook, AddressPool, Asked, AskedLease, InvalidPool, Leases, NoAddress};
 pub use announce::{ANNOUNCE_INTERVAL, AnnounceReason, Announcement, Announcer};
 pub use backoff::Backoff;
 pub use bond::{

@@ -24,6 +24,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnet::Ipv4Net;
 use lanparty_proto::{
     AssignedAddresses, Control, DatagramBudget, Description, IdentityId, LanMtu, MacAddr, MemberId, MulticastPolicy, Refusal, Role,
     RoomCode,
@@ -226,6 +227,17 @@ pub enum RelayEvent {
         member: MemberId,
         addresses: AssignedAddresses,
     },
+    Leased {
+        room: RoomCode,
+        gateway: MemberId,
+        mac: MacAddr,
+        address: Ipv4Net,
+    },
+    NoLease {
+        room: RoomCode,
+        mac: MacAddr,
+        because: String,
+    },
     AddressTaken {
         room: RoomCode,
         member: MemberId,
@@ -328,6 +340,8 @@ impl Relay {
             answer @ Control::Sightings { .. } => self.pass_sightings(id, link, answer),
             Control::Loop { message, .. } => self.pass_loop(id, link, &message, now),
             Control::AddressTaken { address, by } => self.address_taken(link, address, by, now),
+            Control::AskLease { mac, wanted, takes } => self.lease(link, (mac, wanted), takes, now),
+            Control::LeaseTaken { mac, address } => self.lease_taken(link, mac, address, now),
             Control::Groups { groups, .. } => self.set_groups(link, groups.as_deref(), now),
             Control::SameLan { gateway } => self.same_lan(link, gateway, now),
             Control::Bye { reason } => self.leave(link, &reason),

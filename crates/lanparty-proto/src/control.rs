@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::{DatagramBudget, DhcpSights, IdentityId, LanMtu, MacAddr, MemberId, MulticastPolicy, RoomCode};
@@ -123,7 +124,8 @@ pub struct Hello {
     /// What the path is to a bond, when further connections are going to [`Attach`] themselves to this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bond: Option<BondPath>,
-    /// Client: it wants addresses of the relay.
+    /// It wants addresses of the relay. A gateway that does hands out others of the room's by DHCP, so that the room is one without a LAN
+    /// that has addresses of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addresses: Option<AddressRequest>,
     /// What it calls itself, for the others.
@@ -354,6 +356,38 @@ pub enum Control {
         address: Ipv4Addr,
         /// The other machine.
         by: MacAddr,
+    },
+    /// Gateway that asked for an address in its hello to relay: a machine that speaks DHCP asks for one of the room's addresses.
+    AskLease {
+        /// The machine's MAC address.
+        mac: MacAddr,
+        /// The address that it would like, or has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wanted: Option<Ipv4Addr>,
+        /// It takes the address that it asks for; else it shall be offered one.
+        #[serde(default, skip_serializing_if = "is_no")]
+        takes: bool,
+    },
+    /// The answer.
+    Lease {
+        /// The machine's MAC address.
+        mac: MacAddr,
+        /// As asked.
+        #[serde(default, skip_serializing_if = "is_no")]
+        takes: bool,
+        /// Its address. Who wanted to take another one does not have that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<Ipv4Net>,
+        /// Why there is none, in words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
+    },
+    /// Gateway to relay: the machine found that another one uses the address that it was offered.
+    LeaseTaken {
+        /// The machine's MAC address.
+        mac: MacAddr,
+        /// That address.
+        address: Ipv4Addr,
     },
     /// Client to relay, relay to gateways: its machine listens to these multicast groups, and no others but those that everybody gets.
     /// Until a client says so it gets them all.

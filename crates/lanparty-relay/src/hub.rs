@@ -349,6 +349,10 @@ fn log_event(event: &RelayEvent) {
                 info!("addresses of peer {member} in room {room}: {}", all.collect::<Vec<_>>().join(", "));
             }
         },
+        RelayEvent::Leased { room, gateway, mac, address } => {
+            info!(%mac, "address {address} of room {room} is leased to a machine behind gateway peer {gateway}");
+        }
+        RelayEvent::NoLease { room, mac, because } => warn!(%mac, "no address for a machine in room {room}: {because}"),
         RelayEvent::AddressTaken { room, member, address, by } => {
             warn!("{address} of peer {member} in room {room} is used by the machine with MAC {by} already");
         }

@@ -20,23 +20,26 @@ const ROOMS_MAX: usize = 4096;
 /// Addresses that are remembered in all: a few megabytes, written at once.
 const LEASES_MAX: usize = 65_536;
 /// Addresses of a room of which its members say that a machine uses them that has set them by hand.
-const TAKEN_MAX: usize = 16;
+pub(super) const TAKEN_MAX: usize = 16;
 
 /// What a relay keeps between runs: the network of each room, and who has which of its addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leases {
-    rooms: BTreeMap<RoomCode, RoomLeases>,
+    pub(super) rooms: BTreeMap<RoomCode, RoomLeases>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct RoomLeases {
-    network: Ipv4Net,
-    members: BTreeMap<IdentityId, Ipv4Addr>,
+pub(super) struct RoomLeases {
+    pub(super) network: Ipv4Net,
+    pub(super) members: BTreeMap<IdentityId, Ipv4Addr>,
     /// When each asked last, in this run.
     #[serde(skip)]
-    asked: BTreeMap<IdentityId, Instant>,
+    pub(super) asked: BTreeMap<IdentityId, Instant>,
     #[serde(skip)]
-    taken: BTreeSet<Ipv4Addr>,
+    pub(super) taken: BTreeSet<Ipv4Addr>,
+    /// What machines were offered that have not taken it yet, and until when it is kept for them.
+    #[serde(skip)]
+    pub(super) offers: BTreeMap<IdentityId, (Ipv4Addr, Instant)>,
 }
 
 /// Somebody asks for an address.
@@ -91,6 +94,19 @@ pub enum NoAddress {
         /// Who have one.
         members: usize,
     },
+    /// Machines that speak DHCP have as many as they may.
+    #[error(
+        "the room's network {network} has no address left for machines behind gateways: {machines} have one, and the others are the members'; one that stays away for an hour makes room, or the relay's operator gives it a larger one"
+    )]
+    MachinesExhausted {
+        /// The room's.
+        network: Ipv4Net,
+        /// Machines that have one.
+        machines: usize,
+    },
+    /// Nobody has an address in this room.
+    #[error("the room has no network of addresses")]
+    NoNetwork,
     /// More of the room's addresses are said to be in use than one believes.
     #[error("too many addresses of the room are said to be taken by other machines; use --address static:…")]
     TooManyTaken,
@@ -102,9 +118,9 @@ pub struct AddressBook {
     pool: AddressPool,
     /// Makes prefixes that no other relay has.
     key: [u8; 16],
-    leases: Leases,
-    started: Option<Instant>,
-    is_changed: bool,
+    pub(super) leases: Leases,
+    pub(super) started: Option<Instant>,
+    pub(super) is_changed: bool,
     /// Networks of rooms that have their own: others have them only when there is nothing else.
     reserved: Vec<Ipv4Net>,
 }
@@ -182,7 +198,8 @@ impl AddressBook {
         if let Some(address) = room.members.get(&asked.identity) {
             return Ok(with_prefix(room.network, *address));
         }
-        let mut free = room.free(asked.had.map(|net| net.addr()), start);
+        room.forget_offers(now);
+        let mut free = room.free(asked.identity, asked.had.map(|net| net.addr()), start);
         if free.is_none() {
             free = room.longest_away(is_here, started, now).and_then(|longest| room.members.remove(&longest));
         }
@@ -225,7 +242,8 @@ impl AddressBook {
             }
         }
         let network = self.choose_network(asked).ok_or_else(|| self.every_meets(asked))?;
-        let room = RoomLeases { network, members: BTreeMap::new(), asked: BTreeMap::new(), taken: BTreeSet::new() };
+        let room =
+            RoomLeases { network, members: BTreeMap::new(), asked: BTreeMap::new(), taken: BTreeSet::new(), offers: BTreeMap::new() };
         self.leases.rooms.insert(asked.room.clone(), room);
         self.is_changed = true;
         Ok(())
@@ -292,17 +310,18 @@ impl AddressBook {
 
 impl RoomLeases {
     /// Who was away for longest, and for long enough.
-    fn longest_away(&self, is_here: impl Fn(IdentityId) -> bool, started: Instant, now: Instant) -> Option<IdentityId> {
+    pub(super) fn longest_away(&self, is_here: impl Fn(IdentityId) -> bool, started: Instant, now: Instant) -> Option<IdentityId> {
         let away = |id: &IdentityId| now.saturating_duration_since(self.asked.get(id).copied().unwrap_or(started));
         let absent = self.members.keys().filter(|id| !is_here(**id) && away(id) >= AWAY_MIN);
         absent.max_by_key(|id| away(id)).copied()
     }
 
-    /// The wanted address, else the next behind where the member's key points.
-    fn free(&self, wanted: Option<Ipv4Addr>, start: u64) -> Option<Ipv4Addr> {
-        let used: BTreeSet<_> = self.members.values().chain(&self.taken).copied().collect();
+    /// The first wanted address that is free, else the next behind where the key points.
+    pub(super) fn free(&self, id: IdentityId, wanted: impl IntoIterator<Item = Ipv4Addr>, start: u64) -> Option<Ipv4Addr> {
+        let offered = self.offers.iter().filter(|(other, _)| **other != id).map(|(_, (address, _))| address);
+        let used: BTreeSet<_> = self.members.values().chain(&self.taken).chain(offered).copied().collect();
         let is_free = |address: &Ipv4Addr| is_host(self.network, *address) && !used.contains(address);
-        if let Some(address) = wanted.filter(is_free) {
+        if let Some(address) = wanted.into_iter().find(is_free) {
             return Some(address);
         }
         let (first, last) = (u32::from(self.network.network()), u32::from(self.network.broadcast()));
@@ -313,11 +332,11 @@ impl RoomLeases {
     }
 }
 
-fn hash(bytes: &[u8]) -> u64 {
+pub(super) fn hash(bytes: &[u8]) -> u64 {
     bytes.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
-fn with_prefix(network: Ipv4Net, address: Ipv4Addr) -> Ipv4Net {
+pub(super) fn with_prefix(network: Ipv4Net, address: Ipv4Addr) -> Ipv4Net {
     Ipv4Net::new(address, network.prefix_len()).unwrap_or(network)
 }
 

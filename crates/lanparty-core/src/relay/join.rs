@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lanparty_proto::{Control, DatagramBudget, Hello, IdentityId, LanMtu, PROTOCOL_VERSION, Refusal, Role, Welcome};
 
-use super::assign::{TAKEN_RATE, assigned_event};
+use super::assign::{LEASE_RATE, TAKEN_RATE, assigned_event};
 use super::attach::ATTACH_RATE;
 use super::direct::CANDIDATES_RATE;
 use super::groups::GROUPS_RATE;
@@ -50,8 +50,7 @@ impl Relay {
         let replaced = self.take_over(newcomer);
         let (code, minimum, multicast) =
             (newcomer.hello.room.clone(), self.config.lan_mtu_min, rule.multicast.unwrap_or(self.config.multicast));
-        let request = newcomer.hello.addresses.as_ref().filter(|_| newcomer.hello.role == Role::Client);
-        let addresses = request.and_then(|request| self.assign(&code, newcomer.identity, request, now));
+        let addresses = newcomer.hello.addresses.as_ref().and_then(|request| self.assign(&code, newcomer.identity, request, now));
         let room =
             self.rooms.entry(code.clone()).or_insert_with(|| Room::new(code.clone(), allowed, minimum, Arc::clone(&rule), multicast, now));
         let wanted = replaced.as_ref().map(|(id, _)| *id).or(newcomer.hello.resume);
@@ -252,6 +251,9 @@ fn new_member(
         named: None,
         candidate_rate: TokenBucket::new(CANDIDATES_RATE, now),
         taken_rate: TokenBucket::new(TAKEN_RATE, now),
+        has_leases: hello.role == Role::Gateway && hello.addresses.is_some(),
+        lease_rate: TokenBucket::new(LEASE_RATE, now),
+        no_lease: None,
         groups: GroupSet::All,
         groups_rate: TokenBucket::new(GROUPS_RATE, now),
     }

@@ -66,6 +66,11 @@ pub(super) struct Member {
     pub(super) candidate_rate: TokenBucket,
     /// How often it may say that its address is taken.
     pub(super) taken_rate: TokenBucket,
+    /// A gateway that hands out the room's addresses by DHCP, as its LAN has none of its own.
+    pub(super) has_leases: bool,
+    pub(super) lease_rate: TokenBucket,
+    /// When it was last told why a machine got none.
+    pub(super) no_lease: Option<Instant>,
     /// The multicast groups that it listens to.
     pub(super) groups: GroupSet,
     pub(super) groups_rate: TokenBucket,
