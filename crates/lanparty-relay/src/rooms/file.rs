@@ -168,7 +168,7 @@ impl Reader {
         if let Some(word) = self.toml.string(value)
             && word != "drop"
         {
-            let words = "a room carries no VLAN tags, so the only policy is \"drop\"; a cable carries them (docs/cable.md)";
+            let words = "a room carries no VLAN tags, so the only policy is \"drop\"; have a room for each VLAN, with a gateway on its interface (docs/rooms.md)";
             self.toml.problem(value.span(), words.to_owned());
         }
     }
