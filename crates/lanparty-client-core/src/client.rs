@@ -161,6 +161,8 @@ impl<H: Host> Client<H> {
                 self.address_news(news).await;
                 self.look()?;
             }
+            // It offers none.
+            SessionEvent::Desk(_) => {}
             SessionEvent::Failed(fault) => return Err(fault),
             SessionEvent::DeviceFailed(e) => self.reopen(e).await?,
         }

@@ -18,6 +18,11 @@ pub struct GatewayArgs {
     #[arg(long)]
     pub join_lans: bool,
 
+    /// Give machines on this LAN, such as consoles, addresses of the room's by DHCP: for a LAN without a router and without a DHCP server.
+    /// While another DHCP server answers there, nobody is answered
+    #[arg(long)]
+    pub dhcp_server: bool,
+
     /// Pass on the MTU that the LAN's DHCP server and routers tell (DHCP option 26, the MTU of router advertisements) as they tell
     /// it; otherwise members hear the LAN MTU, when that is smaller
     #[arg(long)]

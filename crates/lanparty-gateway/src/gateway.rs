@@ -13,8 +13,10 @@ use lanparty_node::{
 use lanparty_proto::{Control, GatewaySign, LAN_MTU_MAX, MacAddr, MemberInfo, Role};
 use tracing::{debug, info, warn};
 
+mod leases;
 mod status;
 
+use crate::dhcp::{DhcpServer, Input};
 use crate::lan::{Lan, LanState};
 use crate::standby::{Standing, Verdict};
 use crate::{GatewayArgs, lan};
@@ -98,6 +100,9 @@ struct Gateway {
     lan: LanState,
     carries: Carries,
     events: MemberEvents,
+    /// For machines on the LAN, when it was asked for.
+    dhcp: Option<DhcpServer>,
+    dhcp_due: Option<Instant>,
 }
 
 impl Gateway {
@@ -113,6 +118,7 @@ impl Gateway {
         let lan = LanState { link: socket.link() };
         let device =
             AsyncDevice::new(socket).map_err(|e| Fault::new(ExitCode::Unexpected, format!("cannot watch {}: {e}", args.interface), ""))?;
+        let dhcp = leases::server(&args, &identity);
         let request = JoinRequest {
             role: Role::Gateway,
             room: args.member.room.clone(),
@@ -120,7 +126,7 @@ impl Gateway {
             software: software("lanparty-gateway"),
             lan_up: lan.is_up(),
             resume: None,
-            addresses: None,
+            addresses: leases::request(&args, dhcp.as_ref()),
         };
         let mut driver = MemberDriver::new(Role::Gateway, args.interface.clone(), Some(device));
         if args.no_mtu_rewrite {
@@ -128,6 +134,9 @@ impl Gateway {
         }
         driver.limit_multicast(args.member.multicast);
         driver.watch_lan(Neighbours::new(sign_of(&identity)));
+        if let Some(server) = &dhcp {
+            driver.open_desk(server.mac());
+        }
         let line = StandbyLine::default();
         if args.join_lans {
             line.join_lans();
@@ -136,7 +145,8 @@ impl Gateway {
         let session = Session::start(driver, dialer, Arc::new(identity), request, args.member.patience());
         let (announcer, sign_due, standing) = (Announcer::default(), Instant::now(), Standing::new(line, args.join_lans));
         let events = MemberEvents::new(&args.member.room);
-        Ok(Self { args, session, identity_file, announcer, sign_due, standbys: 0, standing, mac, lan, carries, events })
+        let dhcp_due = dhcp.as_ref().map(|_| Instant::now());
+        Ok(Self { args, session, identity_file, announcer, sign_due, standbys: 0, standing, mac, lan, carries, events, dhcp, dhcp_due })
     }
 
     async fn serve(&mut self, management: &mut Management) -> Result<(), Fault> {
@@ -145,9 +155,10 @@ impl Gateway {
         loop {
             let due = self.announcer.next_due();
             tokio::select! {
-                event = next_event(&mut self.session, self.standing.listens()) => self.handle(event)?,
+                event = next_event(&mut self.session, self.standing.listens()) => self.handle(event).await?,
                 () = until(due) => self.announce(),
                 () = until(Some(self.sign_due)) => self.give_sign(),
+                () = until(self.dhcp_due) => self.drive_dhcp().await,
                 _ = look.tick() => {
                     self.look().await;
                     self.look_at_others()?;
@@ -164,12 +175,22 @@ impl Gateway {
         }
     }
 
-    fn handle(&mut self, event: SessionEvent) -> Result<(), Fault> {
+    async fn handle(&mut self, event: SessionEvent) -> Result<(), Fault> {
         self.events.tell(&event, &self.session);
         match event {
-            SessionEvent::Joined { again } => self.joined(again),
-            SessionEvent::Left => self.announcer.clear(),
-            SessionEvent::Control(message) => self.control(&message),
+            SessionEvent::Joined { again } => {
+                self.joined(again);
+                self.dhcp_joined().await;
+            }
+            SessionEvent::Left => {
+                self.announcer.clear();
+                self.dhcp_input(Input::Left).await;
+            }
+            SessionEvent::Control(message) => {
+                self.control(&message);
+                self.dhcp_control(&message).await;
+            }
+            SessionEvent::Desk(frames) => self.at_desk(&frames).await,
             // It has none.
             SessionEvent::Address(_) => {}
             SessionEvent::Failed(fault) if self.session.is_second_gateway() => {
@@ -329,6 +350,7 @@ impl Gateway {
             info!(interface = %self.args.interface, "interface {} is up again; bridging resumes", self.args.interface);
             self.announcer.all_due(AnnounceReason::LanReturned, Instant::now());
             self.announce();
+            self.dhcp_input(Input::LanReturned).await;
         } else {
             warn!(interface = %self.args.interface, "interface {} is {}; staying joined, bridging resumes when it is back", self.args.interface, lan.in_words());
         }

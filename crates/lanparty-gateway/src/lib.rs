@@ -4,6 +4,7 @@
 //! informed of their MAC addresses; and stays joined when the LAN's cable is pulled.
 
 mod args;
+mod dhcp;
 mod gateway;
 mod lan;
 mod standby;

@@ -34,6 +34,8 @@ pub enum Tool {
     Dhclient,
     /// `dnsmasq`, the LAN's DHCP server.
     Dnsmasq,
+    /// `busybox`, whose udhcpc consoles and routers have.
+    Busybox,
     /// `teeworlds-server`, a game that is found by broadcast.
     GameServer,
     /// `iperf3`.
@@ -58,6 +60,7 @@ impl Tool {
             Self::Ping => ("ping", "iputils-ping"),
             Self::Dhclient => ("dhclient", "isc-dhcp-client"),
             Self::Dnsmasq => ("dnsmasq", "dnsmasq-base"),
+            Self::Busybox => ("busybox", "busybox"),
             Self::GameServer => ("teeworlds-server", "teeworlds-server"),
             Self::Iperf => ("iperf3", "iperf3"),
             Self::Conntrack => ("conntrack", "conntrack"),

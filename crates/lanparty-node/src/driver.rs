@@ -24,12 +24,15 @@ use crate::{
 mod addresses;
 mod awaited;
 mod bridged;
+mod desk;
 mod direct;
 mod echo;
 mod groups;
 mod lans;
 mod own;
 mod room;
+
+pub use desk::Side;
 
 /// How long a link that was moved away from stays open: what it still holds is on its way, and the other side reads it first.
 const RETIRE_AFTER: Duration = Duration::from_secs(1);
@@ -47,6 +50,8 @@ pub enum DriverEvent {
     DeviceFailed(io::Error),
     /// What became of an address of this machine.
     Address(AddressNews),
+    /// What came for the service that the member offers.
+    Desk(Vec<(Side, Bytes)>),
     /// The path was looked at.
     Looked,
 }
@@ -124,6 +129,7 @@ pub struct MemberDriver<D> {
     addresses: addresses::Addresses,
     groups: groups::Groups,
     own: own::Own,
+    desk: desk::Desk,
 }
 
 impl<D: Device> MemberDriver<D> {
@@ -160,6 +166,7 @@ impl<D: Device> MemberDriver<D> {
             addresses: addresses::Addresses::default(),
             groups: groups::Groups::default(),
             own: own::Own::default(),
+            desk: desk::Desk::default(),
         }
     }
 
@@ -312,12 +319,13 @@ impl<D: Device> MemberDriver<D> {
     }
 
     async fn step(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
-        let Self { device, connected, draining, peers, batch, pending, received, runs, observed, addresses, groups, .. } = self;
+        let Self { device, connected, draining, peers, batch, pending, received, runs, observed, addresses, groups, desk, .. } = self;
         let Some(c) = connected else {
             runs.end();
             return tokio::select! {
                 outcome = device_frames(device, batch) => self.handle_outbound(outcome),
                 event = peers.next() => self.handle_peer(event),
+                () = desk.due() => Ok(Some(desk.hand_over())),
             };
         };
         // The device is read on while others' frames wait, or a ping would stand behind a download in there, where nobody is fair.
@@ -349,6 +357,7 @@ impl<D: Device> MemberDriver<D> {
                 self.drive_runs()?;
                 Ok(None)
             }
+            () = desk.due() => Ok(Some(self.desk.hand_over())),
             () = addresses.due() => self.drive_addresses(),
             () = groups.due() => {
                 self.drive_groups().await;
@@ -381,6 +390,7 @@ impl<D: Device> MemberDriver<D> {
         self.learn_from_lan(Instant::now());
         self.groups.look(self.batch.iter(), Instant::now());
         self.look_at_own_out(Instant::now());
+        self.look_at_desk_out();
         let (roster, path) = room_and_path(self.connected.as_ref(), self.island.as_ref());
         let (work, now) = (&mut self.work, Instant::now());
         self.observed.look(self.batch.iter(), Point::FromDevice, now);
@@ -450,6 +460,7 @@ impl<D: Device> MemberDriver<D> {
         if let Some(roster) = roster {
             self.addresses.look(&self.frames, roster.own().mac, now);
         }
+        self.look_at_desk_in();
         for (member, record) in &records {
             log_frame(self.role, &self.interface, self.inbound.direction().as_str(), *member, record);
         }

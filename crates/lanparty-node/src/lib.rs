@@ -53,7 +53,7 @@ pub use bond::{
 pub use cable::{CableDriver, CableEndpoint, CableEvent, CablePlan, CableReport, CableSession};
 pub use control::{ControlReader, ControlWriter};
 pub use device::{AsyncDevice, Written};
-pub use driver::{DriverEvent, DriverReport, MemberDriver, warn_of_gateway};
+pub use driver::{DriverEvent, DriverReport, MemberDriver, Side, warn_of_gateway};
 pub use endpoint::{CongestionControl, Incoming, RelayEndpoint};
 pub use examine::{RelayExamination, UnderlayFix, examine_host, is_wsl2};
 pub use fault::{ExitCode, Fault, block_on};

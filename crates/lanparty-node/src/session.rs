@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use lanparty_core::{AddressNews, Backoff, Carrier, Roster, Step, Ways};
 use lanparty_nic::Device;
 use lanparty_proto::{AddressRequest, AssignedAddresses, Control, DatagramBudget, Refusal};
@@ -16,7 +17,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::bond::{Course, refusal};
-use crate::driver::{DriverEvent, MemberDriver};
+use crate::driver::{DriverEvent, MemberDriver, Side};
 use crate::management::{Answers, BondTestAsk};
 use crate::membership::words::advice;
 use crate::membership::{Dialer, JoinError, JoinRequest, Joined, StandbyLine};
@@ -39,6 +40,8 @@ pub enum SessionEvent {
     Control(Control),
     /// What became of an address of this machine.
     Address(AddressNews),
+    /// What came for the service that the member offers.
+    Desk(Vec<(Side, Bytes)>),
     /// The device is down or gone. Its frames are not read until a device is set.
     DeviceFailed(io::Error),
     /// There is no point in going on.
@@ -222,6 +225,7 @@ impl<D: Device> Session<D> {
             }
             DriverEvent::Control(message) => SessionEvent::Control(message),
             DriverEvent::Address(news) => SessionEvent::Address(news),
+            DriverEvent::Desk(frames) => SessionEvent::Desk(frames),
             DriverEvent::DeviceFailed(e) => {
                 self.driver.set_device(None);
                 SessionEvent::DeviceFailed(e)

@@ -8,6 +8,7 @@ use crate::{Frame, MacAddr};
 /// Hardware Ethernet, protocol IPv4, lengths six and four.
 const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
 const REQUEST: [u8; 2] = [0, 1];
+const REPLY: [u8; 2] = [0, 2];
 
 /// Who says what of which address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,12 +48,22 @@ impl Arp {
     pub fn announcement(mac: MacAddr, address: Ipv4Addr) -> Vec<u8> {
         request(mac, address, address)
     }
+
+    /// Tells whoever asked with this packet that `mac` has the address, as a frame.
+    #[must_use]
+    pub fn answer(&self, mac: MacAddr) -> Vec<u8> {
+        frame(self.sender_mac, mac, REPLY, self.target, (self.sender_mac, self.sender))
+    }
 }
 
 fn request(mac: MacAddr, sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
-    let (sender, target) = (sender.octets(), target.octets());
-    let ethernet = [&MacAddr::BROADCAST.0[..], &mac.0, &ethertype::ARP.to_be_bytes()];
-    let arp = [&ETHERNET_IPV4[..], &REQUEST, &mac.0, &sender, &[0; 6], &target];
+    frame(MacAddr::BROADCAST, mac, REQUEST, sender, (MacAddr([0; 6]), target))
+}
+
+fn frame(to: MacAddr, mac: MacAddr, operation: [u8; 2], sender: Ipv4Addr, target: (MacAddr, Ipv4Addr)) -> Vec<u8> {
+    let (sender, target_mac, target) = (sender.octets(), target.0.0, target.1.octets());
+    let ethernet = [&to.0[..], &mac.0, &ethertype::ARP.to_be_bytes()];
+    let arp = [&ETHERNET_IPV4[..], &operation, &mac.0, &sender, &target_mac, &target];
     ethernet.into_iter().chain(arp).flatten().copied().collect()
 }
 
@@ -60,6 +71,17 @@ fn request(mac: MacAddr, sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::{AdmissionPolicy, LanMtu, Source, admit};
+
+    #[test]
+    fn an_answer_names_who_has_the_address_to_whoever_asked() {
+        let (asker, owner) = (MacAddr([2, 0, 0, 0, 0, 7]), MacAddr([2, 0, 0, 0, 0, 8]));
+        let question = request(asker, Ipv4Addr::new(10, 128, 5, 7), Ipv4Addr::new(10, 128, 5, 9));
+        let bytes = Arp::read(&Frame::parse(&question).unwrap()).unwrap().answer(owner);
+        let frame = Frame::parse(&bytes).unwrap();
+        let expected = Arp { sender_mac: owner, sender: Ipv4Addr::new(10, 128, 5, 9), target: Ipv4Addr::new(10, 128, 5, 7) };
+        assert_eq!((Arp::read(&frame), frame.dst(), frame.src()), (Some(expected), asker, owner));
+        assert_eq!(frame.payload()[6..8], REPLY);
+    }
 
     #[test]
     fn a_probe_and_an_announcement_are_read_as_they_were_made_and_may_pass() {

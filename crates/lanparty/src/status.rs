@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::program::unreadable;
 
 mod bond;
+mod dhcp;
 mod filter;
 mod history;
 mod multicast;
@@ -173,6 +174,7 @@ fn member(program: &Value, out: &mut String) {
     ladder(&program["frames"]["ladder"], out);
     array(&program["routes"]).iter().for_each(|route| out.push_str(&format!("    route {}", crate::route::in_words(route))));
     multicast::in_words(&program["frames"]["multicast"], out);
+    dhcp::in_words(&program["dhcp"], out);
     filter::in_words(&program["frames"]["filter"], out);
 }
 

@@ -1,11 +1,14 @@
 //! What a gateway says of itself to who asks (docs/management.md).
 
+use std::time::Instant;
+
 use lanparty_node::{Api, Ask, MemberStatus, Request, member_api};
 use lanparty_proto::{MacAddr, MemberId};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Gateway;
+use crate::dhcp::DhcpReport;
 
 const PROGRAM: &str = "lanparty-gateway";
 
@@ -26,6 +29,9 @@ struct GatewayStatus {
     standbys: u16,
     /// Behind which one it stands by itself.
     standby: Option<Standby>,
+    /// The room's addresses for machines on the LAN, where it gives them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dhcp: Option<DhcpReport>,
 }
 
 /// The gateway in front of one that stands by.
@@ -76,6 +82,7 @@ impl Gateway {
             lan_up: self.lan.is_up(),
             standbys: self.standbys,
             standby,
+            dhcp: self.dhcp.as_ref().map(|server| server.report(Instant::now())),
         }
     }
 
