@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tracing::info;
@@ -162,9 +163,14 @@ impl PingAsk {
 /// One answer.
 pub(super) enum Answer {
     Value(Value),
-    /// Written down by whoever sends it: many members make a long text, and frames do not wait for that.
-    Text(Box<dyn FnOnce() -> String + Send>),
+    /// Written down by another thread: many members make a long text, and frames do not wait for that.
+    Json(Written<Box<RawValue>>),
+    /// Likewise, and no JSON.
+    Text(Written<String>),
 }
+
+/// What is written when it is called.
+pub(super) type Written<T> = Box<dyn FnOnce() -> T + Send>;
 
 /// Somebody asks. Dropping it ends the answers.
 pub struct Request {
@@ -196,12 +202,18 @@ impl Request {
 
     /// The one answer, put into JSON by another thread.
     pub fn send(self, answer: impl Serialize + Send + 'static) {
-        self.send_text(move || serde_json::to_string(&answer).expect("INVARIANT: a report has texts as keys, so it is JSON"));
+        self.send_made(move || answer);
+    }
+
+    /// The one answer, made and put into JSON by another thread.
+    pub fn send_made<T: Serialize>(self, make: impl FnOnce() -> T + Send + 'static) {
+        let write = move || to_raw_value(&make()).expect("INVARIANT: a report has texts as keys, so it is JSON");
+        // Who has gone misses nothing.
+        let _ = self.answers.0.try_send(Answer::Json(Box::new(write)));
     }
 
     /// The one answer as a text that another thread writes.
     pub fn send_text(self, write: impl FnOnce() -> String + Send + 'static) {
-        // Who has gone misses nothing.
         let _ = self.answers.0.try_send(Answer::Text(Box::new(write)));
     }
 

@@ -125,8 +125,10 @@ pub async fn listen(path: &Path) -> io::Result<Texts> {
 /// JSON texts, one after the other.
 pub struct Texts {
     body: Incoming,
-    /// What came behind the last whole text.
+    /// What came behind the last whole text,
     rest: Vec<u8>,
+    /// and so much of it has no end of one.
+    searched: usize,
     is_sequence: bool,
 }
 
@@ -139,7 +141,7 @@ impl Texts {
             let said = next_chunk(&mut body).await?.unwrap_or_default();
             return Err(io::Error::other(format!("{status}: {}", String::from_utf8_lossy(&said).trim())));
         }
-        Ok(Self { body, rest: vec![], is_sequence })
+        Ok(Self { body, rest: vec![], searched: 0, is_sequence })
     }
 
     /// The next text; nothing after the last. Cancel-safe.
@@ -148,11 +150,13 @@ impl Texts {
     /// When the program went away amid a text, or it is none.
     pub async fn next(&mut self) -> io::Result<Option<Value>> {
         loop {
-            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n').filter(|_| self.is_sequence) {
-                let text: Vec<u8> = self.rest.drain(..=end).collect();
+            if let Some(end) = self.rest[self.searched..].iter().position(|byte| *byte == b'\n').filter(|_| self.is_sequence) {
+                let text: Vec<u8> = self.rest.drain(..=self.searched + end).collect();
+                self.searched = 0;
                 let text = text.strip_prefix(&[RECORD_SEPARATOR]).unwrap_or(&text);
                 return Ok(Some(serde_json::from_slice(text)?));
             }
+            self.searched = self.rest.len();
             match next_chunk(&mut self.body).await? {
                 Some(chunk) if self.rest.len() + chunk.len() <= TEXT_LEN_MAX => self.rest.extend_from_slice(&chunk),
                 Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer without end")),

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc;
 use tracing::info;
 
 use super::api::{Access, Topic};
-use super::ask::{Answer, Ask, LogLevelAsk};
+use super::ask::{Answer, Ask, LogLevelAsk, Written};
 use super::envelope::{Body, Call, RpcError, progress, response};
 use super::events::{Event, sequence_text};
 use super::server::Desk;
@@ -34,7 +34,13 @@ pub(super) enum Outcome {
     Texts(mpsc::Receiver<Bytes>),
 }
 
-type Result_ = Result<Box<RawValue>, RpcError>;
+/// What is answered: written down, or to be by another thread.
+enum Reply {
+    Now(Box<RawValue>),
+    Later(Written<Box<RawValue>>),
+}
+
+type Result_ = Result<Reply, RpcError>;
 
 /// Answers everything that a body asks, call by call.
 pub(super) async fn answer(desk: Arc<Desk>, asker: Asker, body: &[u8]) -> Outcome {
@@ -58,7 +64,8 @@ pub(super) async fn answer(desk: Arc<Desk>, asker: Asker, body: &[u8]) -> Outcom
 /// The answer to one call; nothing to a notification.
 async fn said(desk: &Desk, asker: Asker, Call { method, params, id }: Call) -> Option<String> {
     let outcome = perform(desk, asker, &method, params, None).await;
-    id.map(|id| response(&id, &outcome))
+    let id = id?;
+    Some(written(outcome, move |outcome| response(&id, outcome)).await)
 }
 
 /// The answer to one call, behind what it says on its way there. Ends when nobody reads.
@@ -71,10 +78,26 @@ fn told(desk: Arc<Desk>, asker: Asker, Call { method, params, id }: Call) -> Out
             () = sender.closed() => return,
         };
         if let Some(id) = id {
-            let _ = sender.send(sequence_text(&response(&id, &outcome))).await;
+            let text = written(outcome, move |outcome| sequence_text(&response(&id, outcome))).await;
+            let _ = sender.send(text).await;
         }
     });
     Outcome::Texts(texts)
+}
+
+/// What `write` makes of an outcome. A long answer is a text of megabytes, so it is made and written by another thread.
+async fn written<T: Send + 'static>(
+    outcome: Result_,
+    write: impl FnOnce(&Result<Box<RawValue>, RpcError>) -> T + Clone + Send + 'static,
+) -> T {
+    match outcome {
+        Ok(Reply::Now(result)) => write(&Ok(result)),
+        Ok(Reply::Later(make)) => {
+            let there = write.clone();
+            tokio::task::spawn_blocking(move || there(&Ok(make()))).await.unwrap_or_else(|_| write(&Err(ended())))
+        }
+        Err(error) => write(&Err(error)),
+    }
 }
 
 async fn perform(desk: &Desk, asker: Asker, method: &str, params: Option<Value>, way: Option<&mpsc::Sender<Bytes>>) -> Result_ {
@@ -84,12 +107,12 @@ async fn perform(desk: &Desk, asker: Asker, method: &str, params: Option<Value>,
     }
     let ask = topic.ask(params)?;
     match ask {
-        _ if topic == Topic::Discover => raw(desk.api.document().to_string()),
-        Ask::LogLevel => raw(Value::from(log_filter()).to_string()),
+        _ if topic == Topic::Discover => now(&desk.api.document()),
+        Ask::LogLevel => now(&Value::from(log_filter())),
         Ask::SetLogLevel(LogLevelAsk { level }) => set_log_level(desk, &level),
         Ask::Leave => {
             desk.leave();
-            raw(Value::Null.to_string())
+            now(&Value::Null)
         }
         ask => asked(desk, ask, method, way).await,
     }
@@ -99,23 +122,24 @@ fn set_log_level(desk: &Desk, level: &str) -> Result_ {
     let filter = set_log_filter(level).map_err(|why| RpcError::invalid_params(&why))?;
     info!("what is logged was changed to {filter}");
     desk.events.tell(Event::LogLevel { filter: filter.clone() });
-    raw(Value::from(filter).to_string())
+    now(&Value::from(filter))
 }
 
 /// What the program itself says.
 async fn asked(desk: &Desk, ask: Ask, method: &str, way: Option<&mpsc::Sender<Bytes>>) -> Result_ {
-    let ended = || RpcError::internal("the program ended before it had an answer");
     let mut answers = desk.ask(ask).await.ok_or_else(ended)?;
     while let Some(answer) = answers.recv().await {
         let value = match answer {
-            Answer::Text(write) => return raw(tokio::task::spawn_blocking(write).await.map_err(|_| ended())?),
+            Answer::Json(write) => return Ok(Reply::Later(write)),
             Answer::Value(value) => value,
+            // For those who ask for metrics; no method does.
+            Answer::Text(_) => break,
         };
         if value.get("error").is_some() {
             return Err(RpcError::refused(value));
         }
         if value.get("event").is_none_or(|event| event == "done") {
-            return raw(value.to_string());
+            return now(&value);
         }
         if let Some(way) = way {
             // One that reads too slowly holds up its own call alone.
@@ -125,6 +149,10 @@ async fn asked(desk: &Desk, ask: Ask, method: &str, way: Option<&mpsc::Sender<By
     Err(ended())
 }
 
-fn raw(json: String) -> Result_ {
-    RawValue::from_string(json).map_err(|e| RpcError::internal(&format!("the answer is no JSON: {e}")))
+fn ended() -> RpcError {
+    RpcError::internal("the program ended before it had an answer")
+}
+
+fn now(value: &Value) -> Result_ {
+    to_raw_value(value).map(Reply::Now).map_err(|e| RpcError::internal(&format!("the answer is no JSON: {e}")))
 }

@@ -83,7 +83,7 @@ impl Desk {
     pub(super) async fn metrics(&self) -> Option<String> {
         match self.ask(Ask::Metrics).await?.recv().await? {
             Answer::Text(write) => tokio::task::spawn_blocking(write).await.ok(),
-            Answer::Value(_) => None,
+            Answer::Value(_) | Answer::Json(_) => None,
         }
     }
 }
