@@ -1,10 +1,12 @@
 //! Counters of one direction: every drop reason from the start, at zero.
 
+use std::collections::BTreeMap;
+
 use lanparty_proto::DropReason;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// What happened to the frames of one direction. `frames_in + split = forwarded + answered + dropped + queued`, always.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Counters {
     frames_in: u64,
     bytes_in: u64,
@@ -12,13 +14,7 @@ pub struct Counters {
     bytes_forwarded: u64,
     answered: u64,
     split: u64,
-    dropped: [u64; DropReason::ALL.len()],
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self { frames_in: 0, bytes_in: 0, forwarded: 0, bytes_forwarded: 0, answered: 0, split: 0, dropped: [0; DropReason::ALL.len()] }
-    }
+    dropped: Drops,
 }
 
 impl Counters {
@@ -46,7 +42,7 @@ impl Counters {
 
     /// It went no further, for this reason.
     pub const fn count_dropped(&mut self, reason: DropReason) {
-        self.dropped[reason as usize] += 1;
+        self.dropped.add(reason, 1);
     }
 
     /// A frame counted as forwarded was dropped after all, further along.
@@ -70,19 +66,19 @@ impl Counters {
         self.bytes_forwarded += other.bytes_forwarded;
         self.answered += other.answered;
         self.split += other.split;
-        self.dropped.iter_mut().zip(other.dropped).for_each(|(mine, more)| *mine += more);
+        self.dropped.add_all(&other.dropped);
     }
 
     /// Frames dropped for `reason`.
     #[must_use]
     pub const fn dropped(&self, reason: DropReason) -> u64 {
-        self.dropped[reason as usize]
+        self.dropped.count(reason)
     }
 
     /// Frames dropped for any reason.
     #[must_use]
     pub fn dropped_total(&self) -> u64 {
-        self.dropped.iter().sum()
+        self.dropped.total()
     }
 
     /// Frames that came in.
@@ -103,7 +99,7 @@ impl Counters {
         self.frames_in + self.split == self.forwarded + self.answered + self.dropped_total() + queued
     }
 
-    /// For `lanparty status`: every reason by name.
+    /// For `lanparty status`.
     #[must_use]
     pub fn snapshot(&self) -> CountersSnapshot {
         CountersSnapshot {
@@ -113,12 +109,13 @@ impl Counters {
             bytes_forwarded: self.bytes_forwarded,
             answered: self.answered,
             split: self.split,
-            dropped: DropReason::ALL.iter().map(|r| (r.as_str(), self.dropped(*r))).collect(),
+            dropped: self.dropped.clone(),
         }
     }
 }
 
-/// [`Counters`] as a report: frames, bytes, and frames dropped by reason.
+/// [`Counters`] as a report: frames, bytes, and frames dropped by reason, those that there were none of among them. A copy of numbers, which
+/// get their names as they are written down.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the fields are those of `Counters`")]
 pub struct CountersSnapshot {
@@ -129,10 +126,16 @@ pub struct CountersSnapshot {
     pub answered: u64,
     /// Frames that exist because one was cut up.
     pub split: u64,
-    pub dropped: std::collections::BTreeMap<&'static str, u64>,
+    #[serde(serialize_with = "every_reason")]
+    #[schemars(with = "BTreeMap<String, u64>")]
+    pub dropped: Drops,
 }
 
-/// Frames that went no further, by reason.
+fn every_reason<S: Serializer>(drops: &Drops, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(drops.every().map(|(reason, frames)| (reason.as_str(), frames)))
+}
+
+/// Frames that went no further, by reason. As JSON a map of the reasons that there were.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drops([u64; DropReason::ALL.len()]);
 
@@ -167,15 +170,26 @@ impl Drops {
         self.0.iter().sum()
     }
 
-    /// The reasons that there were, with how many.
-    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
-        DropReason::ALL.iter().map(|reason| (*reason, self.0[*reason as usize])).filter(|(_, frames)| *frames > 0)
+    /// For `reason`.
+    #[must_use]
+    pub const fn count(&self, reason: DropReason) -> u64 {
+        self.0[reason as usize]
     }
 
-    /// The reasons that there were.
-    #[must_use]
-    pub fn snapshot(&self) -> std::collections::BTreeMap<&'static str, u64> {
-        DropReason::ALL.iter().map(|r| (r.as_str(), self.0[*r as usize])).filter(|(_, frames)| *frames > 0).collect()
+    /// Every reason, with how many.
+    pub fn every(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.iter().map(|reason| (*reason, self.count(*reason)))
+    }
+
+    /// The reasons that there were, with how many.
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        self.every().filter(|(_, frames)| *frames > 0)
+    }
+}
+
+impl Serialize for Drops {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(reason, frames)| (reason.as_str(), frames)))
     }
 }
 
@@ -185,9 +199,11 @@ mod tests {
 
     #[test]
     fn every_reason_is_there_from_the_start_at_zero() {
-        let snapshot = Counters::default().snapshot();
-        assert_eq!(snapshot.dropped.len(), DropReason::ALL.len());
-        assert!(snapshot.dropped.values().all(|n| *n == 0));
+        let written = serde_json::to_value(Counters::default().snapshot()).unwrap();
+        let dropped = written["dropped"].as_object().unwrap();
+        assert_eq!(dropped.len(), DropReason::ALL.len());
+        assert!(dropped.values().all(|n| n == 0));
+        assert_eq!(serde_json::to_value(Drops::of(DropReason::QueueFull, 3)).unwrap(), serde_json::json!({ "QueueFull": 3 }));
     }
 
     #[test]

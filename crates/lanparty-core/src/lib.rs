@@ -79,7 +79,7 @@ pub use path_sense::{FALLEN_REST, Padding, PathFacts, PathSense, Sensed};
 pub use path_size::PathSize;
 pub use relay::{
     Delivery, INTRODUCTIONS_MAX, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput,
-    RoomReport, StandbyReport, worth_trying,
+    RoomReport, RoomSummary, StandbyReport, TrafficReport, worth_trying,
 };
 pub use room_rules::{
     InvalidPattern, Listed, PATTERN_LEN_MAX, PasswordCheck, ProvenUser, RoomName, RoomNets, RoomPattern, RoomRule, RoomRules, RoomUser,

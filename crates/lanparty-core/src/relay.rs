@@ -32,7 +32,7 @@ use lanparty_proto::{
 
 pub use direct::{INTRODUCTIONS_MAX, worth_trying};
 pub use forward::{Delivery, Place};
-pub use report::{MemberReport, RoomReport};
+pub use report::{MemberReport, RoomReport, RoomSummary, TrafficReport};
 use room::Room;
 pub use standby::StandbyReport;
 use standby::Standbys;

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lanparty_core::{
     AddressBook, Carrier, CountersSnapshot, Delivery, Drops, FrameRecord, LinkId, MemberReport, PasswordCheck, Place, ProvenUser, Relay,
-    RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport, RoomRules,
+    RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport, RoomRules, RoomSummary, TrafficReport,
 };
 use lanparty_node::{BondLink, BondReport, Events, Link, TrialSeat};
-use lanparty_proto::{Attach, Control, Hello, IdentityId, Password, Refusal, Role};
+use lanparty_proto::{Attach, Control, Hello, IdentityId, Password, Refusal, RoomCode};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -46,18 +46,19 @@ struct Way {
 }
 
 /// A member of a room, for who asks.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct RoomMember {
     #[serde(flatten)]
-    pub(crate) report: MemberReport,
+    report: MemberReport,
     /// The paths by which it is reached at once, when it has several.
-    bond: Option<BondReport>,
+    #[serde(serialize_with = "paths_now")]
+    #[schemars(with = "Option<BondReport>")]
+    bond: Option<BondLink>,
 }
 
-impl RoomMember {
-    pub(crate) fn is_gateway(&self) -> bool {
-        self.report.role == Role::Gateway.to_string()
-    }
+/// A bond has a lock of its own: its paths are looked at by whoever writes this down, not while everybody waits.
+fn paths_now<S: Serializer>(bond: &Option<BondLink>, serializer: S) -> Result<S::Ok, S::Error> {
+    bond.as_ref().map(BondLink::report).serialize(serializer)
 }
 
 struct State {
@@ -254,11 +255,28 @@ impl Hub {
         self.lock().relay.totals()
     }
 
+    /// What became of the frames of all members that are there.
+    pub(crate) fn traffic(&self) -> TrafficReport {
+        self.lock().relay.traffic()
+    }
+
+    /// The rooms, without their members.
+    pub(crate) fn summaries(&self) -> Vec<RoomSummary> {
+        self.lock().relay.summaries()
+    }
+
     /// The rooms; members on several paths with those.
     pub(crate) fn report(&self) -> Vec<RoomReport<RoomMember>> {
         let state = self.lock();
         let rooms = state.relay.report(Instant::now());
         rooms.into_iter().map(|room| room.map_members(|member| state.with_bond(member))).collect()
+    }
+
+    /// One of them.
+    pub(crate) fn report_of(&self, room: &RoomCode) -> Option<RoomReport<RoomMember>> {
+        let state = self.lock();
+        let report = state.relay.report_of(room, Instant::now())?;
+        Some(report.map_members(|member| state.with_bond(member)))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -269,7 +287,7 @@ impl Hub {
 impl State {
     fn with_bond(&self, report: MemberReport) -> RoomMember {
         let bond = self.ways.get(&report.link).and_then(|way| way.outbox.link().bond());
-        RoomMember { bond: bond.map(BondLink::report), report }
+        RoomMember { bond: bond.cloned(), report }
     }
 
     /// Before anybody hears of an address it is on disk.

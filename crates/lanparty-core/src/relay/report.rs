@@ -1,15 +1,19 @@
 //! What a relay tells its operator about its rooms (`lanparty status`).
+//!
+//! Reports are copies of what the relay has: they are made between frames, and put into words elsewhere.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
-use lanparty_proto::MulticastPolicy;
-use serde::Serialize;
+use lanparty_proto::{Description, IdentityId, MacAddr, MulticastPolicy, Role, RoomCode};
+use serde::{Serialize, Serializer};
 
 use super::room::Room;
 use super::{LinkId, Relay, StandbyReport};
-use crate::CountersSnapshot;
+use crate::{Counters, CountersSnapshot, Drops, Rate};
 
 /// A room, with what is known of each of its members.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
@@ -56,19 +60,28 @@ pub struct MemberReport {
     /// The connection that carries it, for whoever knows more of that.
     #[serde(skip)]
     pub link: LinkId,
-    pub role: String,
-    pub mac: String,
+    #[serde(serialize_with = "words")]
+    #[schemars(with = "String")]
+    pub role: Role,
+    #[serde(serialize_with = "words")]
+    #[schemars(with = "String")]
+    pub mac: MacAddr,
     pub remote: String,
-    pub identity: String,
+    #[serde(serialize_with = "words")]
+    #[schemars(with = "String")]
+    pub identity: IdentityId,
     pub software: String,
     /// What it calls itself.
-    pub description: String,
+    #[serde(serialize_with = "words")]
+    #[schemars(with = "String")]
+    pub description: Description,
     /// The user that it has proven to be.
     pub user: Option<String>,
     pub joined_s_ago: u64,
     pub lan_up: bool,
     /// What it was assigned.
-    pub address: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub address: Option<Ipv4Net>,
     /// The multicast groups that it listens to; nothing when it gets all.
     pub groups: Option<Vec<IpAddr>>,
     pub budget_up: u16,
@@ -76,8 +89,46 @@ pub struct MemberReport {
     pub path_mtu: Option<u16>,
     pub copies_out: u64,
     pub copies_dropped: u64,
-    pub copies_dropped_by: std::collections::BTreeMap<&'static str, u64>,
+    #[schemars(with = "BTreeMap<String, u64>")]
+    pub copies_dropped_by: Drops,
     pub from_member: CountersSnapshot,
+}
+
+fn words<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// A room without its members.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct RoomSummary {
+    /// Its name.
+    #[schemars(with = "String")]
+    pub room: RoomCode,
+    /// What it carries, in bytes.
+    pub lan_mtu: u16,
+    /// The member that keeps that so small.
+    pub lan_mtu_limited_by: Option<u16>,
+    /// How many are in it,
+    pub members: usize,
+    /// how many of them are gateways,
+    pub gateways: usize,
+    /// and how many more gateways stand by.
+    pub standbys: usize,
+}
+
+/// Frames of all members together.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct TrafficReport {
+    /// Members that are counted: those that are there now.
+    pub members: usize,
+    /// Frames from them.
+    #[serde(flatten)]
+    pub from_members: CountersSnapshot,
+    /// Copies that were sent to members.
+    pub copies_out: u64,
+    /// Copies that were not, by reason.
+    #[schemars(with = "BTreeMap<String, u64>")]
+    pub copies_dropped: Drops,
 }
 
 impl Relay {
@@ -89,26 +140,58 @@ impl Relay {
         all.snapshot()
     }
 
+    /// What became of the frames of all members that are there.
+    #[must_use]
+    pub fn traffic(&self) -> TrafficReport {
+        let (mut members, mut from, mut copies_out, mut copies_dropped) = (0, Counters::default(), 0, Drops::default());
+        for member in self.rooms.values().flat_map(Room::members) {
+            members += 1;
+            from.add_all(&member.counters);
+            copies_out += member.copies_out;
+            copies_dropped.add_all(&member.copies_dropped);
+        }
+        TrafficReport { members, from_members: from.snapshot(), copies_out, copies_dropped }
+    }
+
+    /// Every room, without its members.
+    #[must_use]
+    pub fn summaries(&self) -> Vec<RoomSummary> {
+        let summary = |room: &Room| RoomSummary {
+            room: room.code().clone(),
+            lan_mtu: room.lan_mtu().bytes(),
+            lan_mtu_limited_by: room.limited_by().map(|id| id.0),
+            members: room.len(),
+            gateways: room.lans(),
+            standbys: self.standby_reports(room.code()).len(),
+        };
+        self.rooms.values().map(summary).collect()
+    }
+
     /// Every room and its members.
     #[must_use]
     pub fn report(&self, now: Instant) -> Vec<RoomReport> {
-        self.rooms
-            .values()
-            .map(|room| RoomReport {
-                room: room.code().to_string(),
-                rule: room.rule().name.to_string(),
-                closed: room.rule().is_closed(),
-                bandwidth: room
-                    .rule()
-                    .bandwidth
-                    .map(|rate| BandwidthReport { bits_per_second: rate.per_second * 8, frames_dropped: room.over_bandwidth() }),
-                lan_mtu: room.lan_mtu().bytes(),
-                lan_mtu_limited_by: room.limited_by().map(|id| id.0),
-                multicast: room.multicast(),
-                members: room.members().map(|m| member_report(m, self.addresses.of(room.code(), m.identity), now)).collect(),
-                standbys: self.standby_reports(room.code()),
-            })
-            .collect()
+        self.rooms.values().map(|room| self.room_report(room, now)).collect()
+    }
+
+    /// One room and its members.
+    #[must_use]
+    pub fn report_of(&self, code: &RoomCode, now: Instant) -> Option<RoomReport> {
+        Some(self.room_report(self.rooms.get(code)?, now))
+    }
+
+    fn room_report(&self, room: &Room, now: Instant) -> RoomReport {
+        let limited = |rate: Rate| BandwidthReport { bits_per_second: rate.per_second * 8, frames_dropped: room.over_bandwidth() };
+        RoomReport {
+            room: room.code().to_string(),
+            rule: room.rule().name.to_string(),
+            closed: room.rule().is_closed(),
+            bandwidth: room.rule().bandwidth.map(limited),
+            lan_mtu: room.lan_mtu().bytes(),
+            lan_mtu_limited_by: room.limited_by().map(|id| id.0),
+            multicast: room.multicast(),
+            members: room.members().map(|m| member_report(m, self.addresses.of(room.code(), m.identity), now)).collect(),
+            standbys: self.standby_reports(room.code()),
+        }
     }
 }
 
@@ -116,23 +199,23 @@ fn member_report(m: &super::room::Member, address: Option<Ipv4Net>, now: Instant
     MemberReport {
         member: m.id.0,
         link: m.link,
-        role: m.role.to_string(),
-        mac: m.mac.to_string(),
+        role: m.role,
+        mac: m.mac,
         remote: m.remote.clone(),
-        identity: m.identity.to_string(),
+        identity: m.identity,
         software: m.software.clone(),
-        description: m.description.to_string(),
+        description: m.description.clone(),
         user: m.proven.as_ref().map(|proven| proven.user.clone()),
         joined_s_ago: now.saturating_duration_since(m.joined).as_secs(),
         lan_up: m.lan_up,
-        address: address.map(|address| address.to_string()),
+        address,
         groups: m.groups.list(),
         budget_up: m.budget_up.0,
         budget_down: m.budget_down.0,
         path_mtu: m.way.announced().map(lanparty_proto::LanMtu::bytes),
         copies_out: m.copies_out,
         copies_dropped: m.copies_dropped.total(),
-        copies_dropped_by: m.copies_dropped.snapshot(),
+        copies_dropped_by: m.copies_dropped.clone(),
         from_member: m.counters.snapshot(),
     }
 }

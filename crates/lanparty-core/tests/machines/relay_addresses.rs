@@ -37,7 +37,7 @@ fn who_asks_is_assigned_addresses_and_who_does_not_is_not() {
         addresses: assigned.clone()
     }));
     assert_eq!((assigned.ipv4.unwrap().prefix_len(), assigned.ipv6.unwrap().prefix_len(), &assigned.because), (24, 64, &None));
-    assert_eq!(desk.member(2).address, assigned.ipv4.map(|net| net.to_string()));
+    assert_eq!(desk.member(2).address, assigned.ipv4);
     assert_ne!(ipv4(desk.join(3, asking(3, true)).addresses.as_ref()), ipv4(Some(&assigned)));
     // The same again, on another connection.
     desk.message_from(4, identity(2), BUDGET, Control::Hello(asking(2, true)));

@@ -254,7 +254,7 @@ fn what_members_call_themselves_is_heard_by_everybody() {
     let said = Control::Descriptions { members: vec![Described { id: MemberId(1), description: Description::new("anna's PC") }] };
     assert!(desk.sent_to(2).contains(&said), "{:?}", desk.sent_to(2));
     assert_eq!(desk.joined_seen_by(1)[0].description, Some(Description::new("bert")));
-    assert_eq!(desk.member(2).description, "bert");
+    assert_eq!(desk.member(2).description.as_str(), "bert");
     assert!(desk.join(3, hello(3)).members.len() == 2 && desk.joined_seen_by(1)[0].description.is_none());
     desk.outputs.retain(|o| !matches!(o, RelayOutput::Event(_)));
     assert_eq!(desk.sent_to(3).len(), 2, "a welcome, and what two call themselves");

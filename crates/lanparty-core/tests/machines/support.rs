@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lanparty_core::{Delivery, FrameRecord, LinkId, MemberReport, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput};
 use lanparty_proto::{
-    Control, DatagramBudget, DatagramHeader, Description, Hello, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, PROTOCOL_VERSION,
-    Refusal, Role, Welcome,
+    Control, DatagramBudget, DatagramHeader, Description, DropReason, Hello, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo,
+    PROTOCOL_VERSION, Refusal, Role, Welcome,
 };
 
 /// A budget that allows a LAN MTU of 1,400.
@@ -200,7 +200,8 @@ impl Desk {
 
     /// Frames of that member dropped for `reason`, by name.
     pub(crate) fn dropped(&self, link: u64, reason: &str) -> u64 {
-        self.member(link).from_member.dropped[reason]
+        let reason = DropReason::ALL.iter().find(|known| known.as_str() == reason).expect("a reason");
+        self.member(link).from_member.dropped.count(*reason)
     }
 
     pub(crate) fn member(&self, link: u64) -> MemberReport {

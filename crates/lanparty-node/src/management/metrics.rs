@@ -69,12 +69,12 @@ impl Numbers {
         // One that was to go on, and then had to be dropped, is taken back: so these are no counters.
         self.gauge("frames_forwarded", "Frames that went on", labels, counters.forwarded as f64);
         self.gauge("frames_answered", "Frames that were answered in their receiver's place", labels, counters.answered as f64);
-        for (reason, frames) in &counters.dropped {
+        for (reason, frames) in counters.dropped.every() {
             self.count(
                 "frames_dropped",
                 "Ethernet frames that went no further, by reason",
-                &[way.clone(), ("reason", (*reason).into())],
-                *frames,
+                &[way.clone(), ("reason", reason.as_str().into())],
+                frames,
             );
         }
     }

@@ -236,10 +236,9 @@ impl World {
     fn unequal_relay(&self) -> Option<String> {
         let reports = self.node.relay.as_ref()?.report(self.base + self.now);
         let theirs: BTreeSet<_> =
-            reports.iter().flat_map(|r| r.members.iter().map(|m| (r.room.clone(), MemberId(m.member), m.mac.clone()))).collect();
+            reports.iter().flat_map(|r| r.members.iter().map(|m| (r.room.clone(), MemberId(m.member), m.mac))).collect();
         let joined = self.members.iter().filter(|m| matches!(m.state, State::Joined(_)));
-        let ours: BTreeSet<_> =
-            joined.filter_map(|m| Some((m.plan.room.clone(), m.roster.as_ref()?.own().id, m.plan.mac.to_string()))).collect();
+        let ours: BTreeSet<_> = joined.filter_map(|m| Some((m.plan.room.clone(), m.roster.as_ref()?.own().id, m.plan.mac))).collect();
         if theirs != ours {
             return Some(format!("the relay has {theirs:?} instead of {ours:?}"));
         }
@@ -279,7 +278,7 @@ impl World {
 
 fn unbalanced_report(counted: &MemberReport, book: super::relay_node::Book) -> Option<String> {
     let from = &counted.from_member;
-    let dropped: u64 = from.dropped.values().sum();
+    let dropped = from.dropped.total();
     if from.frames_in != book.fed || from.frames_in != from.forwarded + from.answered + dropped {
         return Some(format!("{} came in, counted {} = {} out + {dropped} dropped", book.fed, from.frames_in, from.forwarded));
     }
