@@ -4,12 +4,12 @@
 
 #[path = "support/programs.rs"]
 mod programs;
+#[path = "support/town.rs"]
+mod town;
 
-use std::fs;
-use std::path::PathBuf;
-
-use lanparty_lab::{Internet, Lab, Namespace, Proc, Requirements, Uplink};
-use programs::{Programs, SOON};
+use lanparty_lab::{Namespace, Proc};
+use programs::SOON;
+use town::{Town, ready};
 
 /// As n3n's users write them: every file of a small network.
 const SUPERNODE: &str = "[connection]\nbind=7777\n\n[supernode]\nauto_ip_min=10.131.0.0/24\nauto_ip_max=10.131.0.0/24\n";
@@ -29,60 +29,35 @@ bind=50001
 rule=0.0.0.0/0,10.131.0.77/32:[2000,2999],UDP-
 ";
 
-struct Town {
-    programs: Programs,
-    relay: Namespace,
-    machines: [Namespace; 2],
-    lab: Lab,
-    _internet: Internet,
-}
-
+/// Machines whose options are in files.
 impl Town {
-    fn new(name: &str) -> Self {
-        let lab = Lab::new(name).unwrap();
-        let internet = Internet::new(&lab).unwrap();
-        let place = |host: &str, number: u8| {
-            let host = lab.namespace(host).unwrap();
-            internet.attach(&lab, &host, number, &Uplink::default()).unwrap();
-            host
-        };
-        let (relay, machines) = (place("relay", 1), [place("a", 10), place("b", 11)]);
-        Self { programs: Programs::new(&lab), relay, machines, lab, _internet: internet }
-    }
-
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.lab.dir().join(name);
-        fs::write(&path, text).unwrap();
-        path
-    }
-
     /// What `lanparty config import-n3n` makes of `text`, in a file.
-    fn imported(&self, name: &str, text: &str, more: &str) -> PathBuf {
-        let theirs = self.file(&format!("{name}.conf"), text);
-        let output = self.programs.run(&self.relay, &["lanparty", "config", "import-n3n", theirs.to_str().unwrap()]).success().unwrap();
+    fn imported(&self, name: &str, text: &str, more: &str) -> String {
+        let theirs = self.write(&format!("{name}.conf"), text);
+        let output = self.programs.run(&self.relay_host, &["lanparty", "config", "import-n3n", &theirs]).success().unwrap();
         assert!(!output.stderr.contains("NOT CARRIED OVER") && !output.stderr.contains("mypassword"), "{}", output.stderr);
-        let ours = self.file(&format!("{name}.toml"), &format!("{}{more}", output.stdout));
-        let checked = self.programs.run(&self.relay, &["lanparty", "config", "check", ours.to_str().unwrap()]);
+        let ours = self.write(&format!("{name}.toml"), &format!("{}{more}", output.stdout));
+        let checked = self.programs.run(&self.relay_host, &["lanparty", "config", "check", &ours]);
         assert!(checked.status.success(), "{}", checked.stderr);
         ours
     }
 
-    fn run(&self, host: &Namespace, file: &PathBuf) -> Proc {
+    fn run(&self, host: &Namespace, file: &str) -> Proc {
         host.spawn(self.programs.program(host, "lanparty").arg("run").arg(file)).unwrap()
     }
 }
 
 #[test]
 fn a_network_of_n3n_moves_over_file_by_file() {
-    if !Requirements::wires().ready_or_skip() {
+    if !ready() {
         return;
     }
-    let town = Town::new("n3n");
+    let town = Town::new("n3n", 2);
     // Paths in a file are taken from where it is.
-    let relay = town.run(&town.relay, &town.imported("supernode", SUPERNODE, "dev-cert-der-out = \"relay-cert.der\"\n"));
+    let relay = town.run(&town.relay_host, &town.imported("supernode", SUPERNODE, "dev-cert-der-out = \"relay-cert.der\"\n"));
     relay.wait_for("lanparty-relay listening on", SOON).unwrap();
     let trust = "relay-ca-cert = \"relay-cert.der\"\nserver-name = \"lanparty-relay.local\"\n";
-    let [a, b] = &town.machines;
+    let [a, b] = [&town.machines[0], &town.machines[1]];
     let (one, other) = (EDGE, EDGE.replace("address=10.131.0.77\n", "").replace("99:99", "99:98"));
     let _one = town.run(a, &town.imported("edge", one, trust));
     let other_client = town.run(b, &town.imported("other", &other, trust));
@@ -92,17 +67,17 @@ fn a_network_of_n3n_moves_over_file_by_file() {
     assert!(ping.unwrap().status.success(), "{}", other_client.tail());
     let kernel = a.ip("addr show dev n3n0").unwrap().stdout;
     assert!(kernel.contains("de:ad:be:ef:99:99") && kernel.contains("10.131.0.77/24"), "{kernel}");
-    let status = town.programs.status(a, "lanparty-client");
+    let status = town.status(0);
     assert_eq!(status["frames"]["filter"]["rules"].as_array().map(Vec::len), Some(1), "{status:#}");
 }
 
 #[test]
 fn the_command_line_goes_before_the_environment_and_that_before_the_file() {
-    if !Requirements::wires().ready_or_skip() {
+    if !ready() {
         return;
     }
-    let town = Town::new("order");
-    let _relay = town.programs.relay(&town.relay);
+    let town = Town::new("order", 1);
+    let _relay = town.relay(&[]);
     let machine = &town.machines[0];
     let certificate = town.programs.certificate();
     let text = format!(
@@ -110,9 +85,9 @@ fn the_command_line_goes_before_the_environment_and_that_before_the_file() {
          address = [\"static:10.1.1.1/24\"]\n",
         certificate.display()
     );
-    let file = town.file("client.toml", &text);
+    let file = town.write("client.toml", &text);
     let start = |room: Option<&str>, words: &[&str]| {
-        let program = town.programs.program(machine, "lanparty").args(["client", "--config", file.to_str().unwrap()]).args(words);
+        let program = town.programs.program(machine, "lanparty").args(["client", "--config", &file]).args(words);
         machine.spawn(room.map_or(program.clone(), |room| program.env("LANPARTY_ROOM", room))).unwrap()
     };
     for (room, words, tap) in [
@@ -122,7 +97,7 @@ fn the_command_line_goes_before_the_environment_and_that_before_the_file() {
     ] {
         let client = start(room.0, &words);
         client.wait_for("TAP is up", SOON).unwrap();
-        let status = town.programs.status(machine, "lanparty-client");
+        let status = town.status(0);
         assert_eq!((&status["room"], &status["interface"]), (&room.1.into(), &tap.into()), "{status:#}");
         client.sigint();
         assert_eq!(client.exit_code(SOON).unwrap(), 0);
@@ -131,10 +106,10 @@ fn the_command_line_goes_before_the_environment_and_that_before_the_file() {
 
 #[test]
 fn a_wrong_file_is_said_with_its_lines_and_nothing_is_started() {
-    if !Requirements::wires().ready_or_skip() {
+    if !ready() {
         return;
     }
-    let town = Town::new("wrong");
+    let town = Town::new("wrong", 1);
     for (text, words) in [
         (
             "[client]\nrely = \"h\"\nrom = \"A\"\ntap_name = \"x\"\n",
@@ -147,8 +122,8 @@ fn a_wrong_file_is_said_with_its_lines_and_nothing_is_started() {
         ("[client]\n[relay]\n", vec!["has several tables", "--role"]),
         ("[client\n", vec!["line 1: "]),
     ] {
-        let file = town.file("wrong.toml", text);
-        let output = town.programs.run(&town.machines[0], &["lanparty", "run", file.to_str().unwrap()]);
+        let file = town.write("wrong.toml", text);
+        let output = town.programs.run(&town.machines[0], &["lanparty", "run", &file]);
         assert_eq!(output.status.code(), Some(2), "{text}: {}", output.stderr);
         for word in words {
             assert!(output.stderr.contains(word), "{text}: {} lacks {word}", output.stderr);

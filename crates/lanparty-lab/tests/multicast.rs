@@ -6,15 +6,17 @@
 mod capture;
 #[path = "support/programs.rs"]
 mod programs;
+#[path = "support/town.rs"]
+mod town;
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use capture::Capture;
-use lanparty_lab::{Internet, Lab, Namespace, Proc, Requirements, Uplink};
-use programs::{Programs, SOON, TAP};
-use serde_json::Value;
+use lanparty_lab::Proc;
+use programs::{SOON, TAP};
+use town::{Town, eventually_is, ready};
 
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 const MDNS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
@@ -25,43 +27,14 @@ const KNOWN: Duration = Duration::from_secs(7);
 /// When the last listener left, the others are asked for two seconds; and the relay is told.
 const LEFT: Duration = Duration::from_secs(4);
 
-/// A relay, and machines in one room.
-struct Table {
-    programs: Programs,
-    relay_host: Namespace,
-    machines: Vec<Namespace>,
-    _internet: Internet,
-    _lab: Lab,
-}
-
-impl Table {
-    fn new(name: &str, machines: u8) -> Self {
-        let lab = Lab::new(name).unwrap();
-        let internet = Internet::new(&lab).unwrap();
-        let place = |host: &str, number: u8| {
-            let host = lab.namespace(host).unwrap();
-            internet.attach(&lab, &host, number, &Uplink::default()).unwrap();
-            host
-        };
-        let relay_host = place("relay", 1);
-        let machines = (0..machines).map(|n| place(&format!("m{n}"), 10 + n)).collect();
-        Self { programs: Programs::new(&lab), relay_host, machines, _internet: internet, _lab: lab }
-    }
-
-    fn relay(&self, more: &[&str]) -> Proc {
-        self.programs.relay_with(&self.relay_host, more)
-    }
-
-    fn client(&self, machine: usize, more: &[&str]) -> Proc {
+/// Machines that sit in one room.
+impl Town {
+    fn sit(&self, machine: usize, more: &[&str]) -> Proc {
         let [ipv4, ipv6] = [format!("static:{}/24", address(machine)), format!("static:fd00:60::{}/64", machine + 10)];
         let addresses = ["--address", &ipv4, "--address", &ipv6];
         let client = self.programs.start_client(&self.machines[machine], "TABLE", &[&addresses[..], more].concat());
         client.wait_for("is set on lan0", SOON).unwrap();
         client
-    }
-
-    fn status(&self, machine: usize) -> Value {
-        self.programs.status(&self.machines[machine], "lanparty-client")
     }
 
     /// A program on that machine that has joined the group.
@@ -115,30 +88,18 @@ fn frames_to(capture: &mut Capture, group: Ipv4Addr) -> usize {
     frames.filter(|frame| frame[12..14] == [8, 0] && frame[30..34] == group.octets()).count()
 }
 
-fn eventually(what: &str, check: impl Fn() -> bool) {
-    let deadline = Instant::now() + SOON;
-    while !check() {
-        assert!(Instant::now() < deadline, "{what}: not within {SOON:?}");
-        thread::sleep(Duration::from_millis(100));
-    }
-}
-
-fn ready() -> bool {
-    Requirements::wires().ready_or_skip()
-}
-
 #[test]
 fn a_stream_reaches_those_that_joined_also_after_the_relay_restarted_and_nobody_else() {
     if !ready() {
         return;
     }
-    let table = Table::new("streams", 4);
+    let table = Town::new("streams", 4);
     let relay = table.relay(&["--multicast", "snooped"]);
-    let clients: Vec<_> = (0..4).map(|machine| table.client(machine, &["--no-direct"])).collect();
+    let clients: Vec<_> = (0..4).map(|machine| table.sit(machine, &["--no-direct"])).collect();
     let (one, other) = (table.receiver(1, GROUP), table.receiver(2, GROUP));
     thread::sleep(KNOWN);
     let joined = |machine: usize| table.status(machine)["frames"]["multicast"]["joined"].clone();
-    eventually("both are known to listen", || joined(1) == serde_json::json!(["239.1.2.3"]) && joined(2) == joined(1));
+    eventually_is("both are known to listen", || joined(1) == serde_json::json!(["239.1.2.3"]) && joined(2) == joined(1));
     assert_eq!(joined(3), serde_json::json!([]), "{}", clients[3].tail());
     let mut strangers_tap = table.tap(3);
     table.send(GROUP, 200);
@@ -173,12 +134,12 @@ fn without_a_relay_direct_links_carry_a_stream_to_those_that_joined() {
     if !ready() {
         return;
     }
-    let table = Table::new("island", 3);
+    let table = Town::new("island", 3);
     let relay = table.relay(&["--multicast", "snooped"]);
-    let _clients: Vec<_> = (0..3).map(|machine| table.client(machine, &[])).collect();
+    let _clients: Vec<_> = (0..3).map(|machine| table.sit(machine, &[])).collect();
     let one = table.receiver(1, GROUP);
     let ways = || table.status(0)["peers"].as_array().unwrap().iter().filter(|peer| peer["way"] == "direct").count();
-    eventually("both are reached directly", || {
+    eventually_is("both are reached directly", || {
         table.machines[0].run_any(&["ping", "-c1", "-W1", &address(1).to_string()]).unwrap();
         table.machines[0].run_any(&["ping", "-c1", "-W1", &address(2).to_string()]).unwrap();
         ways() == 2
@@ -188,7 +149,7 @@ fn without_a_relay_direct_links_carry_a_stream_to_those_that_joined() {
     table.send(GROUP, 100);
     assert_eq!((one.count(), frames_to(&mut strangers_tap, GROUP)), (100, 0), "by the relay, beside direct links");
     relay.kill9();
-    eventually("the relay is missed", || table.status(0)["relay_reachable"] == false);
+    eventually_is("the relay is missed", || table.status(0)["relay_reachable"] == false);
     table.send(GROUP, 100);
     assert_eq!((one.count(), frames_to(&mut strangers_tap, GROUP)), (100, 0), "by direct links alone");
     let stranger = table.status(2);
@@ -200,10 +161,10 @@ fn without_a_word_machines_find_each_other_and_a_stream_is_refused_with_words() 
     if !ready() {
         return;
     }
-    let table = Table::new("words", 3);
+    let table = Town::new("words", 3);
     let _relay = table.relay(&[]);
-    let sender = table.client(0, &["--no-direct"]);
-    let _others = [table.client(1, &["--no-direct"]), table.client(2, &["--no-direct", "--multicast", "none"])];
+    let sender = table.sit(0, &["--no-direct"]);
+    let _others = [table.sit(1, &["--no-direct"]), table.sit(2, &["--no-direct", "--multicast", "none"])];
     let (stream, names, without) = (table.receiver(1, GROUP), table.receiver(1, MDNS), table.receiver(2, MDNS));
     let mut strangers_tap = table.tap(2);
     table.send(GROUP, 50);
@@ -220,5 +181,5 @@ fn without_a_word_machines_find_each_other_and_a_stream_is_refused_with_words() 
     assert!(words.contains("multicast: discovery") && words.contains("not sent: 239.1.2.3 (50 frames"), "{words}");
     // IPv6 finds its neighbours by multicast, also where there is none.
     let finds = || table.machines[0].run_any(&["ping", "-6", "-c1", "-W1", "fd00:60::12"]).unwrap().status.success();
-    eventually("the neighbour without multicast answers", finds);
+    eventually_is("the neighbour without multicast answers", finds);
 }

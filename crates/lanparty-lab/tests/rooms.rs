@@ -4,102 +4,21 @@
 
 #[path = "support/programs.rs"]
 mod programs;
+#[path = "support/town.rs"]
+mod town;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lanparty_lab::{Internet, Lab, Namespace, Proc, Requirements, Uplink, ping};
-use programs::{Programs, SOON, TAP};
+use lanparty_lab::ping;
+use programs::{SOON, TAP};
 use serde_json::Value;
+use town::{Town, eventually, ready};
 
 const ROOMS: [&str; 2] = ["RED", "BLUE"];
 /// A perfect cable answers at once; what takes longer than this is the machine's own business.
 const FIRST_PING_WITHIN: Duration = Duration::from_secs(1);
-
-/// A relay and machines on the internet.
-struct Town {
-    programs: Programs,
-    relay: Namespace,
-    machines: Vec<Namespace>,
-    _internet: Internet,
-    _lab: Lab,
-}
-
-impl Town {
-    fn new(name: &str, machines: u8) -> Self {
-        let lab = Lab::new(name).unwrap();
-        let internet = Internet::new(&lab).unwrap();
-        let place = |host: &str, number: u8| {
-            let host = lab.namespace(host).unwrap();
-            internet.attach(&lab, &host, number, &Uplink::default()).unwrap();
-            host
-        };
-        let relay = place("relay", 1);
-        let machines = (0..machines).map(|n| place(&format!("m{n}"), 10 + n)).collect();
-        Self { programs: Programs::new(&lab), relay, machines, _internet: internet, _lab: lab }
-    }
-
-    fn relay(&self, pool: &str) -> Proc {
-        let relay = self.programs.program(&self.relay, "lanparty-relay").arg("--dev-cert-der-out").arg(self.programs.certificate());
-        let relay = self.relay.spawn(relay.args(["--auto-pool", pool])).unwrap();
-        relay.wait_for("lanparty-relay listening on", SOON).unwrap();
-        relay
-    }
-
-    fn client(&self, machine: usize, room: &str, more: &[&str]) -> Proc {
-        self.programs.start_client(&self.machines[machine], room, &[&["--no-direct"], more].concat())
-    }
-
-    /// What the client on a machine says of its addresses.
-    fn origins(&self, machine: usize) -> Vec<Value> {
-        let output = self.programs.run(&self.machines[machine], &["lanparty", "status", "--json"]);
-        // One that has just been started does not answer yet.
-        let programs: Vec<Value> = serde_json::from_str(&output.stdout).unwrap_or_default();
-        programs.first().and_then(|client| client["address_origins"].as_array().cloned()).unwrap_or_default()
-    }
-
-    /// The addresses of a machine that are set, IPv4 first, once both are.
-    fn addresses(&self, machine: usize) -> [String; 2] {
-        let set = || {
-            let origins = self.origins(machine);
-            let is_set = |is_ipv4: bool| {
-                let mut all = origins.iter().filter(|one| one["state"] == "set" && one["origin"] == "auto");
-                let found = all.find(|one| one["address"].as_str().unwrap().contains('.') == is_ipv4);
-                found.map(|one| one["address"].as_str().unwrap().to_owned())
-            };
-            Some([is_set(true)?, is_set(false)?])
-        };
-        eventually(&format!("addresses of machine {machine}"), set)
-    }
-
-    /// Whether machine `from` reaches that address, with prefix, by ping.
-    fn reaches(&self, from: usize, address: &str) -> bool {
-        let address = address.split('/').next().unwrap();
-        let ping = self.machines[from].run_any(&["ping", "-n", "-c", "2", "-i", "0.2", "-W", "1", "-I", TAP, address]).unwrap();
-        ping.status.success()
-    }
-
-    /// The addresses of the TAP as the kernel has them.
-    fn kernel(&self, machine: usize) -> String {
-        self.machines[machine].ip(&format!("addr show dev {TAP}")).unwrap().stdout
-    }
-}
-
-fn eventually<T>(what: &str, check: impl Fn() -> Option<T>) -> T {
-    let deadline = Instant::now() + SOON;
-    loop {
-        if let Some(found) = check() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {SOON:?}");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn ready() -> bool {
-    Requirements::wires().ready_or_skip()
-}
 
 #[test]
 fn eight_members_of_two_rooms_have_addresses_that_survive_the_relay_and_cross_no_room() {
@@ -108,7 +27,7 @@ fn eight_members_of_two_rooms_have_addresses_that_survive_the_relay_and_cross_no
     }
     let town = Town::new("rooms", 8);
     // One network for both rooms: what they do not share is the room.
-    let relay = town.relay("10.200.7.0/24");
+    let relay = town.relay(&["--auto-pool", "10.200.7.0/24"]);
     let room = |machine: usize| ROOMS[machine % 2];
     let clients: Vec<_> = (0..8).map(|machine| town.client(machine, room(machine), &[])).collect();
     let before: Vec<_> = (0..8).map(|machine| town.addresses(machine)).collect();
@@ -121,7 +40,7 @@ fn eight_members_of_two_rooms_have_addresses_that_survive_the_relay_and_cross_no
     }
     nothing_crosses(&town, &before);
     relay.kill9();
-    let _relay = town.relay("10.200.7.0/24");
+    let _relay = town.relay(&["--auto-pool", "10.200.7.0/24"]);
     for (machine, client) in clients.iter().enumerate() {
         client.wait_for("again=true", SOON).unwrap();
         assert_eq!(town.addresses(machine), before[machine], "machine {machine}\n{}", client.tail());
@@ -148,7 +67,7 @@ fn nothing_crosses(town: &Town, all: &[[String; 2]]) {
     for (from, address) in blue.difference(&red).map(|a| (0, a)).chain(red.difference(&blue).map(|a| (1, a))) {
         assert!(!town.reaches(from, address), "{address} is of the other room");
     }
-    let members = |machine: usize| town.programs.status(&town.machines[machine], "lanparty-client")["members"].as_array().unwrap().len();
+    let members = |machine: usize| town.status(machine)["members"].as_array().unwrap().len();
     assert_eq!((0..8).map(members).collect::<BTreeSet<_>>(), BTreeSet::from([3]));
 }
 
@@ -158,12 +77,12 @@ fn a_relay_that_has_lost_everything_honours_what_members_had() {
         return;
     }
     let town = Town::new("lost", 3);
-    let relay = town.relay("10.128.0.0-10.255.255.0/24");
+    let relay = town.relay(&["--auto-pool", "10.128.0.0-10.255.255.0/24"]);
     let clients: Vec<_> = (0..3).map(|machine| town.client(machine, "RED", &["--address", "auto"])).collect();
     let before: Vec<_> = (0..3).map(|machine| town.addresses(machine)[0].clone()).collect();
     relay.kill9();
-    std::fs::remove_file(town.programs.state_dir(&town.relay).join("lanparty-relay-addresses.json")).unwrap();
-    let _relay = town.relay("10.128.0.0-10.255.255.0/24");
+    std::fs::remove_file(town.programs.state_dir(&town.relay_host).join("lanparty-relay-addresses.json")).unwrap();
+    let _relay = town.relay(&["--auto-pool", "10.128.0.0-10.255.255.0/24"]);
     for (machine, client) in clients.iter().enumerate() {
         client.wait_for("again=true", SOON).unwrap();
         assert_eq!(town.addresses(machine)[0], before[machine]);
@@ -176,7 +95,7 @@ fn the_first_ping_comes_within_a_second_of_the_address() {
         return;
     }
     let town = Town::new("quick", 2);
-    let _relay = town.relay("10.200.7.0/24");
+    let _relay = town.relay(&["--auto-pool", "10.200.7.0/24"]);
     let _other = town.client(0, "RED", &[]);
     let [other, _] = town.addresses(0);
     let target = other.split('/').next().unwrap().parse().unwrap();
@@ -204,7 +123,7 @@ fn conflicts_are_found_and_said_and_the_relay_gives_another_address() {
         return;
     }
     let town = Town::new("conflict", 3);
-    let relay = town.relay("10.200.7.0/29");
+    let relay = town.relay(&["--auto-pool", "10.200.7.0/29"]);
     // Whoever comes next would get one of five; this one has four of them, set by hand.
     let taken: Vec<String> = (2..6).map(|n| format!("static:10.200.7.{n}/29")).collect();
     let words: Vec<&str> = taken.iter().flat_map(|one| ["--address", one]).collect();
@@ -244,7 +163,7 @@ fn a_network_that_the_machine_is_in_is_moved_or_refused_and_an_exhausted_one_is_
         return;
     }
     let town = Town::new("meets", 7);
-    let relay = town.relay("10.200.6.0-10.200.7.0/29");
+    let relay = town.relay(&["--auto-pool", "10.200.6.0-10.200.7.0/29"]);
     town.machines[0].ip("addr add 10.200.6.9/24 dev wan").unwrap();
     let _first = town.client(0, "RED", &[]);
     assert!(town.addresses(0)[0].starts_with("10.200.7."), "moved away from its own network");
@@ -268,7 +187,7 @@ fn what_the_client_has_set_goes_with_it_and_what_others_have_set_stays_theirs() 
         return;
     }
     let town = Town::new("theirs", 1);
-    let _relay = town.relay("10.200.7.0/24");
+    let _relay = town.relay(&["--auto-pool", "10.200.7.0/24"]);
     let up = town.programs.state_dir(&town.machines[0]).with_extension("up");
     std::fs::write(&up, "#!/bin/sh\nip address add 192.168.9.9/24 dev $LANPARTY_INTERFACE\n").unwrap();
     std::fs::set_permissions(&up, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -323,7 +242,7 @@ fn a_tap_that_the_administrator_made_is_used_without_root_and_metrics_are_kept()
         return;
     }
     let town = Town::new("given", 2);
-    let _relay = town.relay("10.200.7.0/24");
+    let _relay = town.relay(&["--auto-pool", "10.200.7.0/24"]);
     let [given, other] = [&town.machines[0], &town.machines[1]];
     given.ip("tuntap add dev mine mode tap user 65534").unwrap();
     given.ip("link set mine address 02:00:00:00:00:07 up").unwrap();
@@ -354,7 +273,7 @@ fn a_room_with_a_gateway_keeps_its_lans_addresses() {
         return;
     }
     let town = Town::new("gateway", 3);
-    let _relay = town.relay("10.200.7.0/24");
+    let _relay = town.relay(&["--auto-pool", "10.200.7.0/24"]);
     let gateway = &town.machines[0];
     gateway.ip("link add lan type veth peer name far").unwrap();
     gateway.ip("link set lan up").unwrap();
@@ -373,7 +292,7 @@ fn a_tap_is_called_after_its_room_and_by_no_name_that_is_taken() {
         return;
     }
     let town = Town::new("tapname", 1);
-    let _relay = town.relay("10.128.0.0/24");
+    let _relay = town.relay(&["--auto-pool", "10.128.0.0/24"]);
     let machine = &town.machines[0];
     let start = |instance: &str| {
         let client = town.programs.program(machine, "lanparty").named(instance).arg("client").args(town.programs.member_options("RED"));
@@ -388,7 +307,7 @@ fn a_tap_is_called_after_its_room_and_by_no_name_that_is_taken() {
 
     let (first, name) = start("first");
     assert_eq!(name, "lp-red");
-    assert_eq!(town.programs.status(machine, "lanparty-client")["interface"], "lp-red");
+    assert_eq!(town.status(0)["interface"], "lp-red");
     let adapters = town.programs.run(machine, &["lanparty", "adapters", "--json"]).success().unwrap().stdout;
     let adapters: Vec<Value> = serde_json::from_str(&adapters).unwrap();
     assert!(adapters.iter().any(|one| one["name"] == "lp-red" && one["tap"] == true), "{adapters:?}");

@@ -4,62 +4,29 @@
 
 #[path = "support/programs.rs"]
 mod programs;
+#[path = "support/town.rs"]
+mod town;
 
-use std::fs;
 use std::io::Write;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lanparty_lab::{Internet, Lab, Namespace, Output, Pinging, Proc, Requirements, Uplink};
-use programs::{Programs, SOON};
+use lanparty_lab::{Output, Pinging, Proc};
+use programs::SOON;
 use serde_json::Value;
+use town::{Town, ready};
 
 /// Exit code of a program that the relay refused, and of one that was started wrongly.
 const REFUSED: i32 = 4;
 const WRONG: i32 = 2;
 
-/// A relay with a file of rooms, and machines on the internet.
-struct Town {
-    programs: Programs,
-    relay: Namespace,
-    machines: Vec<Namespace>,
-    _internet: Internet,
-    lab: Lab,
-}
-
+/// The relay has a file of rooms.
 impl Town {
-    fn new(name: &str, machines: u8) -> Self {
-        let lab = Lab::new(name).unwrap();
-        let internet = Internet::new(&lab).unwrap();
-        let place = |host: &str, number: u8| {
-            let host = lab.namespace(host).unwrap();
-            internet.attach(&lab, &host, number, &Uplink::default()).unwrap();
-            host
-        };
-        let relay = place("relay", 1);
-        let machines = (0..machines).map(|n| place(&format!("m{n}"), 10 + n)).collect();
-        Self { programs: Programs::new(&lab), relay, machines, _internet: internet, lab }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.lab.dir().join(name)
-    }
-
-    /// Writes a file, and gives its path.
-    fn write(&self, name: &str, text: &str) -> String {
-        fs::write(self.file(name), text).unwrap();
-        self.file(name).display().to_string()
-    }
-
-    fn relay(&self, rooms: &str) -> Proc {
+    fn relay_of(&self, rooms: &str) -> Proc {
         let rooms = self.write("rooms.toml", rooms);
-        let relay = self.programs.program(&self.relay, "lanparty-relay").arg("--dev-cert-der-out").arg(self.programs.certificate());
-        let relay = self.relay.spawn(relay.args(["--rooms", &rooms])).unwrap();
-        relay.wait_for("lanparty-relay listening on", SOON).unwrap();
-        relay
+        self.relay(&["--rooms", &rooms])
     }
 
     /// Writes the rooms anew, and has the relay read them.
@@ -70,10 +37,6 @@ impl Town {
         relay
             .wait_for_line(mark, "what it read", |line| line.contains("rooms read anew") || line.contains("stay as they are"), SOON)
             .unwrap()
-    }
-
-    fn client(&self, machine: usize, room: &str, more: &[&str]) -> Proc {
-        self.programs.start_client(&self.machines[machine], room, &[&["--no-direct"], more].concat())
     }
 
     /// A client that is in, and its address.
@@ -92,8 +55,8 @@ impl Town {
         (client.exit_code(SOON).unwrap(), client.lines().join("\n"))
     }
 
-    fn status(&self) -> Value {
-        self.programs.status(&self.relay, "lanparty-relay")
+    fn relay_status(&self) -> Value {
+        self.programs.status(&self.relay_host, "lanparty-relay")
     }
 
     /// The hash that the relay's own command makes of a password.
@@ -109,10 +72,6 @@ impl Town {
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
-}
-
-fn ready() -> bool {
-    Requirements::wires().ready_or_skip()
 }
 
 /// The key that a refusal names.
@@ -133,7 +92,7 @@ fn who_is_allowed_gets_in_and_everybody_else_reads_why_not_once() {
     let town = Town::new("rooms-file", 3);
     let club = format!("[[room]]\nname = \"CLUB\"\ngateway = false\n{}", user("anna", &town.hash("right")));
     let open = "[[room]]\nmatch = \"party-[0-9]+\"\nmembers = 1\n";
-    let relay = town.relay(&format!("{open}{club}"));
+    let relay = town.relay_of(&format!("{open}{club}"));
     let (right, wrong) = (town.write("right", "right\n"), town.write("wrong", "hunter2\n"));
 
     let (code, words) = town.refused(0, "party", &[]);
@@ -152,9 +111,9 @@ fn who_is_allowed_gets_in_and_everybody_else_reads_why_not_once() {
 
     let (_anna, _) = town.member(0, "CLUB", &["--user", "anna", "--password-file", &right, "--description", "anna's\u{202e} PC"]);
     let (_second, _) = town.member(1, "CLUB", &["--user", "anna", "--password-file", &right]);
-    let status = town.programs.status(&town.machines[1], "lanparty-client");
+    let status = town.status(1);
     assert_eq!(status["members"][0]["description"], "anna's PC");
-    let room = &town.status()["rooms"][0];
+    let room = &town.relay_status()["rooms"][0];
     assert_eq!((&room["closed"], &room["members"][0]["user"]), (&Value::Bool(true), &Value::from("anna")));
 
     let (_first, _) = town.member(2, "party-1", &[]);
@@ -177,7 +136,7 @@ fn a_gateway_is_refused_where_the_operator_allows_none() {
         return;
     }
     let town = Town::new("rooms-gateway", 1);
-    let _relay = town.relay("[[room]]\nname = \"ROOM1\"\ngateway = false\n");
+    let _relay = town.relay_of("[[room]]\nname = \"ROOM1\"\ngateway = false\n");
     town.machines[0].ip("link add lan type veth peer name lanp").unwrap();
     town.machines[0].ip("link set lan up").unwrap();
     town.machines[0].ip("link set lanp up").unwrap();
@@ -192,7 +151,7 @@ fn other_rooms_cost_nobody_a_frame_who_is_allowed_and_end_those_who_are_not() {
         return;
     }
     let town = Town::new("rooms-reload", 3);
-    let relay = town.relay("[[room]]\nname = \"ROOM1\"\n[[room]]\nname = \"ROOM2\"\n");
+    let relay = town.relay_of("[[room]]\nname = \"ROOM1\"\n[[room]]\nname = \"ROOM2\"\n");
     let (_one, _) = town.member(0, "ROOM1", &[]);
     let (_two, address) = town.member(1, "ROOM1", &[]);
     let (gone, _) = town.member(2, "ROOM2", &[]);
@@ -218,13 +177,13 @@ fn a_rooms_bandwidth_is_kept_to_and_what_is_over_it_is_counted() {
         return;
     }
     let town = Town::new("rooms-bandwidth", 2);
-    let _relay = town.relay("[[room]]\nname = \"ROOM1\"\nbandwidth = \"8 Mbit/s\"\n");
+    let _relay = town.relay_of("[[room]]\nname = \"ROOM1\"\nbandwidth = \"8 Mbit/s\"\n");
     let (_one, _) = town.member(0, "ROOM1", &[]);
     let (_two, address) = town.member(1, "ROOM1", &[]);
     const LEN: usize = 4 << 20;
     let took = lanparty_lab::transfer(&town.machines[0], &town.machines[1], address.into(), LEN).unwrap();
     let rate = LEN as f64 * 8.0 / took.as_secs_f64() / 1e6;
-    let bandwidth = &town.status()["rooms"][0]["bandwidth"];
+    let bandwidth = &town.relay_status()["rooms"][0]["bandwidth"];
     println!("{rate:.1} Mbit/s in {took:?}; {bandwidth}");
     assert!(rate < 8.8 && rate > 2.0, "{rate:.1} Mbit/s of 8, with what may be sent at once");
     assert!(bandwidth["bits_per_second"] == 8_000_000 && bandwidth["frames_dropped"].as_u64().unwrap() > 0);
@@ -236,8 +195,9 @@ fn a_relay_that_strangers_reach_starts_with_rooms_or_when_told_to_be_open() {
         return;
     }
     let town = Town::new("rooms-start", 0);
-    let run =
-        |words: &[&str]| -> Output { town.programs.run_through(&town.relay, &["timeout", "2"], &[&["lanparty-relay"], words].concat()) };
+    let run = |words: &[&str]| -> Output {
+        town.programs.run_through(&town.relay_host, &["timeout", "2"], &[&["lanparty-relay"], words].concat())
+    };
     let refused = run(&[]);
     assert_eq!(refused.status.code(), Some(WRONG));
     assert!(refused.stderr.contains("--rooms FILE") && refused.stderr.contains("--open"), "{}", refused.stderr);
