@@ -71,6 +71,65 @@ fn a_network_of_n3n_moves_over_file_by_file() {
     assert_eq!(status["frames"]["filter"]["rules"].as_array().map(Vec::len), Some(1), "{status:#}");
 }
 
+/// What n3n ships as docs/edge.conf.sample, docs/supernode.conf.sample and docs/community.list.sample, its comments left out. Only where the
+/// supernode is, and that there is a list, was filled in.
+const SAMPLE_EDGE: &str = "\
+[tuntap]
+name=n3n0
+macaddr=DE:AD:BE:EF:99:99
+address=1.2.3.4
+[community]
+name=mynetwork
+key=mypassword
+supernode=10.99.0.1:7777
+[connection]
+bind=50001
+";
+const SAMPLE_SUPERNODE: &str = "[connection]\nbind=7777\n[supernode]\ncommunity_file=community.list\n";
+const SAMPLE_LIST: &str = "mynetwork\nnetleo\nntop[0-1][0-9]\nhome 192.168.168.0/24\n";
+
+#[test]
+fn the_samples_of_n3n_become_a_relay_with_its_rooms_and_their_members() {
+    if !ready() {
+        return;
+    }
+    let town = Town::new("samples", 3);
+    let run = |words: &[&str]| town.programs.run(&town.relay_host, words);
+    let imported = run(&["lanparty", "config", "import-n3n", &town.write("supernode.conf", SAMPLE_SUPERNODE)]);
+    // The list is a file of its own, and the import says what to do with it.
+    assert!(
+        imported.stderr.contains("NOT CARRIED OVER") && imported.stderr.contains("import-communities community.list > rooms.toml"),
+        "{}",
+        imported.stderr
+    );
+    let rooms = run(&["lanparty-relay", "import-communities", &town.write("community.list", SAMPLE_LIST)]).success().unwrap();
+    town.write("rooms.toml", &rooms.stdout);
+    let more = "rooms = \"rooms.toml\"\ndev-cert-der-out = \"relay-cert.der\"\n";
+    let relay = town.run(&town.relay_host, &town.write("relay.toml", &format!("{}{more}", imported.stdout)));
+    relay.wait_for("lanparty-relay listening on", SOON).unwrap();
+    let trust = "relay-ca-cert = \"relay-cert.der\"\nserver-name = \"lanparty-relay.local\"\n";
+    let one = town.run(&town.machines[0], &town.imported("edge", SAMPLE_EDGE, trust));
+    let other = SAMPLE_EDGE.replace("99:99", "99:98").replace("1.2.3.4", "1.2.3.5");
+    let _other = town.run(&town.machines[1], &town.imported("other", &other, trust));
+    one.wait_for("address 1.2.3.4/24 (static) is set on n3n0", SOON).unwrap();
+    let ping = town.machines[1].run_any(&["ping", "-n", "-c", "1", "-w", "20", "-I", "n3n0", "1.2.3.4"]);
+    assert!(ping.unwrap().status.success(), "{}", one.tail());
+    // Of the others: one by expression, one with the network that the list gives it, and one that is not on it.
+    let visit = |room: &str| {
+        let options = [vec!["--relay".to_owned(), "10.99.0.1:7777".to_owned()], town.programs.member_options(room).split_off(2)].concat();
+        let client = town.programs.program(&town.machines[2], "lanparty").arg("client").args(options);
+        town.machines[2].spawn(client.arg("--no-direct")).unwrap()
+    };
+    for (room, address) in [("ntop07", "10."), ("home", "192.168.168.")] {
+        let client = visit(room);
+        assert!(town.addresses(2)[0].starts_with(address), "{room}: {}", client.tail());
+        client.sigterm();
+        client.exit_code(SOON).unwrap();
+    }
+    let stranger = visit("ntop20");
+    assert_eq!(stranger.exit_code(SOON).unwrap(), 4, "{}", stranger.tail());
+}
+
 #[test]
 fn the_command_line_goes_before_the_environment_and_that_before_the_file() {
     if !ready() {
