@@ -3,10 +3,12 @@
 //!
 //! Rounds are the outer loop (A, B, C, A, B, C), so that what changes on the machine meanwhile hits all variants alike.
 
+mod address;
 mod bed;
 mod bond;
 mod cpu;
 mod distance;
+mod filters;
 mod meter;
 mod options;
 mod program;
@@ -28,8 +30,10 @@ use anyhow::{Result, anyhow};
 use clap::Parser;
 use lanparty_lab::{Requirements, Tool};
 
+use crate::address::Address;
 use crate::bed::Route;
 use crate::distance::Distance;
+use crate::filters::Filters;
 use crate::options::{Options, Section, Task};
 use crate::record::{Figure, Record};
 use crate::report::Results;
@@ -37,7 +41,7 @@ use crate::schedule::row;
 use crate::small_wire::SmallWire;
 use crate::table::Row;
 use crate::tools::Tools;
-use crate::variant::Variant;
+use crate::variant::{LANPARTY, Variant};
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -66,13 +70,16 @@ fn run(options: &Options) -> Result<ExitCode> {
         let speed = options.has(Section::Speed).then(|| measure(options, &variants, &tools));
         let small_wire = options.has(Section::SmallWire).then(|| SmallWire::measure(options, &on_small_wire, &tools));
         let distance = options.has(Section::Distance).then(|| Distance::measure(options, &over_distance, &tools));
-        report::publish(options, &Results { speed, small_wire, distance })?;
+        let filters = options.has(Section::Filters).then(|| Filters::measure(options, &tools));
+        let address = options.has(Section::Address).then(|| Address::measure(options, &tools));
+        report::publish(options, &Results { speed, small_wire, distance, filters, address })?;
     } else {
         // Here, so that Ctrl-C ends an installation too.
         let of_speed = variants.iter().filter(|_| options.has(Section::Speed));
         let of_small_wire = on_small_wire.iter().filter(|_| options.has(Section::SmallWire));
         let of_distance = over_distance.iter().filter(|_| options.has(Section::Distance));
-        get_ready(options, of_speed.chain(of_small_wire).chain(of_distance).copied(), &tools)?;
+        let of_filters = [&LANPARTY].into_iter().filter(|_| options.has(Section::Filters) || options.has(Section::Address));
+        get_ready(options, of_speed.chain(of_small_wire).chain(of_distance).copied().chain(of_filters), &tools)?;
         return supervise::run();
     }
     Ok(ExitCode::SUCCESS)

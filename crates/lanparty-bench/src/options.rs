@@ -23,6 +23,10 @@ pub(crate) enum Section {
     SmallWire,
     /// What a tunnel adds to the round trip over wires of 20 ms
     Distance,
+    /// What 100 and 10,000 rules of a traffic filter cost
+    Filters,
+    /// How soon a machine with an assigned address reaches another one
+    Address,
 }
 
 /// Measures lanparty beside other tunnels, in one run on one machine.
@@ -151,9 +155,9 @@ mod tests {
     #[test]
     fn a_part_is_run_alone_when_it_is_asked_for() {
         let parse = |words: &[&str]| Options::try_parse_from(["lanparty-bench"].iter().chain(words)).unwrap();
-        let has = |options: &Options| [Section::Speed, Section::SmallWire, Section::Distance].map(|section| options.has(section));
-        assert_eq!(has(&parse(&[])), [true; 3]);
-        assert_eq!(has(&parse(&["--section", "small-wire"])), [false, true, false]);
+        let has = |options: &Options| Section::value_variants().iter().map(|section| options.has(*section)).collect::<Vec<_>>();
+        assert_eq!(has(&parse(&[])), [true; 5]);
+        assert_eq!(has(&parse(&["--section", "small-wire"])), [false, true, false, false, false]);
         let on_small_wire = parse(&["--quick", "--only", "fastd,lanparty"]).variants_on_small_wire().unwrap();
         assert_eq!(on_small_wire.iter().map(|variant| variant.name).collect::<Vec<_>>(), ["lanparty"]);
         assert_eq!(parse(&["--quick"]).variants_on_small_wire().unwrap().len(), ON_SMALL_WIRE.len());

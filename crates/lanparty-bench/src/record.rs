@@ -15,7 +15,8 @@ use crate::stats::Spread;
 pub(crate) const LARGE: usize = 1_200;
 pub(crate) const SMALL: usize = 64;
 
-const GIB: f64 = (1_u64 << 30) as f64;
+/// Bytes of one GiB.
+pub(crate) const GIB: f64 = (1_u64 << 30) as f64;
 
 /// A step's result, and whose processor time was used meanwhile.
 #[derive(Debug, Clone, Serialize)]

@@ -9,7 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::address::Address;
 use crate::distance::Distance;
+use crate::filters::Filters;
 use crate::options::Options;
 use crate::record::{Record, summarise};
 use crate::small_wire::SmallWire;
@@ -22,6 +24,8 @@ pub(crate) struct Results {
     pub(crate) speed: Option<(Vec<Row>, Vec<Record>)>,
     pub(crate) small_wire: Option<SmallWire>,
     pub(crate) distance: Option<Distance>,
+    pub(crate) filters: Option<Filters>,
+    pub(crate) address: Option<Address>,
 }
 
 /// Prints the tables, and writes the file that was asked for.
@@ -42,6 +46,12 @@ pub(crate) fn publish(options: &Options, results: &Results) -> Result<()> {
     if let Some(distance) = &results.distance {
         print(&format!("\n{}", distance.text()))?;
     }
+    if let Some(filters) = &results.filters {
+        print(&format!("\n{}", filters.text()))?;
+    }
+    if let Some(address) = &results.address {
+        print(&format!("\n{}", address.text()))?;
+    }
     let Some(path) = &options.json else { return Ok(()) };
     let variants: Vec<Value> = rows.iter().map(about).collect();
     let value = json!({
@@ -50,6 +60,7 @@ pub(crate) fn publish(options: &Options, results: &Results) -> Result<()> {
         "rounds": options.rounds(), "quick": options.quick, "offload": !options.no_offload,
         "variants": variants, "summary": summary, "targets": verdicts, "records": records,
         "small_wire": results.small_wire.as_ref().map(SmallWire::json), "distance": results.distance.as_ref().map(Distance::json),
+        "filters": results.filters.as_ref().map(Filters::json), "address": results.address.as_ref().map(Address::json),
     });
     write_json(path, &value)
 }

@@ -28,7 +28,7 @@ const FIRST_REPLY_PATIENCE: Duration = Duration::from_secs(40);
 const IDLE_INTERVAL: Duration = Duration::from_millis(5);
 const LOAD_INTERVAL: Duration = Duration::from_millis(20);
 /// The first stream finds the path MTU and neighbours; it does not count.
-const WARM_UP: Duration = Duration::from_secs(1);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
 const UDP_PORT: u16 = 5_201;
 /// How long a look at the machine's noise takes.
 const LOOK: Duration = Duration::from_millis(500);
@@ -107,7 +107,7 @@ pub(crate) fn start(variant: &Variant, bed: &Bed) -> Result<Duration> {
 }
 
 /// Runs a step, and once more when strangers were busy; of the two, the calmer counts.
-fn calmly<T>(bed: &Bed, step: impl Fn() -> Result<T>) -> Result<Metered<T>> {
+pub(crate) fn calmly<T>(bed: &Bed, step: impl Fn() -> Result<T>) -> Result<Metered<T>> {
     let first = metered(bed, &step)?;
     if !first.noisy {
         return Ok(first);

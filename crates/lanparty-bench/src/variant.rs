@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 use lanparty_lab::run_any;
 
 pub(crate) use crate::variant::cable::LANPARTY_CABLE;
-pub(crate) use crate::variant::lanparty::{LANPARTY, LANPARTY_DIRECT, LANPARTY_TLS};
+pub(crate) use crate::variant::lanparty::{FILTER_FILE, LANPARTY, LANPARTY_DIRECT, LANPARTY_TLS, join, listen};
 pub(crate) use crate::variant::n2n::N2N;
 pub(crate) use crate::variant::plain::{PLAIN, PLAIN_RELAYED};
 pub(crate) use crate::variant::raw::RAW;
@@ -52,7 +52,7 @@ pub(crate) const ON_SMALL_WIRE: [&Variant; 6] = [&RAW, &TINC, &N2N, &openvpn::OP
 pub(crate) const OVER_DISTANCE: [&Variant; 7] = [&RAW, &PLAIN, &PLAIN_RELAYED, &LANPARTY, &LANPARTY_TLS, &LANPARTY_DIRECT, &LANPARTY_CABLE];
 
 /// The tunnel's interface, where it may be called anything.
-const INTERFACE: &str = "vpn0";
+pub(crate) const INTERFACE: &str = "vpn0";
 
 /// A way to carry packets between the two ends of a [`Bed`].
 #[derive(Debug)]

@@ -16,6 +16,8 @@ const ROOM: &str = "bench";
 /// The name in a relay's development certificate.
 const SERVER_NAME: &str = "lanparty-relay.local";
 const CERTIFICATE: &str = "relay.der";
+/// A traffic filter of both members, where there is such a file.
+pub(crate) const FILTER_FILE: &str = "rules.toml";
 const LISTENING: &str = "listening on";
 const DIRECTLY: &str = "go directly";
 /// How long a relay may take to listen.
@@ -62,24 +64,35 @@ fn start_direct(bed: &Bed) -> Result<()> {
 }
 
 fn start(bed: &Bed, way: &[&str]) -> Result<()> {
-    bed.spawn(Host::Relay, relay(bed)?)?;
-    bed.wait_for(LISTENING, PATIENCE)?;
+    listen(bed)?;
     for host in [Host::B, Host::A] {
-        let relay = Host::Relay.at(PORT).to_string();
-        let program = Program::new(bed.tools.path(CLIENT)?)
-            .args(["client", "--relay", &relay, "--server-name", SERVER_NAME, "--room", ROOM, "--tap-name", INTERFACE, "--address", "none"])
-            .args(way)
-            .arg("--relay-ca-cert")
-            .arg(bed.path(CERTIFICATE))
-            .arg("--state-dir")
-            .arg(bed.path(&format!("client-{}", host.name())));
-        bed.spawn(host, program)?;
+        join(bed, host, &[&["--address", "none"], way].concat())?;
     }
     // The client itself takes it up and chooses its MTU.
     Host::ENDS.iter().try_for_each(|host| bed.address(*host, INTERFACE))
 }
 
+/// A relay that listens.
+pub(crate) fn listen(bed: &Bed) -> Result<()> {
+    bed.spawn(Host::Relay, relay(bed)?)?;
+    bed.wait_for(LISTENING, PATIENCE)
+}
+
+/// A client with more options.
+pub(crate) fn join(bed: &Bed, host: Host, more: &[&str]) -> Result<()> {
+    let relay = Host::Relay.at(PORT).to_string();
+    let program = Program::new(bed.tools.path(CLIENT)?)
+        .args(["client", "--relay", &relay, "--server-name", SERVER_NAME, "--room", ROOM, "--tap-name", INTERFACE])
+        .args(more)
+        .arg("--relay-ca-cert")
+        .arg(bed.path(CERTIFICATE))
+        .arg("--state-dir")
+        .arg(bed.path(&format!("client-{}", host.name())));
+    let filter = Some(bed.path(FILTER_FILE)).filter(|file| file.exists());
+    bed.spawn(host, filter.map_or(program.clone(), |file| program.arg("--filter").arg(file)))
+}
+
 fn relay(bed: &Bed) -> Result<Program> {
     let program = Program::new(bed.tools.path(RELAY)?).args(["--listen", &Host::Relay.at(PORT).to_string()]);
-    Ok(program.arg("--state-dir").arg(bed.path("relay")).arg("--dev-cert-der-out").arg(bed.path(CERTIFICATE)))
+    Ok(program.arg("--state-dir").arg(bed.path("relay")).args(["--open", "--dev-cert-der-out"]).arg(bed.path(CERTIFICATE)))
 }
