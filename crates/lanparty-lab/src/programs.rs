@@ -82,7 +82,7 @@ impl<'a> Programs<'a> {
     /// Starts the relay. Members can be started when it says `listening on`.
     pub fn relay(&self) -> Result<Proc> {
         let listen = format!("{}:{PORT}", if self.hosts_file.is_some() { "[::]" } else { "0.0.0.0" });
-        let relay = Program::new(&self.relay).args(["--listen", &listen, "--dev-cert-der-out", &self.certificate]);
+        let relay = Program::new(&self.relay).args(["--listen", &listen, "--open", "--dev-cert-der-out", &self.certificate]);
         self.spawn(self.hosts[0], relay)
     }
 

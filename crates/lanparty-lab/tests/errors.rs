@@ -179,7 +179,7 @@ fn a_relay_that_cannot_be_trusted_or_reached_is_named_with_the_next_step() {
     let other = desk.lab.dir().join("other-cert.der").display().to_string();
     let other_state = desk.lab.dir().join("other-state").display().to_string();
     let other_relay = desk.programs.program(&desk.relay, "lanparty-relay");
-    let options = ["--listen", "0.0.0.0:8500", "--state-dir", &other_state, "--dev-cert-der-out", &other];
+    let options = ["--open", "--listen", "0.0.0.0:8500", "--state-dir", &other_state, "--dev-cert-der-out", &other];
     let other_relay = desk.relay.spawn(other_relay.args(options)).unwrap();
     other_relay.wait_for("listening on", SOON).unwrap();
     fails(&dial(RELAY, stranger::RELAY_NAME, &other, &[]), 2, &["10.99.0.1:8443", "does not vouch for", "copy relay-cert.der anew"]);
@@ -384,7 +384,7 @@ fn a_taken_port_and_a_foreign_address_are_named() {
     );
     let foreign = desk.run(&desk.relay, &["lanparty-relay", "--open", "--listen", "192.0.2.7:8443"]);
     fails(&foreign, 2, &["does not have that address", "0.0.0.0"]);
-    let unwritable = desk.run(&desk.relay, &["lanparty-relay", "--listen", ":8501", "--dev-cert-der-out", "/nowhere/cert.der"]);
+    let unwritable = desk.run(&desk.relay, &["lanparty-relay", "--open", "--listen", ":8501", "--dev-cert-der-out", "/nowhere/cert.der"]);
     fails(&unwritable, 2, &["/nowhere/cert.der", "--dev-cert-der-out"]);
     let no_key = desk
         .run(&desk.relay, &["lanparty-relay", "--open", "--listen", ":8501", "--cert", "/nowhere/chain.pem", "--key", "/nowhere/key.pem"]);
@@ -447,7 +447,7 @@ fn a_full_disk_stops_nothing_and_the_state_is_saved_when_there_is_space() {
         (proc, cleared)
     };
     let certificate = desk.programs.certificate();
-    let (relay, relay_cleared) = start(&desk.relay, "lanparty-relay", &["--dev-cert-der-out", certificate.to_str().unwrap()]);
+    let (relay, relay_cleared) = start(&desk.relay, "lanparty-relay", &["--open", "--dev-cert-der-out", certificate.to_str().unwrap()]);
     relay.wait_for("keys are not saved", SOON).unwrap();
     relay.wait_for("listening on", SOON).unwrap();
     let options = desk.programs.member_options(ROOM);
@@ -573,7 +573,7 @@ fn every_line_of_a_json_log_is_json() {
     }
     let desk = Desk::build("json");
     let certificate = desk.programs.certificate();
-    let relay = desk.programs.program(&desk.relay, "lanparty-relay").arg("--dev-cert-der-out").arg(certificate);
+    let relay = desk.programs.program(&desk.relay, "lanparty-relay").args(["--open", "--dev-cert-der-out"]).arg(certificate);
     let relay = desk.relay.spawn(relay.args(["--log-format", "json"])).unwrap();
     relay.wait_for("lanparty-relay listening on", SOON).unwrap();
     let gateway = desk.programs.program(&desk.gateway, "lanparty-gateway").args(desk.programs.member_options(ROOM));

@@ -78,8 +78,7 @@ pub struct RelayArgs {
     #[arg(long, value_name = "FILE")]
     pub rooms: Option<PathBuf>,
 
-    /// Let anybody make a room, beside those of --rooms; without --rooms the default on loopback, and where a development certificate is
-    /// written
+    /// Let anybody who reaches this relay make a room, beside those of --rooms; without --rooms the default on loopback
     #[arg(long)]
     pub open: bool,
 
@@ -135,7 +134,7 @@ impl RelayArgs {
     /// # Errors
     /// When strangers could make some, and nobody has said that they may.
     pub(crate) fn rooms_file(&self) -> Result<RoomsFile, Fault> {
-        let is_open = self.open || (self.rooms.is_none() && self.is_for_friends());
+        let is_open = self.open || (self.rooms.is_none() && self.is_local());
         if self.rooms.is_none() && !is_open {
             let cause = format!("strangers reach a relay on {}, and nobody has said which rooms it has", self.listen);
             let advice = "name its rooms in a file (--rooms FILE, docs/rooms.md), or let anybody who reaches it make one (--open)";
@@ -144,15 +143,14 @@ impl RelayArgs {
         Ok(RoomsFile::new(self.rooms.clone(), is_open))
     }
 
-    /// Only this machine reaches it; or it is given a trial, with a certificate that its owner hands out (docs/decisions/0038).
-    fn is_for_friends(&self) -> bool {
+    /// Only this machine reaches it.
+    fn is_local(&self) -> bool {
         let streams = match self.listen_tls {
             Some(ListenTls::At(addr)) => addr.ip().is_loopback(),
             Some(ListenTls::Off) | None => true,
         };
         // Whoever stands in front of that is reached by others.
-        let is_local = self.listen.ip().is_loopback() && streams && self.listen_plain.is_none();
-        is_local || self.dev_cert_der_out.is_some()
+        self.listen.ip().is_loopback() && streams && self.listen_plain.is_none()
     }
 
     pub(crate) fn config(&self) -> RelayConfig {

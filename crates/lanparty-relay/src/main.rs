@@ -10,7 +10,7 @@ use lanparty_relay::RelayCommand;
 #[command(
     name = "lanparty-relay",
     version,
-    after_help = "Examples:\n  lanparty-relay --listen 0.0.0.0:8443 --dev-cert-der-out relay-cert.der\n  lanparty-relay --cert chain.pem --key key.pem --rooms rooms.toml\n\nExit codes: 0 ok, 1 unexpected, 2 configuration, 3 permission, 4 refused by the peer."
+    after_help = "Examples:\n  lanparty-relay --listen 0.0.0.0:8443 --open --dev-cert-der-out relay-cert.der\n  lanparty-relay --cert chain.pem --key key.pem --rooms rooms.toml\n\nExit codes: 0 ok, 1 unexpected, 2 configuration, 3 permission, 4 refused by the peer."
 )]
 struct Cli {
     #[command(flatten)]

@@ -34,7 +34,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  lanparty relay --dev-cert-der-out relay-cert.der
+  lanparty relay --open --dev-cert-der-out relay-cert.der
   lanparty gateway --relay relay.example.net --server-name lanparty-relay.local --relay-ca-cert relay-cert.der --room ROOM1 --interface eth0
   lanparty client  --relay relay.example.net --server-name lanparty-relay.local --relay-ca-cert relay-cert.der --room ROOM1 --dhcp
 

@@ -82,7 +82,7 @@ impl Evening {
 
     /// A relay that has written its certificate and listens.
     pub(crate) fn relay_with(&self, args: &[&str]) -> Proc {
-        let relay = self.program(&self.party.relay, "lanparty-relay").args(["--dev-cert-der-out", "relay-cert.der"]).args(args);
+        let relay = self.program(&self.party.relay, "lanparty-relay").args(["--open", "--dev-cert-der-out", "relay-cert.der"]).args(args);
         let relay = self.party.relay.spawn(relay).unwrap();
         relay.wait_for("lanparty-relay listening on", SOON).unwrap();
         relay

@@ -85,10 +85,11 @@ impl Programs {
         self.relay_with(host, &[])
     }
 
-    /// The same with more options.
+    /// The same with more options. Without rooms of its own it is open.
     pub(crate) fn relay_with(&self, host: &Namespace, more: &[&str]) -> Proc {
         let certificate = self.certificate();
-        let relay = self.program(host, "lanparty-relay").arg("--dev-cert-der-out").arg(certificate).args(more);
+        let open = (!more.contains(&"--rooms")).then_some("--open");
+        let relay = self.program(host, "lanparty-relay").arg("--dev-cert-der-out").arg(certificate).args(open).args(more);
         let relay = host.spawn(relay).unwrap();
         relay.wait_for("lanparty-relay listening on", SOON).unwrap();
         relay

@@ -116,7 +116,7 @@ impl Street {
     /// A relay that listens, with more options.
     pub(crate) fn relay(&self, more: &[&str]) -> Proc {
         let certificate = self.programs.certificate();
-        let relay = self.programs.program(&self.relay, "lanparty-relay").arg("--dev-cert-der-out").arg(certificate).args(more);
+        let relay = self.programs.program(&self.relay, "lanparty-relay").args(["--open", "--dev-cert-der-out"]).arg(certificate).args(more);
         let relay = self.relay.spawn(relay).unwrap();
         relay.wait_for("lanparty-relay listening on", SOON).unwrap();
         relay
