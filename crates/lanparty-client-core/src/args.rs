@@ -53,6 +53,11 @@ pub struct ClientArgs {
     #[arg(long, value_name = "NETWORK=MEMBER", value_parser = parse_route)]
     pub route: Vec<RouteFlag>,
 
+    /// Let the room find this machine as NAME.local by multicast DNS, where NAME is what --description says, else its host name; where another
+    /// machine has that, NAME-2. Not needed where the system itself tells its name on every interface, as Avahi does
+    #[arg(long)]
+    pub mdns: bool,
+
     /// Run this when the interface is up (LANPARTY_INTERFACE, LANPARTY_MAC, LANPARTY_MTU, LANPARTY_ROOM are set)
     #[arg(long, value_name = "SCRIPT")]
     pub up: Option<PathBuf>,

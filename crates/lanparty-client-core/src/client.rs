@@ -107,6 +107,15 @@ impl<H: Host> Client<H> {
             self.events.events(),
         )?;
         let outcome = self.serve(&mut management).await;
+        match &outcome {
+            Ok(()) => tokio::select! {
+                biased;
+                () = self.host.fall_silent() => {}
+                () = carry(&mut self.session) => {}
+            },
+            // Nobody in the room hears it any more.
+            Err(_) => self.host.fall_silent().await,
+        }
         self.remove_routes().await;
         self.remove_addresses().await;
         self.host.leave().await;
@@ -255,6 +264,11 @@ impl<H: Host> Client<H> {
             broadcasts_received: self.session.driver.inbound().lan_flooded(),
         }
     }
+}
+
+/// Carries frames, and decides nothing any more.
+async fn carry<D: Device>(session: &mut Session<D>) {
+    while !matches!(session.next_event().await, SessionEvent::Failed(_)) {}
 }
 
 fn watched<D: Device>(tap: D) -> Result<AsyncDevice<D>, Fault> {

@@ -90,6 +90,9 @@ pub trait Host {
     /// The IPv4 networks that this machine is in by other interfaces, with those.
     fn other_networks(&self) -> Vec<(String, Ipv4Net)>;
 
+    /// Takes back what it tells the room of this machine, while it has its addresses. Frames are carried meanwhile.
+    async fn fall_silent(&mut self) {}
+
     /// The TAP failed: opens it anew where that makes sense, with its cable plugged in as before.
     ///
     /// # Errors
@@ -127,4 +130,6 @@ pub struct HostFacts {
     pub addresses: Vec<Ipv4Addr>,
     /// Whether the way to the relay is kept out of the tunnel by a route; nothing where that takes no route.
     pub route_pinned: Option<bool>,
+    /// The name by which the room finds this machine, where that is told.
+    pub mdns_name: Option<String>,
 }

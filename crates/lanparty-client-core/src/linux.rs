@@ -3,16 +3,18 @@
 mod address;
 mod dhcp;
 mod discovery;
+mod mdns;
 mod route;
 mod scripts;
 mod tap_name;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 use lanparty_nic::{Device as _, Tap};
-use lanparty_node::{ExitCode, Fault, Identity, ipv4_addresses, ipv4_networks, start_logging};
+use lanparty_node::{ExitCode, Fault, Identity, addresses_of, ipv4_addresses, ipv4_networks, start_logging};
 use lanparty_proto::{LanMtu, MacAddr, MemberId};
 use tracing::{info, warn};
 
@@ -20,6 +22,7 @@ use crate::host::{Detection, Host, HostFacts, Joining};
 use crate::mac_flag::check_mac;
 use crate::{AddressPlan, Client, ClientArgs, identity};
 use dhcp::DhcpClient;
+use mdns::PublishedName;
 use scripts::{ScriptFacts, run_script};
 use tap_name::create_tap;
 
@@ -46,7 +49,7 @@ pub async fn run(args: ClientArgs) -> Result<(), Fault> {
     let mac = identity.mac();
     let member = args.member.clone();
     let (behind, routes) = (args.route_from.clone(), args.route.clone());
-    let host = LinuxHost { args, interface, mac, wants_dhcp: plan.dhcp, dhcp: None, lan_mtu: None, index: None };
+    let host = LinuxHost { args, interface, mac, wants_dhcp: plan.dhcp, dhcp: None, lan_mtu: None, index: None, name: None };
     Client::new(member, identity, identity_file, dialer, host, tap, plan)?.filtered(filter.as_ref()).routing(&behind, &routes)?.run().await
 }
 
@@ -75,6 +78,31 @@ fn keep_given_mac(identity: Identity, tap: &Tap, args: &ClientArgs) -> Result<Id
     Ok(identity.with_mac(given))
 }
 
+/// Waits for the end of a DHCP client, when there is one. Cancel-safe.
+async fn ended(client: &mut Option<DhcpClient>) -> String {
+    match client {
+        Some(client) => client.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells a name, when there is one, and never ends. Cancel-safe.
+async fn tell(name: &mut Option<PublishedName>) {
+    match name {
+        Some(name) => name.work().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The addresses by which a machine is to be found: not those that mean another machine on every link.
+fn told_addresses(interface: &str) -> BTreeSet<IpAddr> {
+    let is_link_local = |address: &IpAddr| match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    addresses_of(interface).into_iter().filter(|address| !is_link_local(address)).collect()
+}
+
 struct LinuxHost {
     args: ClientArgs,
     /// What the TAP is called.
@@ -85,9 +113,19 @@ struct LinuxHost {
     lan_mtu: Option<LanMtu>,
     /// Of the TAP, when it is up.
     index: Option<u32>,
+    /// What the room is told, when it is to be told.
+    name: Option<PublishedName>,
 }
 
 impl LinuxHost {
+    fn publish_name(&mut self, index: u32) {
+        let told = self.args.member.introduction.description.as_deref();
+        match PublishedName::publish(&self.interface, index, told, self.mac) {
+            Ok(name) => self.name = Some(name),
+            Err(e) => warn!("the room is not told this machine's name, as there is no mDNS here: {e}"),
+        }
+    }
+
     fn script_facts(&self) -> ScriptFacts {
         let lan_mtu = self.lan_mtu.unwrap_or(LanMtu::MAX);
         ScriptFacts { interface: self.interface.clone(), mac: self.mac, lan_mtu, room: self.args.member.room.clone() }
@@ -138,6 +176,9 @@ impl Host for LinuxHost {
             run_script(script, &self.script_facts()).await;
         }
         self.index = Some(index);
+        if self.args.mdns {
+            self.publish_name(index);
+        }
         if self.wants_dhcp {
             self.dhcp = Some(DhcpClient::start(&name, self.args.metric)?);
         }
@@ -151,14 +192,19 @@ impl Host for LinuxHost {
 
     fn look(&mut self) -> Result<HostFacts, Fault> {
         let addresses: Vec<Ipv4Addr> = ipv4_addresses(&self.interface);
-        Ok(HostFacts { addresses, route_pinned: None })
+        let mdns_name = self.name.as_mut().map(|name| name.look(told_addresses(&self.interface)));
+        Ok(HostFacts { addresses, route_pinned: None, mdns_name })
     }
 
     async fn work(&mut self) -> Result<(), Fault> {
-        let Some(client) = &mut self.dhcp else { return std::future::pending().await };
-        let words = client.ended().await;
+        let words = tokio::select! {
+            words = ended(&mut self.dhcp) => words,
+            () = tell(&mut self.name) => return Ok(()),
+        };
         warn!("{words}; starting it again");
-        client.leave_lease();
+        if let Some(client) = &mut self.dhcp {
+            client.leave_lease();
+        }
         // The old one's files have the new one's names.
         self.dhcp = None;
         self.dhcp = Some(DhcpClient::start(&self.interface, self.args.metric)?);
@@ -202,6 +248,12 @@ impl Host for LinuxHost {
     async fn reopen(&mut self, error: io::Error, _: &Joining) -> Result<Tap, Fault> {
         let cause = format!("the TAP {} failed: {error}", self.interface);
         Err(Fault::new(ExitCode::Unexpected, cause, "start the client again"))
+    }
+
+    async fn fall_silent(&mut self) {
+        if let Some(name) = self.name.take() {
+            name.take_back().await;
+        }
     }
 
     async fn leave(&mut self) {

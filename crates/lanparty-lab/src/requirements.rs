@@ -34,6 +34,12 @@ pub enum Tool {
     Dhclient,
     /// `dnsmasq`, the LAN's DHCP server.
     Dnsmasq,
+    /// `avahi-daemon`, by which Linux machines find names of the LAN.
+    Avahi,
+    /// `avahi-resolve` and `avahi-browse`.
+    AvahiResolve,
+    /// `dbus-daemon`, by which Avahi is asked.
+    Dbus,
     /// `busybox`, whose udhcpc consoles and routers have.
     Busybox,
     /// `teeworlds-server`, a game that is found by broadcast.
@@ -60,6 +66,9 @@ impl Tool {
             Self::Ping => ("ping", "iputils-ping"),
             Self::Dhclient => ("dhclient", "isc-dhcp-client"),
             Self::Dnsmasq => ("dnsmasq", "dnsmasq-base"),
+            Self::Avahi => ("avahi-daemon", "avahi-daemon"),
+            Self::AvahiResolve => ("avahi-resolve", "avahi-utils"),
+            Self::Dbus => ("dbus-daemon", "dbus"),
             Self::Busybox => ("busybox", "busybox"),
             Self::GameServer => ("teeworlds-server", "teeworlds-server"),
             Self::Iperf => ("iperf3", "iperf3"),

@@ -90,4 +90,4 @@ pub use stream::{Proxy, StreamIncoming, StreamLink, StreamListener, StreamTarget
 pub use tls::{CertificateFiles, CertificateSource, ServerTls};
 pub use toml_file::{TomlProblem, TomlReader, TomlValue, unknown_word};
 pub use trust::RelayTrust;
-pub use uplink::{ipv4_addresses, ipv4_networks, may_bind_sockets, own_address};
+pub use uplink::{addresses_of, ipv4_addresses, ipv4_networks, may_bind_sockets, own_address};

@@ -60,9 +60,14 @@ fn address_toward_by(remote: SocketAddr, uplink: Option<&str>) -> Option<IpAddr>
 /// The IPv4 addresses of an interface now, those of its labels (`lan0:1`) included; none when there is no such interface.
 #[must_use]
 pub fn ipv4_addresses(interface: &str) -> Vec<Ipv4Addr> {
+    addresses_of(interface).into_iter().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None }).collect()
+}
+
+/// The same of both families.
+#[must_use]
+pub fn addresses_of(interface: &str) -> Vec<IpAddr> {
     let all = if_addrs::get_if_addrs().unwrap_or_default();
-    let of_interface = all.into_iter().filter(|i| i.name.split(':').next() == Some(interface));
-    of_interface.filter_map(|i| if let IpAddr::V4(ip) = i.ip() { Some(ip) } else { None }).collect()
+    all.into_iter().filter(|i| i.name.split(':').next() == Some(interface)).map(|i| i.ip()).collect()
 }
 
 /// Every address of this machine now.

@@ -159,6 +159,9 @@ fn member(program: &Value, out: &mut String) {
         out.push_str(&format!(" address {}", addresses.join(", ")));
     }
     out.push('\n');
+    if let Some(name) = program["mdns_name"].as_str() {
+        out.push_str(&format!("    the room finds it as {name}\n"));
+    }
     origins(program, out);
     bond::in_words(&program["bond"], "  ", out);
     for m in array(&program["members"]) {

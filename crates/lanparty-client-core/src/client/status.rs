@@ -26,6 +26,8 @@ struct ClientStatus {
     lan_up: bool,
     #[serde(flatten)]
     addresses: Addresses,
+    /// The name by which the room finds this machine, where that is told (`--mdns`).
+    mdns_name: Option<String>,
     /// Networks that are reached through members.
     routes: Vec<Route>,
 }
@@ -103,6 +105,7 @@ impl<H: Host> Client<H> {
             gateway_connected: facts.gateway_connected,
             lan_up: facts.lan_up,
             addresses: self.addresses(),
+            mdns_name: self.known.mdns_name.clone(),
             routes: self.routing.routes.clone(),
             member: self.member_status(),
         }

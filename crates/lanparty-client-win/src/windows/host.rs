@@ -234,7 +234,7 @@ impl<N: NetCfg + Send + 'static> Host for WindowsHost<N> {
         if self.is_plugged {
             self.policy.watch()?;
         }
-        Ok(HostFacts { addresses: self.policy.addresses(), route_pinned: Some(self.policy.route_pinned()) })
+        Ok(HostFacts { addresses: self.policy.addresses(), route_pinned: Some(self.policy.route_pinned()), mdns_name: None })
     }
 
     async fn work(&mut self) -> Result<(), Fault> {
