@@ -69,20 +69,16 @@ pub trait Host {
     ///
     /// # Errors
     /// What the system said; `AlreadyExists` when it has one to that network.
-    async fn add_route(&mut self, _network: IpNet, _member: MemberId, _mac: MacAddr) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "routes through members are set on Linux only"))
-    }
+    async fn add_route(&mut self, network: IpNet, member: MemberId, mac: MacAddr) -> io::Result<()>;
 
     /// Removes a route that [`Host::add_route`] has set.
     ///
     /// # Errors
     /// What the system said.
-    async fn remove_route(&mut self, _network: IpNet, _member: MemberId) -> io::Result<()> {
-        Ok(())
-    }
+    async fn remove_route(&mut self, network: IpNet, member: MemberId) -> io::Result<()>;
 
     /// Says what keeps this machine from forwarding for these networks.
-    fn check_forwarding(&self, _networks: &[IpNet]) {}
+    fn check_forwarding(&self, networks: &[IpNet]);
 
     /// Whether the system knows that nobody else has this IPv6 address of the TAP; nothing when the TAP does not have it.
     fn detection(&self, address: IpAddr) -> Option<Detection>;

@@ -22,4 +22,4 @@ pub use host::{Detection, Host, HostFacts, Joining};
 pub use identity::identity;
 #[cfg(target_os = "linux")]
 pub use linux::run;
-pub use routing::{RouteFlag, RouteFrom};
+pub use routing::{RouteFlag, RouteFrom, next_hop, parts};

@@ -74,6 +74,23 @@ pub(crate) fn parse_member(text: &str) -> Result<String, String> {
     if is_known { Ok(text.to_owned()) } else { Err(format!("`{text}` is no member: say its MAC address, or its peer number")) }
 }
 
+/// What a route through a member has for its next hop. No LAN has it: a link-local address made of the member's number.
+#[must_use]
+pub fn next_hop(network: IpNet, member: MemberId) -> IpAddr {
+    let number = member.0;
+    match network {
+        // The first and last 256 are reserved (RFC 3927 §2.1).
+        IpNet::V4(_) => Ipv4Addr::new(169, 254, (number / 254 % 254) as u8 + 1, (number % 254) as u8 + 1).into(),
+        IpNet::V6(_) => Ipv6Addr::new(0xfe80, 0, 0, 0, 0x6c61, 0x6e70, 0x6172, number).into(),
+    }
+}
+
+/// What a network is in the system's table. All the world is two halves: each is more specific than the route that is there, which stays.
+#[must_use]
+pub fn parts(network: IpNet) -> Vec<IpNet> {
+    if network.prefix_len() == 0 { network.subnets(1).map(Iterator::collect).unwrap_or_default() } else { vec![network] }
+}
+
 const fn all(is_ipv4: bool) -> IpNet {
     if is_ipv4 { IpNet::new_assert(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0) } else { IpNet::new_assert(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0) }
 }
@@ -185,6 +202,16 @@ pub(crate) fn member_of<'a>(via: &str, members: impl Iterator<Item = &'a MemberI
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_member_has_a_next_hop_and_all_the_world_is_two_halves() {
+        let everything: IpNet = "0.0.0.0/0".parse().unwrap();
+        assert_eq!(next_hop(everything, MemberId(1)).to_string(), "169.254.1.2");
+        assert_ne!(next_hop(everything, MemberId(254)), next_hop(everything, MemberId(508)));
+        assert_eq!(next_hop("::/0".parse().unwrap(), MemberId(0x1234)).to_string(), "fe80::6c61:6e70:6172:1234");
+        assert_eq!(parts(everything).iter().map(ToString::to_string).collect::<Vec<_>>(), ["0.0.0.0/1", "128.0.0.0/1"]);
+        assert_eq!(parts("10.0.0.0/8".parse().unwrap()).len(), 1);
+    }
 
     #[test]
     fn networks_read_as_people_write_them_and_what_is_none_is_refused_with_words() {

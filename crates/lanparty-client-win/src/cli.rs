@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use lanparty_client_core::{RouteFlag, RouteFrom};
 use lanparty_node::{MemberFlags, RelayAddress};
 
 use crate::adapter::Wanted;
@@ -108,6 +109,16 @@ pub struct MachineFlags {
     #[arg(long)]
     pub no_game_mode: bool,
 
+    /// This machine routes for a network behind it: packets of its addresses pass, too, not only those of this machine's own. As
+    /// 192.168.50.0/24; any is for all the world, which a default route through this machine takes. May be said several times
+    #[arg(long, value_name = "NETWORK", value_parser = parse_route_from)]
+    pub route_from: Vec<RouteFrom>,
+
+    /// Reach a network through a member, by its MAC address or peer number, as 192.168.50.0/24=02:…; default=MEMBER is all of IPv4. The
+    /// member needs --route-from. May be said several times
+    #[arg(long, value_name = "NETWORK=MEMBER", value_parser = parse_route)]
+    pub route: Vec<RouteFlag>,
+
     /// File that keeps this machine's identity and virtual MAC address
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
@@ -119,6 +130,14 @@ pub struct MachineFlags {
     /// Write what would be changed in Windows' network settings into this file, and change nothing
     #[arg(long, value_name = "FILE", hide = true)]
     pub dry_run_netcfg: Option<PathBuf>,
+}
+
+fn parse_route_from(text: &str) -> Result<RouteFrom, String> {
+    text.parse()
+}
+
+fn parse_route(text: &str) -> Result<RouteFlag, String> {
+    text.parse()
 }
 
 impl MachineFlags {
@@ -198,5 +217,15 @@ mod tests {
             assert!(parse(words).is_err(), "{words}");
         }
         command().debug_assert();
+    }
+
+    #[test]
+    fn networks_behind_members_are_said_as_on_linux() {
+        let cli =
+            parse("--relay r --room ROOM1 --route-from 192.168.50.0/24 --route-from any --route default=2 --route fd00:51::/64=7").unwrap();
+        assert_eq!((cli.machine.route_from.len(), cli.machine.route.len()), (2, 2));
+        for words in ["--route-from 0.0.0.0/0", "--route-from 10.0.0.0/33", "--route 10.0.0.0/8", "--route 10.0.0.0/8=bob"] {
+            assert!(parse(&format!("--relay r --room ROOM1 {words}")).is_err(), "{words}");
+        }
     }
 }

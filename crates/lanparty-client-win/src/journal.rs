@@ -8,14 +8,16 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ipnet::IpNet;
 use lanparty_node::StateFile;
+use lanparty_proto::MacAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::net_cfg::{Category, Hop, IpSettings, NetCfg};
 
 const FORMAT: u32 = 1;
-/// A journal never comes near it: one note per kind of change, and one per address of the relay.
-const NOTES_MAX: usize = 64;
+/// A journal never comes near it: one note per kind of change, one per address of the relay, and two for each of 64 routes through members.
+const NOTES_MAX: usize = 256;
 
 /// One change.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -36,6 +38,15 @@ pub enum Change {
         remote: IpAddr,
         /// The way.
         hop: Hop,
+    },
+    /// A route through a member.
+    MemberRoute {
+        /// Where to.
+        network: IpNet,
+        /// The way, by the TAP.
+        hop: Hop,
+        /// The member.
+        mac: MacAddr,
     },
     /// MTU, metric and default routes of the TAP.
     IpSettings {
@@ -78,6 +89,7 @@ impl Change {
                 net.set_network_address(class_key, before.as_deref())
             }
             Self::Route { remote, hop } => net.remove_host_route(*remote, *hop),
+            Self::MemberRoute { network, hop, .. } => net.remove_member_route(*network, *hop),
             Self::IpSettings { adapter, is_ipv6, before } => match net.ip_settings(adapter, *is_ipv6) {
                 Ok(Some(now)) if now != *before => net.set_ip_settings(adapter, *is_ipv6, *before),
                 Ok(_) => Ok(()),

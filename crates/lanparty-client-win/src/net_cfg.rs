@@ -6,6 +6,8 @@ pub(crate) mod model;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
+use lanparty_proto::MacAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::TapAdapter;
@@ -40,6 +42,12 @@ impl Route {
     #[must_use]
     pub fn is_for_alone(&self, remote: IpAddr) -> bool {
         self.destination == remote && self.prefix == if remote.is_ipv6() { 128 } else { 32 }
+    }
+
+    /// Whether it leads to that network, and not only to a part of it.
+    #[must_use]
+    pub fn is_to(&self, network: IpNet) -> bool {
+        self.destination == network.addr() && self.prefix == network.prefix_len()
     }
 
     fn leads_to(&self, remote: IpAddr) -> bool {
@@ -162,6 +170,24 @@ pub trait NetCfg {
     /// # Errors
     /// What Windows said.
     fn remove_host_route(&mut self, remote: IpAddr, hop: Hop) -> io::Result<()>;
+
+    /// Lets packets for `network` take this way, whose next hop is the machine with that MAC address. Whether the route is new.
+    ///
+    /// # Errors
+    /// What Windows said.
+    fn add_member_route(&mut self, network: IpNet, hop: Hop, mac: MacAddr) -> io::Result<bool>;
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// What Windows said.
+    fn remove_member_route(&mut self, network: IpNet, hop: Hop) -> io::Result<()>;
+
+    /// Whether Windows forwards what comes in by an adapter.
+    ///
+    /// # Errors
+    /// What Windows said.
+    fn forwards(&self, adapter: &str, is_ipv6: bool) -> io::Result<bool>;
 
     /// How an adapter is used; nothing where this address family is not bound to it.
     ///

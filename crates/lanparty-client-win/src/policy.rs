@@ -15,6 +15,8 @@ use crate::journal::{Change, Journal};
 use crate::net_cfg::{Hop, IpSettings, NetCfg};
 use crate::tap_io::{OpenFault, TapIo};
 
+mod routes;
+
 /// Lower than what Windows gives any card by itself, so that limited broadcasts leave by the TAP.
 const METRIC_FOR_GAMES: u32 = 1;
 /// Higher than what Windows gives any card by itself: without game mode, the TAP is the last choice.
@@ -342,6 +344,7 @@ impl<T: TapIo, N: NetCfg> Policy<T, N> {
         }
         self.set_ip(Some(lan_mtu))?;
         self.tap.set_media(true).map_err(|e| self.denied("plug in", &e))?;
+        self.restore_routes();
         info!("opened the TAP adapter {} anew", self.adapter.name);
         self.verify("after the TAP was opened anew")
     }

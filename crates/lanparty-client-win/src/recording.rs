@@ -11,6 +11,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::IpNet;
+use lanparty_proto::MacAddr;
 use serde_json::{Value, json};
 
 use crate::adapter::TapAdapter;
@@ -30,6 +32,7 @@ struct State {
     file: File,
     network_address: BTreeMap<String, Option<String>>,
     routes: Vec<(IpAddr, Hop)>,
+    member_routes: Vec<(IpNet, Hop)>,
     ip: BTreeMap<(String, bool), IpSettings>,
     categories: BTreeMap<String, Category>,
 }
@@ -41,7 +44,8 @@ impl<N> Recording<N> {
     /// When it cannot be made.
     pub fn create(real: N, path: &Path) -> io::Result<Self> {
         let file = File::create(path)?;
-        let state = State { file, network_address: BTreeMap::new(), routes: vec![], ip: BTreeMap::new(), categories: BTreeMap::new() };
+        let (network_address, ip, categories) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let state = State { file, network_address, routes: vec![], member_routes: vec![], ip, categories };
         Ok(Self { real, state: Arc::new(Mutex::new(state)) })
     }
 
@@ -82,6 +86,8 @@ impl<N: NetCfg> NetCfg for Recording<N> {
         let prefix = if is_ipv6 { 128 } else { 32 };
         let ours = self.state().routes.clone().into_iter().filter(|(remote, _)| remote.is_ipv6() == is_ipv6);
         routes.extend(ours.map(|(destination, hop)| Route { destination, prefix, hop, metric: 0 }));
+        let member = self.state().member_routes.clone().into_iter().filter(|(network, _)| network.addr().is_ipv6() == is_ipv6);
+        routes.extend(member.map(|(network, hop)| Route { destination: network.addr(), prefix: network.prefix_len(), hop, metric: 0 }));
         Ok(routes)
     }
 
@@ -97,6 +103,24 @@ impl<N: NetCfg> NetCfg for Recording<N> {
     fn remove_host_route(&mut self, remote: IpAddr, hop: Hop) -> io::Result<()> {
         self.state().routes.retain(|route| *route != (remote, hop));
         self.record(&json!({ "call": "remove-host-route", "remote": remote, "via": hop.next_hop }))
+    }
+
+    fn add_member_route(&mut self, network: IpNet, hop: Hop, mac: MacAddr) -> io::Result<bool> {
+        let is_new = !self.state().member_routes.contains(&(network, hop));
+        if is_new {
+            self.state().member_routes.push((network, hop));
+            self.record(&json!({ "call": "add-member-route", "network": network, "via": hop.next_hop, "mac": mac }))?;
+        }
+        Ok(is_new)
+    }
+
+    fn remove_member_route(&mut self, network: IpNet, hop: Hop) -> io::Result<()> {
+        self.state().member_routes.retain(|route| *route != (network, hop));
+        self.record(&json!({ "call": "remove-member-route", "network": network, "via": hop.next_hop }))
+    }
+
+    fn forwards(&self, adapter: &str, is_ipv6: bool) -> io::Result<bool> {
+        self.real.forwards(adapter, is_ipv6)
     }
 
     fn ip_settings(&self, adapter: &str, is_ipv6: bool) -> io::Result<Option<IpSettings>> {

@@ -5,15 +5,20 @@ use std::fmt::Debug;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
+use lanparty_client_core::next_hop;
+use lanparty_proto::{MacAddr, MemberId};
 use serde::Serialize;
 
 use crate::adapter::TapAdapter;
 use crate::game::rule_name;
-use crate::net_cfg::{IpSettings, NetCfg};
+use crate::net_cfg::{Hop, IpSettings, NetCfg};
 use crate::tap_io::TapIo;
 
 /// An address for documentation (RFC 5737): a route to it takes nothing from anybody.
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+/// A network for documentation, likewise.
+const NOWHERE: IpNet = IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 0)), 24);
 /// A locally administered address, as an identity has one.
 const TRIAL_ADDRESS: &str = "02005E005301";
 
@@ -61,6 +66,7 @@ pub fn run(tap: &mut impl TapIo, net: &mut impl NetCfg, adapter: &TapAdapter) ->
     steps.ip_settings(net, adapter, false);
     steps.ip_settings(net, adapter, true);
     steps.route(net, adapter);
+    steps.member_route(net, adapter);
     steps.firewall(net, adapter);
     steps.profile(net, adapter);
     steps.read_only(net, adapter);
@@ -158,6 +164,16 @@ impl Steps {
         self.compare("no host route is left", is_left, &false);
     }
 
+    fn member_route(&mut self, net: &mut impl NetCfg, adapter: &TapAdapter) {
+        let Ok(luid) = net.luid(&adapter.instance_id) else { return };
+        let hop = Hop { luid, next_hop: next_hop(NOWHERE, MemberId(1)) };
+        self.compare("create a route through a member", net.add_member_route(NOWHERE, hop, MacAddr([2, 0, 0x5e, 0, 0x53, 1])), &true);
+        self.call("remove the route through a member", net.remove_member_route(NOWHERE, hop));
+        let is_left = net.routes(false).map(|routes| routes.iter().any(|route| route.is_to(NOWHERE)));
+        self.compare("no route through a member is left", is_left, &false);
+        self.call("whether Windows forwards", net.forwards(&adapter.instance_id, false));
+    }
+
     fn firewall(&mut self, net: &mut impl NetCfg, adapter: &TapAdapter) {
         let rule = format!("{}-selftest", rule_name(adapter));
         self.call("add a firewall rule", net.add_firewall_rule(&rule, &adapter.instance_id));
@@ -189,8 +205,6 @@ impl Steps {
 
 #[cfg(test)]
 mod tests {
-    use lanparty_proto::MacAddr;
-
     use super::*;
     use crate::net_cfg::Model;
     use crate::tap_io::OpenFault;

@@ -15,8 +15,8 @@ pub use adapters::{Adapter, AdapterAddress, AdapterKind, adapters};
 pub use elevation::is_elevated;
 pub use event_log::report_event;
 pub use ip::{
-    IpInterface, RouteHop, RouteRow, best_route, create_host_route, delete_host_route, guid_to_luid, ip_interface, routes,
-    set_ip_interface, set_ip_interface_mtu,
+    IpInterface, RouteHop, RouteRow, best_route, create_route, delete_neighbour, delete_route, forwards, guid_to_luid, ip_interface,
+    routes, set_ip_interface, set_ip_interface_mtu, set_neighbour,
 };
 pub use restart::restart_network_adapter;
 pub use socket::bind_to_interface;

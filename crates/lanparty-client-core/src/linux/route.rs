@@ -13,6 +13,7 @@ use rtnetlink::packet_route::route::RouteMessage;
 use rtnetlink::{Handle, RouteMessageBuilder};
 
 use super::address::ask;
+use crate::routing::{next_hop, parts};
 
 /// Sets a route on the interface `index`; one that is there already is an error.
 pub(super) async fn add_route(index: u32, network: IpNet, member: MemberId, mac: MacAddr) -> io::Result<()> {
@@ -52,21 +53,8 @@ async fn remove_all(handle: &Handle, messages: Vec<RouteMessage>) {
     }
 }
 
-/// What no LAN has: a link-local address made of the member's number.
-fn next_hop(network: IpNet, member: MemberId) -> IpAddr {
-    let number = member.0;
-    match network {
-        // The first and last 256 are reserved (RFC 3927 §2.1).
-        IpNet::V4(_) => Ipv4Addr::new(169, 254, (number / 254 % 254) as u8 + 1, (number % 254) as u8 + 1).into(),
-        IpNet::V6(_) => Ipv6Addr::new(0xfe80, 0, 0, 0, 0x6c61, 0x6e70, 0x6172, number).into(),
-    }
-}
-
-/// All the world is two halves: each is more specific than the route that is there, which stays.
 fn messages(index: u32, network: IpNet, hop: IpAddr) -> Vec<RouteMessage> {
-    let parts: Vec<IpNet> =
-        if network.prefix_len() == 0 { network.subnets(1).map(Iterator::collect).unwrap_or_default() } else { vec![network] };
-    parts.into_iter().filter_map(|part| message(index, part, hop)).collect()
+    parts(network).into_iter().filter_map(|part| message(index, part, hop)).collect()
 }
 
 fn message(index: u32, network: IpNet, hop: IpAddr) -> Option<RouteMessage> {
@@ -88,11 +76,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_member_has_a_next_hop_and_the_default_route_is_two_halves() {
+    fn the_default_route_is_two_halves() {
         let all: IpNet = "0.0.0.0/0".parse().unwrap();
-        assert_eq!(next_hop(all, MemberId(1)).to_string(), "169.254.1.2");
-        assert_ne!(next_hop(all, MemberId(254)), next_hop(all, MemberId(508)));
-        assert_eq!(next_hop("::/0".parse().unwrap(), MemberId(0x1234)).to_string(), "fe80::6c61:6e70:6172:1234");
         assert_eq!(messages(7, all, next_hop(all, MemberId(1))).len(), 2);
         assert_eq!(messages(7, "10.0.0.0/8".parse().unwrap(), next_hop(all, MemberId(1))).len(), 1);
     }

@@ -22,6 +22,7 @@ pub(crate) struct Model(Arc<Mutex<State>>);
 pub(crate) struct Settings {
     pub(crate) network_address: BTreeMap<String, String>,
     pub(crate) host_routes: Vec<(IpAddr, Hop)>,
+    pub(crate) member_routes: Vec<(IpNet, Hop, MacAddr)>,
     pub(crate) ip: BTreeMap<(String, bool), IpSettings>,
     pub(crate) categories: BTreeMap<String, Category>,
     pub(crate) rules: Vec<String>,
@@ -55,6 +56,7 @@ impl Default for State {
         let settings = Settings {
             network_address: BTreeMap::new(),
             host_routes: vec![],
+            member_routes: vec![],
             ip: [false, true].map(|is_ipv6| ((TAP_ID.to_owned(), is_ipv6), ip)).into(),
             categories: [("{LAN}".to_owned(), Category::Public)].into(),
             rules: vec!["somebody else's".into()],
@@ -147,7 +149,10 @@ impl NetCfg for Model {
         let lan = state.lan_default_metric.filter(|_| !ignored).map(|metric| default(TAP, metric));
         let host = state.settings.host_routes.iter().filter(|(remote, _)| remote.is_ipv6() == is_ipv6);
         let host = host.map(|(remote, hop)| Route { destination: *remote, prefix: if is_ipv6 { 128 } else { 32 }, hop: *hop, metric: 1 });
-        Ok(state.uplinks.iter().map(|(luid, metric)| default(*luid, *metric)).chain(lan).chain(host).collect())
+        let member = state.settings.member_routes.iter().filter(|(network, ..)| network.addr().is_ipv6() == is_ipv6);
+        let member =
+            member.map(|(network, hop, _)| Route { destination: network.addr(), prefix: network.prefix_len(), hop: *hop, metric: 1 });
+        Ok(state.uplinks.iter().map(|(luid, metric)| default(*luid, *metric)).chain(lan).chain(host).chain(member).collect())
     }
 
     fn add_host_route(&mut self, remote: IpAddr, hop: Hop) -> io::Result<bool> {
@@ -162,6 +167,24 @@ impl NetCfg for Model {
 
     fn remove_host_route(&mut self, remote: IpAddr, hop: Hop) -> io::Result<()> {
         self.change(|state| state.settings.host_routes.retain(|route| *route != (remote, hop)))
+    }
+
+    fn add_member_route(&mut self, network: IpNet, hop: Hop, mac: MacAddr) -> io::Result<bool> {
+        self.change(|state| {
+            let is_new = !state.settings.member_routes.iter().any(|(there, by, _)| (*there, *by) == (network, hop));
+            if is_new {
+                state.settings.member_routes.push((network, hop, mac));
+            }
+            is_new
+        })
+    }
+
+    fn remove_member_route(&mut self, network: IpNet, hop: Hop) -> io::Result<()> {
+        self.change(|state| state.settings.member_routes.retain(|(there, by, _)| (*there, *by) != (network, hop)))
+    }
+
+    fn forwards(&self, _: &str, is_ipv6: bool) -> io::Result<bool> {
+        Ok(is_ipv6)
     }
 
     fn ip_settings(&self, adapter: &str, is_ipv6: bool) -> io::Result<Option<IpSettings>> {

@@ -1,5 +1,7 @@
 use std::sync::{Arc, Mutex};
 
+use ipnet::IpNet;
+use lanparty_proto::MemberId;
 use proptest::prelude::*;
 
 use super::*;
@@ -240,6 +242,44 @@ fn the_real_address_is_shown_before_one_that_windows_gave_itself() {
     assert_eq!(world.policy.addresses(), [real, own]);
 }
 
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+#[test]
+fn routes_through_members_are_whole_or_not_there_and_go_with_the_evening() {
+    let mut world = World::new(Model::default(), true);
+    let before = world.net.settings();
+    world.up().unwrap();
+    world.policy.add_route(net("192.168.50.0/24"), MemberId(2), MAC).unwrap();
+    world.policy.add_route(net("0.0.0.0/0"), MemberId(2), MAC).unwrap();
+    let luid = |net: &Model, remote: &str| net.route_to(remote.parse().unwrap()).unwrap().luid;
+    assert_eq!((luid(&world.net, "192.168.50.7"), luid(&world.net, "198.51.100.1")), (TAP, TAP));
+    world.policy.watch().unwrap();
+    assert_eq!(world.net.route_to(RELAY).unwrap().luid, UPLINK, "the relay is never reached through the tunnel");
+    // The adapter was restarted, and Windows has forgotten.
+    world.net.state().settings.member_routes.clear();
+    world.policy.reopen(mtu(1390)).unwrap();
+    assert_eq!(world.net.settings().member_routes.len(), 3);
+    world.policy.remove_route(net("0.0.0.0/0"), MemberId(2)).unwrap();
+    assert_eq!((luid(&world.net, "192.168.50.7"), luid(&world.net, "198.51.100.1")), (TAP, UPLINK));
+    assert!(world.policy.leave());
+    assert_eq!(world.net.settings(), before);
+}
+
+#[test]
+fn a_network_that_the_machine_has_a_route_to_stays_where_it_is() {
+    let mut world = World::new(Model::default(), true);
+    world.up().unwrap();
+    let (theirs, hop) = (net("128.0.0.0/1"), Hop { luid: OTHER_UPLINK, next_hop: RELAY });
+    world.net.state().settings.member_routes.push((theirs, hop, MAC));
+    let before = world.net.settings();
+    let refused = world.policy.add_route(net("0.0.0.0/0"), MemberId(2), MAC).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(world.net.settings(), before, "nor is the other half set");
+    assert_eq!(world.policy.unforwarded(&[theirs, net("fd00::/8")]), [&theirs]);
+}
+
 /// What may happen between the start and the end of an evening.
 #[derive(Clone, Copy, Debug)]
 enum Event {
@@ -248,6 +288,8 @@ enum Event {
     JoinedAgain(bool),
     Reopen,
     Game(bool),
+    Route(bool),
+    NoRoute,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -257,6 +299,8 @@ fn event() -> impl Strategy<Value = Event> {
         any::<bool>().prop_map(Event::JoinedAgain),
         Just(Event::Reopen),
         any::<bool>().prop_map(Event::Game),
+        any::<bool>().prop_map(Event::Route),
+        Just(Event::NoRoute),
     ]
 }
 
@@ -272,6 +316,9 @@ fn live(world: &mut World, game: &mut GameMode<Model>, events: &[Event]) -> Resu
             }
             Event::JoinedAgain(other) => world.policy.joined_again(Some(if *other { OTHER_RELAY } else { RELAY }))?,
             Event::Reopen => world.policy.reopen(mtu(1390))?,
+            // The client goes on without, and says so.
+            Event::Route(all) => drop(world.policy.add_route(net(if *all { "::/0" } else { "192.168.50.0/24" }), MemberId(2), MAC)),
+            Event::NoRoute => drop(world.policy.remove_route(net("192.168.50.0/24"), MemberId(2))),
             Event::Game(has_address) => {
                 world.net.state().profile = has_address.then(|| "{LAN}".to_owned());
                 game.advance(*has_address);
@@ -303,8 +350,17 @@ fn machine() -> impl Strategy<Value = Model> {
 }
 
 /// An evening in which everything is changed that ever is, game mode and a way out that moves included.
-const WHOLE_EVENING: [Event; 6] =
-    [Event::Game(false), Event::Game(true), Event::Mtu(1300), Event::Uplink(true), Event::JoinedAgain(true), Event::Reopen];
+const WHOLE_EVENING: [Event; 9] = [
+    Event::Game(false),
+    Event::Game(true),
+    Event::Mtu(1300),
+    Event::Uplink(true),
+    Event::Route(true),
+    Event::Route(false),
+    Event::JoinedAgain(true),
+    Event::NoRoute,
+    Event::Reopen,
+];
 
 /// No call fails, and the evening does not end.
 const NEVER: usize = usize::MAX;
@@ -343,7 +399,7 @@ fn each_step_of_an_evening_may_fail_or_be_the_last() {
     let (_, world, _) = whole_evening(NEVER, false, false);
     let kinds: std::collections::BTreeSet<_> =
         world.policy.journal.changes().iter().map(|change| serde_json::to_value(change).unwrap()["change"].to_string()).collect();
-    assert_eq!(kinds.len(), 5, "{kinds:?}");
+    assert_eq!(kinds.len(), 6, "{kinds:?}");
     for (is_crash, fails_late) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut steps = 0;
         for step in 0.. {

@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net};
 use lanparty_client_core::{AddressPlan, Client, Detection, Host, HostFacts, Joining, identity};
 use lanparty_nic::windows::{Tap, is_elevated};
 use lanparty_node::{ExitCode, Fault, MemberFlags, StateDir, block_on, start_logging};
-use lanparty_proto::LanMtu;
+use lanparty_proto::{LanMtu, MacAddr, MemberId};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -166,7 +166,7 @@ where
         }
     };
     let client = Client::new(member, identity, identity_file, dialer, host, device, AddressPlan::default())?;
-    client.filtered(filter.as_ref()).run().await
+    client.filtered(filter.as_ref()).routing(&machine.route_from, &machine.route)?.run().await
 }
 
 struct WindowsHost<N> {
@@ -263,6 +263,27 @@ impl<N: NetCfg + Send + 'static> Host for WindowsHost<N> {
 
     async fn remove_address(&mut self, _: IpNet) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    async fn add_route(&mut self, network: IpNet, member: MemberId, mac: MacAddr) -> io::Result<()> {
+        if !self.is_plugged {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        self.policy.add_route(network, member, mac)
+    }
+
+    async fn remove_route(&mut self, network: IpNet, member: MemberId) -> io::Result<()> {
+        self.policy.remove_route(network, member)
+    }
+
+    fn check_forwarding(&self, networks: &[IpNet]) {
+        for network in self.policy.unforwarded(networks) {
+            let (name, family) = (self.interface(), if network.addr().is_ipv6() { "IPv6" } else { "IPv4" });
+            warn!(
+                "Windows forwards no packets of {name}, so nothing reaches {network}: in PowerShell, Set-NetIPInterface -InterfaceAlias '{name}' \
+                 -AddressFamily {family} -Forwarding Enabled, and the same for the adapter of that network"
+            );
+        }
     }
 
     fn detection(&self, _: IpAddr) -> Option<Detection> {

@@ -3,7 +3,9 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
 use lanparty_nic::windows::{self as nic, Adapter, IpInterface, RouteHop};
+use lanparty_proto::MacAddr;
 use winreg::RegKey;
 use winreg::enums::{HKEY_LOCAL_MACHINE, KEY_READ, KEY_SET_VALUE};
 
@@ -62,6 +64,10 @@ const fn route_hop(hop: Hop) -> RouteHop {
     RouteHop { luid: hop.luid, index: 0, next_hop: hop.next_hop }
 }
 
+const fn bits(ip: IpAddr) -> u8 {
+    if ip.is_ipv6() { 128 } else { 32 }
+}
+
 const fn settings(interface: IpInterface) -> IpSettings {
     let IpInterface { mtu, automatic_metric, metric, ignores_default_routes } = interface;
     IpSettings { mtu, automatic_metric, metric, ignores_default_routes }
@@ -113,11 +119,30 @@ impl NetCfg for WindowsNet {
     }
 
     fn add_host_route(&mut self, remote: IpAddr, hop: Hop) -> io::Result<bool> {
-        nic::create_host_route(remote, route_hop(hop))
+        nic::create_route(remote, bits(remote), route_hop(hop))
     }
 
     fn remove_host_route(&mut self, remote: IpAddr, hop: Hop) -> io::Result<()> {
-        nic::delete_host_route(remote, route_hop(hop)).map(drop)
+        nic::delete_route(remote, bits(remote), route_hop(hop)).map(drop)
+    }
+
+    fn add_member_route(&mut self, network: IpNet, hop: Hop, mac: MacAddr) -> io::Result<bool> {
+        nic::set_neighbour(route_hop(hop), mac)?;
+        nic::create_route(network.addr(), network.prefix_len(), route_hop(hop))
+    }
+
+    /// The neighbour stays while another route leads through it.
+    fn remove_member_route(&mut self, network: IpNet, hop: Hop) -> io::Result<()> {
+        nic::delete_route(network.addr(), network.prefix_len(), route_hop(hop))?;
+        let is_through = |row: &nic::RouteRow| (row.hop.luid, row.hop.next_hop) == (hop.luid, hop.next_hop);
+        if !nic::routes(network.addr().is_ipv6())?.iter().any(is_through) {
+            nic::delete_neighbour(route_hop(hop))?;
+        }
+        Ok(())
+    }
+
+    fn forwards(&self, adapter: &str, is_ipv6: bool) -> io::Result<bool> {
+        nic::forwards(nic::guid_to_luid(adapter)?, is_ipv6)
     }
 
     fn ip_settings(&self, adapter: &str, is_ipv6: bool) -> io::Result<Option<IpSettings>> {

@@ -3,14 +3,15 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use lanparty_proto::MacAddr;
 use windows_sys::Win32::Foundation::{ERROR_INVALID_PARAMETER, ERROR_NOT_FOUND, ERROR_OBJECT_ALREADY_EXISTS};
 use windows_sys::Win32::NetworkManagement::IpHelper::{
-    ConvertInterfaceGuidToLuid, CreateIpForwardEntry2, DeleteIpForwardEntry2, FreeMibTable, GetBestRoute2, GetIpForwardTable2,
-    GetIpInterfaceEntry, InitializeIpForwardEntry, InitializeIpInterfaceEntry, MIB_IPFORWARD_ROW2, MIB_IPFORWARD_TABLE2,
-    MIB_IPINTERFACE_ROW, SetIpInterfaceEntry,
+    ConvertInterfaceGuidToLuid, CreateIpForwardEntry2, CreateIpNetEntry2, DeleteIpForwardEntry2, DeleteIpNetEntry2, FreeMibTable,
+    GetBestRoute2, GetIpForwardTable2, GetIpInterfaceEntry, InitializeIpForwardEntry, InitializeIpInterfaceEntry, MIB_IPFORWARD_ROW2,
+    MIB_IPFORWARD_TABLE2, MIB_IPINTERFACE_ROW, MIB_IPNET_ROW2, SetIpInterfaceEntry, SetIpNetEntry2,
 };
 use windows_sys::Win32::NetworkManagement::Ndis::NET_LUID_LH;
-use windows_sys::Win32::Networking::WinSock::{AF_INET, AF_INET6, MIB_IPPROTO_NETMGMT, SOCKADDR_INET};
+use windows_sys::Win32::Networking::WinSock::{AF_INET, AF_INET6, MIB_IPPROTO_NETMGMT, NlnsPermanent, SOCKADDR_INET};
 use windows_sys::core::GUID;
 
 use super::checked;
@@ -175,12 +176,12 @@ fn route_row(row: &MIB_IPFORWARD_ROW2) -> RouteRow {
     RouteRow { destination: ip(&row.DestinationPrefix.Prefix), prefix: row.DestinationPrefix.PrefixLength, hop, metric: row.Metric }
 }
 
-/// Lets packets for `remote` alone take this way. Whether the route is new: one that was there is nobody's to remove.
+/// Lets packets for the first `prefix` bits of `network` take this way. Whether the route is new: one that was there is nobody's to remove.
 ///
 /// # Errors
 /// What Windows said.
-pub fn create_host_route(remote: IpAddr, hop: RouteHop) -> io::Result<bool> {
-    let row = host_route(remote, hop);
+pub fn create_route(network: IpAddr, prefix: u8, hop: RouteHop) -> io::Result<bool> {
+    let row = route(network, prefix, hop);
     // SAFETY: the row is ours for the length of the call.
     match unsafe { CreateIpForwardEntry2(&raw const row) } {
         ERROR_OBJECT_ALREADY_EXISTS => Ok(false),
@@ -192,8 +193,8 @@ pub fn create_host_route(remote: IpAddr, hop: RouteHop) -> io::Result<bool> {
 ///
 /// # Errors
 /// What Windows said.
-pub fn delete_host_route(remote: IpAddr, hop: RouteHop) -> io::Result<bool> {
-    let row = host_route(remote, hop);
+pub fn delete_route(network: IpAddr, prefix: u8, hop: RouteHop) -> io::Result<bool> {
+    let row = route(network, prefix, hop);
     // SAFETY: the row is ours for the length of the call.
     match unsafe { DeleteIpForwardEntry2(&raw const row) } {
         // Also when the interface itself is gone.
@@ -202,17 +203,61 @@ pub fn delete_host_route(remote: IpAddr, hop: RouteHop) -> io::Result<bool> {
     }
 }
 
-fn host_route(remote: IpAddr, hop: RouteHop) -> MIB_IPFORWARD_ROW2 {
+fn route(network: IpAddr, prefix: u8, hop: RouteHop) -> MIB_IPFORWARD_ROW2 {
     let mut row = MIB_IPFORWARD_ROW2::default();
     // SAFETY: the row is ours; the call gives it lifetimes without end.
     unsafe { InitializeIpForwardEntry(&raw mut row) };
     row.InterfaceLuid = NET_LUID_LH { Value: hop.luid };
-    row.DestinationPrefix.Prefix = socket_address(remote);
-    row.DestinationPrefix.PrefixLength = if remote.is_ipv6() { 128 } else { 32 };
+    row.DestinationPrefix.Prefix = socket_address(network);
+    row.DestinationPrefix.PrefixLength = prefix;
     row.NextHop = socket_address(hop.next_hop);
     row.Protocol = MIB_IPPROTO_NETMGMT;
     row.Metric = 0;
     row
+}
+
+/// Says which machine a next hop is, so that it need not be asked for.
+///
+/// # Errors
+/// What Windows said.
+pub fn set_neighbour(hop: RouteHop, mac: MacAddr) -> io::Result<()> {
+    let mut row = neighbour(hop);
+    row.PhysicalAddress[..6].copy_from_slice(&mac.0);
+    row.PhysicalAddressLength = 6;
+    row.State = NlnsPermanent;
+    // SAFETY: the row is ours for the length of the calls.
+    checked(unsafe {
+        match CreateIpNetEntry2(&raw const row) {
+            ERROR_OBJECT_ALREADY_EXISTS => SetIpNetEntry2(&raw mut row),
+            code => code,
+        }
+    })
+}
+
+/// Forgets it again. Whether it was known.
+///
+/// # Errors
+/// What Windows said.
+pub fn delete_neighbour(hop: RouteHop) -> io::Result<bool> {
+    let row = neighbour(hop);
+    // SAFETY: the row is ours for the length of the call.
+    match unsafe { DeleteIpNetEntry2(&raw const row) } {
+        // Also when the interface itself is gone.
+        ERROR_NOT_FOUND | ERROR_INVALID_PARAMETER => Ok(false),
+        code => checked(code).map(|()| true),
+    }
+}
+
+fn neighbour(hop: RouteHop) -> MIB_IPNET_ROW2 {
+    MIB_IPNET_ROW2 { Address: socket_address(hop.next_hop), InterfaceLuid: NET_LUID_LH { Value: hop.luid }, ..MIB_IPNET_ROW2::default() }
+}
+
+/// Whether the stack forwards packets that come in by an interface.
+///
+/// # Errors
+/// When the address family is not bound to it, or what Windows said.
+pub fn forwards(luid: u64, is_ipv6: bool) -> io::Result<bool> {
+    interface_row(luid, is_ipv6).map(|row| row.ForwardingEnabled)
 }
 
 const fn family(is_ipv6: bool) -> u16 {
@@ -271,7 +316,7 @@ mod tests {
     /// The sizes of the Windows SDK, as mingw's headers have them too.
     #[test]
     fn the_structures_have_the_layout_of_the_system() {
-        assert_eq!((size_of::<MIB_IPINTERFACE_ROW>(), size_of::<MIB_IPFORWARD_ROW2>()), (168, 104));
+        assert_eq!((size_of::<MIB_IPINTERFACE_ROW>(), size_of::<MIB_IPFORWARD_ROW2>(), size_of::<MIB_IPNET_ROW2>()), (168, 104, 88));
         assert_eq!(std::mem::offset_of!(MIB_IPFORWARD_ROW2, NextHop), 44);
     }
 }
