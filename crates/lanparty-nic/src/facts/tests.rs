@@ -129,6 +129,14 @@ fn every_unfit_interface_is_refused_with_its_cause_and_what_to_use() {
     }
 }
 
+#[test]
+fn the_interface_of_a_vlan_is_as_fit_as_any() {
+    let machine = machine().interface("eth0.5", 1, UP, "1", &["lower_eth0"]);
+    fs::write(machine.0.path().join("eth0.5/uevent"), "DEVTYPE=vlan\nINTERFACE=eth0.5\n").unwrap();
+    assert!(machine.facts("eth0.5").is_vlan);
+    assert_eq!(machine.verdict("eth0.5"), Ok(()));
+}
+
 /// A laptop with containers: what they are wired with leads to no LAN.
 #[test]
 fn only_what_has_hardware_behind_it_is_offered_where_there_is_any() {
