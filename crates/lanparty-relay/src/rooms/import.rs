@@ -183,9 +183,20 @@ impl Room {
     }
 }
 
-/// In single quotes nothing is special in TOML; a text that has one is between double ones.
+/// In single quotes nothing is special in TOML; a text that cannot stand there is between double ones (TOML 1.0, "String").
 fn quoted(text: &str) -> String {
-    if text.contains('\'') { format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")) } else { format!("'{text}'") }
+    if !text.contains(|c: char| c == '\'' || c.is_control()) {
+        return format!("'{text}'");
+    }
+    let escaped = text.chars().fold(String::new(), |mut out, c| {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => out.push(c),
+        }
+        out
+    });
+    format!("\"{escaped}\"")
 }
 
 /// An expression of the small engine there, for the one here: what is not special there is escaped.
@@ -325,6 +336,8 @@ my(Community)\\d\\d 10.0.0.0/8
             "[a&&b]",
             "x[~~]y",
             "\u{e9}+",
+            "a\u{7f}*",
+            "\u{1b}[0m'",
         ] {
             rooms(list);
         }
