@@ -119,8 +119,9 @@ impl<N: NetCfg> NetCfg for Recording<N> {
         self.record(&json!({ "call": "remove-member-route", "network": network, "via": hop.next_hop }))
     }
 
-    fn forwards(&self, adapter: &str, is_ipv6: bool) -> io::Result<bool> {
-        self.real.forwards(adapter, is_ipv6)
+    /// As Windows has it for a new adapter.
+    fn forwards(&self, _: &str, _: bool) -> io::Result<bool> {
+        Ok(false)
     }
 
     fn ip_settings(&self, adapter: &str, is_ipv6: bool) -> io::Result<Option<IpSettings>> {
@@ -187,9 +188,13 @@ mod tests {
         net.set_ip_settings(TAP_ID, false, IpSettings { metric: 1, ..NEW_ADAPTER }).unwrap();
         assert_eq!(net.ip_settings(TAP_ID, false).unwrap().unwrap().metric, 1);
         net.remove_host_route(remote, hop).unwrap();
+        let (network, mac) = ("198.51.100.0/24".parse().unwrap(), MacAddr([2, 0, 0, 0, 0, 7]));
+        assert!(net.add_member_route(network, hop, mac).unwrap() && !net.add_member_route(network, hop, mac).unwrap());
+        assert!(net.routes(false).unwrap().iter().any(|route| route.is_to(network)));
+        net.remove_member_route(network, hop).unwrap();
         let calls: Vec<Value> = std::fs::read_to_string(&path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let names: Vec<_> = calls.iter().map(|call| call["call"].as_str().unwrap()).collect();
-        assert_eq!(names, ["add-host-route", "set-ip-settings", "remove-host-route"]);
+        assert_eq!(names, ["add-host-route", "set-ip-settings", "remove-host-route", "add-member-route", "remove-member-route"]);
         assert_eq!(machine.settings(), before);
     }
 }
