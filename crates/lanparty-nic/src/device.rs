@@ -43,6 +43,12 @@ pub trait Device: Waitable + Send {
     /// [`io::ErrorKind::WouldBlock`] when nothing is there; a [`DeviceFault`] inside the error when the interface is down or gone.
     fn recv_batch(&mut self, batch: &mut FrameBatch) -> io::Result<usize>;
 
+    /// Whether the last [`Self::recv_batch`] ended because the kernel had no more: readiness comes anew with the next frame. `false` when
+    /// that is not known.
+    fn is_drained(&self) -> bool {
+        false
+    }
+
     /// Writes frames in order and returns how many were taken, from the front.
     ///
     /// Consecutive segments of one flow are handed over as one super-frame where the device can. A frame that the
@@ -71,6 +77,10 @@ where
 {
     fn recv_batch(&mut self, batch: &mut FrameBatch) -> io::Result<usize> {
         (**self).recv_batch(batch)
+    }
+
+    fn is_drained(&self) -> bool {
+        (**self).is_drained()
     }
 
     fn send_batch(&mut self, frames: &[Bytes]) -> io::Result<usize> {

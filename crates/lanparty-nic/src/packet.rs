@@ -39,6 +39,7 @@ pub struct PacketSocket {
     interfaces: Interfaces,
     limits: Limits,
     buffers: recv::Buffers,
+    is_drained: bool,
     /// A fault found after frames of the same call: the kernel reports it once, so it is kept for the next call.
     fault: Option<DeviceFault>,
     scratch: Scratch,
@@ -88,6 +89,7 @@ impl PacketSocket {
             interfaces,
             limits,
             buffers: recv::buffers(),
+            is_drained: false,
             fault: None,
             scratch: Scratch::default(),
             injected: BTreeSet::new(),
@@ -148,6 +150,10 @@ impl AsFd for PacketSocket {
 impl Device for PacketSocket {
     fn recv_batch(&mut self, batch: &mut FrameBatch) -> io::Result<usize> {
         self.receive(batch)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.is_drained
     }
 
     fn send_batch(&mut self, frames: &[Bytes]) -> io::Result<usize> {

@@ -119,6 +119,10 @@ impl<D: Device> Device for PcapTee<D> {
         Ok(count)
     }
 
+    fn is_drained(&self) -> bool {
+        self.device.is_drained()
+    }
+
     fn send_batch(&mut self, frames: &[Bytes]) -> io::Result<usize> {
         let taken = self.device.send_batch(frames)?;
         self.note(CaptureWay::Outbound, frames[..taken].iter().map(AsRef::as_ref));

@@ -52,6 +52,7 @@ pub struct Tap {
     interfaces: Interfaces,
     limits: Limits,
     buffer: Box<[u8]>,
+    is_drained: bool,
     stats: DeviceStats,
     /// Of the last batch.
     unsent: Vec<(Bytes, DropReason)>,
@@ -71,7 +72,17 @@ impl Tap {
         tracing::debug!(interface = name, offloads = accepted, "tap created");
         let limits = Limits { udp: accepted & libc::TUN_F_USO4 != 0, frame_len_max: usize::MAX };
         let buffer = vec![0; READ_LEN].into_boxed_slice();
-        let tap = Self { file, name, is_persistent, interfaces, limits, buffer, stats: DeviceStats::default(), unsent: vec![] };
+        let tap = Self {
+            file,
+            name,
+            is_persistent,
+            interfaces,
+            limits,
+            buffer,
+            is_drained: false,
+            stats: DeviceStats::default(),
+            unsent: vec![],
+        };
         if let Some(mac) = config.mac {
             tap.unless_given(tap.set_mac(mac)).map_err(|e| TapError::os("set the MAC address of", &tap.name, e))?;
         }
@@ -188,15 +199,23 @@ impl AsFd for Tap {
 impl Device for Tap {
     fn recv_batch(&mut self, batch: &mut FrameBatch) -> io::Result<usize> {
         let (mut frames, mut bytes) = (0, 0);
+        self.is_drained = false;
         // What cannot be read is no end: WouldBlock must mean that the kernel has nothing, or readiness would be lost.
         while frames == 0 || (frames < BATCH_FRAMES_MAX && bytes < BATCH_BYTES_MAX) {
             match self.read_once(batch) {
                 Ok((more, len)) => (frames, bytes) = (frames + more, bytes + len),
                 Err(e) if frames == 0 => return Err(e),
-                Err(_) => break,
+                Err(e) => {
+                    self.is_drained = e.kind() == io::ErrorKind::WouldBlock;
+                    break;
+                }
             }
         }
         Ok(frames)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.is_drained
     }
 
     fn send_batch(&mut self, frames: &[Bytes]) -> io::Result<usize> {

@@ -69,7 +69,12 @@ impl<D: Device> AsyncDevice<D> {
             let mut ready = self.readiness.readable().await?;
             match self.device.recv_batch(batch) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                outcome => return outcome,
+                outcome => {
+                    if outcome.is_ok() && self.device.is_drained() {
+                        ready.clear_ready();
+                    }
+                    return outcome;
+                }
             }
         }
     }

@@ -31,6 +31,7 @@ impl PacketSocket {
             return Err(fault.into());
         }
         let (mut frames, mut bytes) = (0, 0);
+        self.is_drained = false;
         // What cannot be read is no end: WouldBlock must mean that the kernel has nothing, or readiness would be lost.
         while frames == 0 || (frames < BATCH_FRAMES_MAX && bytes < BATCH_BYTES_MAX) {
             let mut received = [None; MESSAGES];
@@ -42,6 +43,7 @@ impl PacketSocket {
                         frames += self.take(index, message, batch);
                     }
                     if count < MESSAGES && frames > 0 {
+                        self.is_drained = true;
                         break;
                     }
                 }
