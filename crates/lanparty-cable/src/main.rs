@@ -12,5 +12,5 @@ struct Cli {
 }
 
 fn main() -> std::process::ExitCode {
-    lanparty_node::block_on(lanparty_cable::run(lanparty_config::parse::<Cli>(lanparty_config::Role::Cable).args))
+    lanparty_node::serve(lanparty_cable::run(lanparty_config::parse::<Cli>(lanparty_config::Role::Cable).args))
 }

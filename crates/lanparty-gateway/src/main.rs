@@ -18,5 +18,5 @@ struct Cli {
 }
 
 fn main() -> std::process::ExitCode {
-    lanparty_node::block_on(lanparty_gateway::run(lanparty_config::parse::<Cli>(lanparty_config::Role::Gateway).args))
+    lanparty_node::serve(lanparty_gateway::run(lanparty_config::parse::<Cli>(lanparty_config::Role::Gateway).args))
 }

@@ -160,7 +160,7 @@ impl RelayEndpoint {
         transport.send_observed_address_reports(true);
         server.transport_config(Arc::new(transport));
         let endpoint =
-            noq::Endpoint::new(config, Some(server), socket, Arc::new(noq::TokioRuntime)).map_err(|e| cannot_listen(addr, "udp", &e))?;
+            noq::Endpoint::new(config, Some(server), socket, crate::udp::runtime()).map_err(|e| cannot_listen(addr, "udp", &e))?;
         Ok(Self { endpoint })
     }
 
@@ -258,7 +258,7 @@ pub(crate) fn dial_endpoint(
 ) -> Result<noq::Endpoint, Fault> {
     let failed = |what: &str, e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("{what}: {e}"), "");
     let socket = bound_socket(remote, uplink).map_err(|e| failed("cannot open a UDP socket", &e))?;
-    let endpoint = noq::Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(noq::TokioRuntime));
+    let endpoint = noq::Endpoint::new(EndpointConfig::default(), None, socket, crate::udp::runtime());
     let endpoint = endpoint.map_err(|e| failed("cannot use the UDP socket", &e))?;
     let quic = QuicClientConfig::try_from(tls).map_err(|e| failed("TLS cannot be set up", &e))?;
     let mut config = noq::ClientConfig::new(Arc::new(quic));

@@ -69,15 +69,31 @@ impl From<ExitCode> for std::process::ExitCode {
 ///
 /// One thread because a work-stealing pool costs 50 to 80 % more CPU per packet (DESIGN §9).
 pub fn block_on(program: impl Future<Output = Result<(), Fault>>) -> std::process::ExitCode {
-    let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => {
-            let outcome = runtime.block_on(crate::service::watched(program));
-            // A name server that never answers holds a thread for half a minute: nobody waits for that.
-            runtime.shutdown_background();
-            outcome
-        }
-        Err(e) => Err(Fault::new(ExitCode::Unexpected, format!("the event loop cannot start: {e}"), "")),
-    };
+    end(on_one_thread(|runtime| runtime.block_on(crate::service::watched(program))))
+}
+
+/// As [`block_on`], for a program that carries frames: as a task of the runtime, because waking what the runtime itself was started with
+/// costs a system call each time.
+pub fn serve(program: impl Future<Output = Result<(), Fault>> + Send + 'static) -> std::process::ExitCode {
+    end(on_one_thread(|runtime| {
+        let task = runtime.spawn(crate::service::watched(program));
+        runtime.block_on(task).unwrap_or_else(|e| match e.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(e) => Err(Fault::new(ExitCode::Unexpected, format!("the program was stopped: {e}"), "")),
+        })
+    }))
+}
+
+fn on_one_thread(run: impl FnOnce(&tokio::runtime::Runtime) -> Result<(), Fault>) -> Result<(), Fault> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Fault::new(ExitCode::Unexpected, format!("the event loop cannot start: {e}"), ""))?;
+    let outcome = run(&runtime);
+    // A name server that never answers holds a thread for half a minute: nobody waits for that.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn end(outcome: Result<(), Fault>) -> std::process::ExitCode {
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(fault) => {

@@ -42,6 +42,8 @@ mod stream;
 mod tls;
 mod toml_file;
 mod trust;
+#[cfg_attr(windows, path = "udp_windows.rs")]
+mod udp;
 mod uplink;
 #[cfg(windows)]
 mod uplink_windows;
@@ -56,7 +58,7 @@ pub use device::{AsyncDevice, Written};
 pub use driver::{DriverEvent, DriverReport, MemberDriver, Side, warn_of_gateway};
 pub use endpoint::{CongestionControl, Incoming, RelayEndpoint};
 pub use examine::{RelayExamination, UnderlayFix, examine_host, is_wsl2};
-pub use fault::{ExitCode, Fault, block_on};
+pub use fault::{ExitCode, Fault, block_on, serve};
 pub use filter::{FilterFlags, PacketWords, parse_packet};
 pub use flags::{BondFlags, MemberFlags};
 pub use identity::Identity;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use lanparty_core::RoomRules;
-use lanparty_node::{Fault, block_on};
+use lanparty_node::{Fault, block_on, serve};
 use lanparty_proto::PASSWORD_LEN_MAX;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
@@ -50,7 +50,7 @@ enum Task {
 #[must_use]
 pub fn end(command: RelayCommand) -> ExitCode {
     match command.task {
-        None => block_on(crate::run(command.args)),
+        None => serve(crate::run(command.args)),
         Some(Task::Password) => block_on(async { print_hash() }),
         Some(Task::Check { file }) => block_on(async move { check(&file) }),
         Some(Task::ImportCommunities { file }) => block_on(async move { import_communities(&file) }),

@@ -19,7 +19,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use lanparty_node::block_on;
+use lanparty_node::{block_on, serve};
 
 /// Distant machines on one Ethernet.
 ///
@@ -96,10 +96,10 @@ fn main() -> ExitCode {
 
 fn run(arguments: &[OsString]) -> ExitCode {
     match lanparty_config::parse_tool::<Cli>(arguments).role {
-        Role::Client(args) => block_on(lanparty_client_core::run(args)),
-        Role::Gateway(args) => block_on(lanparty_gateway::run(args)),
+        Role::Client(args) => serve(lanparty_client_core::run(args)),
+        Role::Gateway(args) => serve(lanparty_gateway::run(args)),
         Role::Relay(command) => lanparty_relay::end(command),
-        Role::Cable(args) => block_on(lanparty_cable::run(args)),
+        Role::Cable(args) => serve(lanparty_cable::run(args)),
         Role::Run(args) => match config::role_of(&args, &command()) {
             Ok(role) => run(&args.arguments(role)),
             Err(fault) => block_on(async { Err(fault) }),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use lanparty_client_core::{AddressPlan, Client, Detection, Host, HostFacts, Joining, identity};
 use lanparty_nic::windows::{Tap, is_elevated};
-use lanparty_node::{ExitCode, Fault, MemberFlags, StateDir, block_on, start_logging};
+use lanparty_node::{ExitCode, Fault, MemberFlags, StateDir, block_on, serve, start_logging};
 use lanparty_proto::{LanMtu, MacAddr, MemberId};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -50,7 +50,7 @@ pub fn main() -> ProcessExit {
         None if cli.doctor => doctor::end(&cli),
         None if cli.status => block_on(doctor::status()),
         None if cli.selftest => block_on(async { test(&cli) }),
-        None => block_on(join(cli)),
+        None => serve(join(cli)),
     }
 }
 

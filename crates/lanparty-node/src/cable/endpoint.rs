@@ -41,7 +41,7 @@ impl CableEndpoint {
         };
         let unusable = |e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("the UDP socket cannot be used: {e}"), "");
         let server = server_config(&Pin::new(peer, ALPN), &identity).map_err(|e| unusable(&e))?;
-        let endpoint = noq::Endpoint::new(endpoint_config(&identity), Some(server), socket, Arc::new(noq::TokioRuntime));
+        let endpoint = noq::Endpoint::new(endpoint_config(&identity), Some(server), socket, crate::udp::runtime());
         Ok(Self { endpoint: endpoint.map_err(|e| unusable(&e))?, identity, peer })
     }
 

@@ -1,7 +1,6 @@
 //! The sockets by which other members may reach this one: those that lead to the relay, as routers let in what answers there.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
 use tracing::debug;
 
@@ -82,7 +81,7 @@ impl Dialer {
             return Some(known.endpoint.clone());
         }
         let opened = bound_socket(somewhere, Some(interface))
-            .and_then(|socket| noq::Endpoint::new(noq::EndpointConfig::default(), None, socket, Arc::new(noq::TokioRuntime)));
+            .and_then(|socket| noq::Endpoint::new(noq::EndpointConfig::default(), None, socket, crate::udp::runtime()));
         let endpoint = opened.inspect_err(|e| debug!("no socket of {interface} for members at addresses like {somewhere}: {e}")).ok()?;
         self.beside.push(Beside { interface: interface.to_owned(), is_ipv6, endpoint: endpoint.clone() });
         Some(endpoint)

@@ -1,0 +1,10 @@
+//! The UDP sockets of QUIC: the stack's own.
+
+use std::sync::Arc;
+
+use noq::{Runtime, TokioRuntime};
+
+/// The stack in tokio.
+pub(crate) fn runtime() -> Arc<dyn Runtime> {
+    Arc::new(TokioRuntime)
+}
