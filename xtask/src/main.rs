@@ -4,6 +4,7 @@ mod check;
 mod command;
 mod deb;
 mod installer;
+mod instructions;
 mod licences;
 mod machine;
 mod programs;
@@ -54,6 +55,8 @@ enum Task {
     Installer(installer::InstallerArgs),
     /// Make the package for Debian, and with --try install, run, upgrade and purge it in a system of its own (root)
     Deb(deb::DebArgs),
+    /// Count the instructions that a frame costs of our own code, beside the committed figure
+    Instructions(instructions::InstructionsArgs),
     /// Check the licence and the source of every dependency against deny.toml
     Licences,
     /// Check formatting, lints, documentation and licences: what every commit must pass
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Some(Task::Windows(args)) => windows::run(&args),
         Some(Task::Installer(args)) => installer::run(&args),
         Some(Task::Deb(args)) => deb::run(&args),
+        Some(Task::Instructions(args)) => instructions::run(&args),
         Some(Task::Licences) => licences::run(),
         Some(Task::Check) => check::run(),
     };
@@ -88,7 +92,7 @@ fn list() -> anyhow::Result<()> {
     let command = Cli::command();
     for task in command.get_subcommands() {
         let about = task.get_about().map(ToString::to_string).unwrap_or_default();
-        report::say(&format!("cargo xtask {:<10}{about}", task.get_name()));
+        report::say(&format!("cargo xtask {:<14}{about}", task.get_name()));
     }
     Ok(())
 }

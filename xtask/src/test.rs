@@ -12,9 +12,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::command::{cargo, step};
-use crate::deb;
 use crate::machine::{self, Ground};
 use crate::report::{duration, say};
+use crate::{deb, instructions};
 use runner::stream;
 use tally::{Format, Tally};
 
@@ -61,6 +61,9 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     }
     say(&summary(&tally, built, start.elapsed()));
     judge(&tally, lab.is_ok(), args.no_lab)?;
+    if args.filter.is_empty() {
+        instructions::check()?;
+    }
     try_package(lab.ok(), &args.filter)
 }
 
