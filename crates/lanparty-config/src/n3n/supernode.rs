@@ -8,8 +8,16 @@ use crate::Role;
 pub(super) fn import(entries: &[Entry]) -> Imported {
     let value = |key: &str| entries.iter().rev().find(|entry| entry.key() == key).map(|entry| entry.value.as_str());
     let pool = (value("supernode.auto_ip_min"), value("supernode.auto_ip_max"));
-    let lines: Vec<_> =
-        entries.iter().map(|entry| Line { number: entry.number, text: entry.text(), outcome: outcome(entry, pool) }).collect();
+    let is_last = |n: usize, entry: &Entry| entries.iter().skip(n + 1).all(|other| other.key() != entry.key());
+    let lines: Vec<_> = entries
+        .iter()
+        .enumerate()
+        .map(|(n, entry)| {
+            let is_one = entry.key() == "supernode.peer" || is_last(n, entry);
+            let outcome = if is_one { outcome(entry, pool) } else { Outcome::NotNeeded("it is said again below") };
+            Line { number: entry.number, text: entry.text(), outcome }
+        })
+        .collect();
     // Without a list a supernode takes every community.
     let open = value("supernode.community_file").is_none().then(|| "open = true".to_owned());
     let toml = table(Role::Relay, &lines, open.as_slice());
@@ -78,6 +86,12 @@ mod tests {
         let imported = import(supernode).unwrap();
         assert_eq!(imported.toml, "[relay]\nlisten = \"0.0.0.0:7777\"\nauto-pool = \"10.128.0.0-10.255.255.0/24\"\nopen = true\n");
         assert!(imported.is_whole());
+    }
+
+    #[test]
+    fn what_is_said_twice_is_taken_once_and_the_last_time() {
+        let imported = import("[connection]\nbind=7777\n[supernode]\nspoofing_protection=true\n[connection]\nbind=7778\n").unwrap();
+        assert_eq!(imported.toml, "[relay]\nlisten = \"0.0.0.0:7778\"\nopen = true\n");
     }
 
     #[test]
