@@ -1,4 +1,5 @@
 //! The fuzz targets' common part.
 
 pub mod bodies;
+pub mod files;
 pub mod ladder;

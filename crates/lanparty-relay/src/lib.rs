@@ -5,6 +5,8 @@
 
 mod addresses;
 mod args;
+#[doc(hidden)]
+pub mod files;
 mod hub;
 mod outbox;
 mod passwords;

@@ -88,6 +88,14 @@ pub(crate) fn read(path: &Path) -> Result<Vec<RoomRule>, Fault> {
     file::read(&text).map_err(|problems| not_understood(path, &problems))
 }
 
+/// The rules in a text.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn of_text(text: &str) -> Result<Vec<RoomRule>, Vec<TomlProblem>> {
+    file::read(text)
+}
+
 fn not_understood(path: &Path, problems: &[TomlProblem]) -> Fault {
     let more = problems.len().saturating_sub(PROBLEMS_MAX);
     let told = problems.iter().take(PROBLEMS_MAX).map(|problem| format!("\n  {}:{problem}", path.display()));
