@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
-use crate::sys::socket::{option, set_option};
+use crate::sys::socket::{option, set_buffer, set_option};
 
 /// Whether packets of a socket may be fragmented.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +31,21 @@ pub fn set_fragmentation(socket: &impl AsFd, fragmentation: Fragmentation) -> io
     // A socket for both families has both options; a socket for one refuses the other's.
     let by_v4 = set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &v4);
     by_v4.or(by_v6)
+}
+
+/// Asks for so many bytes of buffer in each direction, beyond the system's limits (`net.core.rmem_max`, `wmem_max`) where the process may.
+/// What there is now, to receive and to send.
+///
+/// # Errors
+/// What the system said.
+pub fn set_buffers(socket: &impl AsFd, bytes: usize) -> io::Result<(usize, usize)> {
+    let given = |forced, plain| -> io::Result<usize> {
+        set_buffer(socket.as_fd(), forced, plain, bytes)?;
+        let given: libc::c_int = option(socket.as_fd(), libc::SOL_SOCKET, plain, 0)?;
+        // The kernel doubles what it is asked for, for its own book-keeping (socket(7)).
+        Ok(usize::try_from(given).unwrap_or(0) / 2)
+    };
+    Ok((given(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF)?, given(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)?))
 }
 
 /// IP MTU of the route to `remote` in bytes: what the system has learnt, and at first that of the interface.
@@ -71,6 +86,14 @@ mod tests {
             set_fragmentation(&socket, Fragmentation::Allowed).unwrap();
             assert_eq!(socket.send_to(&too_long, to).unwrap(), too_long.len(), "{any}");
         }
+    }
+
+    #[test]
+    fn what_the_kernel_gives_of_a_buffer_is_told() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (small, large) = (set_buffers(&socket, 64 << 10).unwrap(), set_buffers(&socket, 1 << 30).unwrap());
+        assert_eq!(small, (64 << 10, 64 << 10));
+        assert!(large.0 >= small.0 && large.1 >= small.1 && large.0 <= 1 << 30, "{large:?}");
     }
 
     #[test]

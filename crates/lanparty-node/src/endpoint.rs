@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+#[cfg(target_os = "linux")]
+use std::sync::Once;
 use std::time::Duration;
 
 use noq::congestion::{Bbr3Config, ControllerFactory, CubicConfig};
@@ -117,14 +119,22 @@ pub(crate) fn udp_socket(addr: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// What the system gives less than is asked for it says once.
 #[cfg(target_os = "linux")]
 fn enlarge_buffers(socket: &Socket) -> io::Result<()> {
-    use rustix::net::sockopt;
-    if sockopt::set_socket_recv_buffer_size_force(socket, SOCKET_BUFFER_LEN).is_err() {
-        socket.set_recv_buffer_size(SOCKET_BUFFER_LEN)?;
+    static SAID: Once = Once::new();
+    let (receive, send) = lanparty_nic::set_buffers(socket, SOCKET_BUFFER_LEN)?;
+    if receive.min(send) < SOCKET_BUFFER_LEN {
+        SAID.call_once(|| {
+            tracing::info!(
+                receive,
+                send,
+                "the system gives UDP sockets less buffer than the {SOCKET_BUFFER_LEN} bytes that suit a gigabit; \
+                 for more: sysctl -w net.core.rmem_max={SOCKET_BUFFER_LEN} net.core.wmem_max={SOCKET_BUFFER_LEN}"
+            );
+        });
     }
-    // The send buffer's "force" twin is not in rustix; the ordinary call takes what net.core.wmem_max allows.
-    socket.set_send_buffer_size(SOCKET_BUFFER_LEN)
+    Ok(())
 }
 
 #[cfg(not(target_os = "linux"))]
