@@ -35,7 +35,7 @@ enum Task {
     },
     /// Run every test of the workspace, those of the lab of real programs included (root)
     Test(test::TestArgs),
-    /// Measure the tunnel in the lab (root)
+    /// Measure lanparty beside other tunnels, and write tables, JSON and a picture into target/bench (root)
     Bench {
         /// Options of the bench itself: --help shows them
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

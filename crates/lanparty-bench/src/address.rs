@@ -20,7 +20,7 @@ use crate::stats::Spread;
 use crate::table::{self, NOISY};
 use crate::target::{Limit, Verdict};
 use crate::tools::Tools;
-use crate::variant::{INTERFACE, LANPARTY, join, listen};
+use crate::variant::{INTERFACE, LANPARTY, join, lanparty_relay};
 
 /// Of each host's wire, one way: 20 ms there and back between any two.
 const WIRE: &str = "delay=5ms";
@@ -115,7 +115,7 @@ fn begin(round: u32, tools: &Tools) -> Start {
 /// One machine is there; the other one is started.
 fn first_ping(bed: &Bed) -> Result<Duration> {
     (LANPARTY.prepare)(bed)?;
-    listen(bed)?;
+    lanparty_relay::start(bed)?;
     join(bed, Host::B, &["--no-direct"])?;
     let (there, give_up) = (address(bed, Host::B)?, AtomicBool::new(false));
     bed.forget_lateness()?;

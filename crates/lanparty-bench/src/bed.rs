@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use lanparty_lab::{End, Lab, LabWire, Namespace, Proc, Program, Switch, Uplink, Verdict, address};
+use lanparty_lab::{End, Lab, LabWire, Namespace, Proc, Program, Switch, Uplink, Verdict, address, switch_offloads_off};
 use rustix::net::netdevice::name_to_index;
 use serde::Serialize;
 
@@ -115,7 +115,7 @@ impl Bed {
         let hosts = [lab.namespace("a")?, lab.namespace("b")?, lab.namespace("r")?];
         let mut wires = vec![];
         for (host, namespace) in Host::ALL.iter().zip(&hosts) {
-            let (uplink, port) = (End::new(namespace, UPLINK), format!("to-{}", host.name()));
+            let (uplink, port) = (End::new(namespace, UPLINK), port(*host));
             match uplinks {
                 Uplink::Cable(offloads) => switch.plug(uplink, &port, *offloads)?,
                 Uplink::Wire(character) => {
@@ -241,6 +241,15 @@ impl Bed {
         links.iter().find(has_inner).and_then(|link| link["mtu"].as_u64()).with_context(|| format!("no interface has {inner}"))
     }
 
+    /// Makes cables of the kernel carry each packet alone from now on, as real wires do; there is no way back.
+    pub(crate) fn switch_offloads_off(&self) -> Result<()> {
+        for host in Host::ALL {
+            switch_offloads_off(End::new(self.host(host), UPLINK))?;
+            switch_offloads_off(End::new(self.switch(), &port(host)))?;
+        }
+        Ok(())
+    }
+
     /// Measures the wires' lateness anew.
     pub(crate) fn forget_lateness(&self) -> Result<()> {
         self.wires.iter().try_for_each(LabWire::forget_lateness)
@@ -263,6 +272,11 @@ impl Bed {
             let _ = proc.exit_code(deadline.saturating_duration_since(Instant::now()));
         }
     }
+}
+
+/// The switch's end of a host's cable.
+fn port(host: Host) -> String {
+    format!("to-{}", host.name())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

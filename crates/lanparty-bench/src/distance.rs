@@ -4,6 +4,7 @@
 mod report;
 
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use lanparty_lab::{Uplink, Verdict};
@@ -15,15 +16,20 @@ use crate::meter::ping::Latency;
 use crate::options::Options;
 use crate::record::Metered;
 use crate::round::{metered, start, wait_for_quiet};
-use crate::schedule::{self, row};
+use crate::schedule::{self, Expected, row};
 use crate::table::Row;
 use crate::tools::Tools;
 use crate::variant::Variant;
 
 /// Of each host's wire, one way: 20 ms there and back between any two.
 const WIRE: &str = "delay=5ms";
-const ECHOES: u16 = 300;
+const ECHOES: u16 = 200;
 const ECHOES_QUICK: u16 = 100;
+/// An echo by the relay, and the pause after it.
+const ECHO: Duration = Duration::from_millis(50);
+/// Building the network and starting what runs in it, and what that may take beyond.
+const BED: Duration = Duration::from_secs(5);
+const LATE: Duration = Duration::from_secs(10);
 
 /// One variant in one round.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -46,12 +52,22 @@ pub(crate) struct Distance {
 }
 
 impl Distance {
+    /// How long they take.
+    pub(crate) fn takes(options: &Options, variants: &[&'static Variant]) -> Expected {
+        let count = u32::from(if options.quick { ECHOES_QUICK } else { ECHOES });
+        let expected = |variant: &&'static Variant| {
+            let usual = BED + variant.settle + ECHO * count * 3;
+            Expected { usual, at_most: usual + options.plan().quiet + LATE }
+        };
+        variants.iter().map(expected).sum::<Expected>().times(options.side_rounds())
+    }
+
     /// All rounds of all variants that can run here.
     pub(crate) fn measure(options: &Options, variants: &[&'static Variant], tools: &Tools) -> Self {
         eprintln!("bench: wires of 20 ms there and back between any two hosts");
         let mut rows: Vec<Row> = variants.iter().map(|variant| row(variant, tools)).collect();
         let (quiet, count) = (options.plan().quiet, if options.quick { ECHOES_QUICK } else { ECHOES });
-        let trips = schedule::in_rounds(options.rounds(), &rows, |variant, round| {
+        let trips = schedule::in_rounds(options.side_rounds(), &rows, |variant, round| {
             wait_for_quiet(quiet);
             let trip = travel(variant, round, count, tools);
             let words = report::in_words(&trip);

@@ -147,8 +147,8 @@ fn carry(rules: u32, plan: &Plan, bed: &Bed) -> Result<Metered<Tcp>> {
     start(&LANPARTY, bed)?;
     thread::sleep(LANPARTY.settle);
     let [a, b] = Host::ENDS.map(|host| bed.host(host));
-    tcp::run(a, b, Host::B.inner(), WARM_UP)?;
-    let tcp = calmly(bed, || tcp::run(a, b, Host::B.inner(), plan.tcp))?;
+    tcp::run(a, b, Host::B.inner(), 1, WARM_UP)?;
+    let tcp = calmly(bed, || tcp::run(a, b, Host::B.inner(), 1, plan.tcp))?;
     bed.ended().map_or(Ok(tcp), |why| Err(anyhow!("a process did not last{why}")))
 }
 

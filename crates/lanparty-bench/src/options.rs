@@ -12,17 +12,21 @@ use crate::round::Plan;
 use crate::variant::{ON_SMALL_WIRE, OVER_DISTANCE, QUICK, VARIANTS, Variant};
 
 /// Rounds of a full run.
-const ROUNDS: u32 = 3;
+const ROUNDS: u32 = 5;
+/// Rounds of the parts that no target of the fast lane is set against.
+const SIDE_ROUNDS: u32 = 3;
 
 /// A part of the bench that can be run alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Section {
-    /// Throughput, packet rates, round trips, processor time, memory
+    /// Throughput with and without offloads, packet rates, round trips, processor time, memory
     Speed,
     /// A download through a wire that drops packets above 1400 bytes without a word
     SmallWire,
     /// What a tunnel adds to the round trip over wires of 20 ms
     Distance,
+    /// A relay's memory with 2000 idle members in 200 rooms
+    Crowd,
     /// What 100 and 10,000 rules of a traffic filter cost
     Filters,
     /// How soon a machine with an assigned address reaches another one
@@ -33,6 +37,9 @@ pub(crate) enum Section {
 ///
 /// Everything runs in network namespaces that it makes and removes; nothing leaves the machine. Both ends, the relay and the
 /// meters share the processors, so compare figures of one run with each other and never with those of another machine.
+///
+/// Other tunnels are got from the registries (Debian, crates.io) into a directory of the bench's own, once. Tables, JSON and a picture are
+/// written to --out.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "lanparty-bench", version)]
 pub(crate) struct Options {
@@ -40,7 +47,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
 
-    /// One round of short steps, and only the variants that targets are set against: about four minutes
+    /// One round of short steps, and only the variants that targets are set against: some minutes; --list says how many
     #[arg(long)]
     pub(crate) quick: bool,
 
@@ -52,11 +59,19 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECTIONS", value_enum, value_delimiter = ',')]
     section: Vec<Section>,
 
-    /// Write everything that was measured to this file
+    /// Write bench.md, bench.json and bench.svg into this directory; target/bench unless told otherwise
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Write everything that was measured to this file, too
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Show the variants, their versions and what they lack
+    /// Write the picture to this file, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+
+    /// Show the variants, their versions and what they lack, and how long a run takes
     #[arg(long)]
     pub(crate) list: bool,
 
@@ -80,6 +95,14 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Task {
     Bond(BondArgs),
+    /// Draw the picture of an earlier run again
+    Draw {
+        /// What --json wrote, or bench.json
+        results: PathBuf,
+        /// Where the picture goes
+        #[arg(long, value_name = "FILE")]
+        svg: PathBuf,
+    },
     #[command(flatten)]
     Yardstick(YardstickProgram),
 }
@@ -87,6 +110,11 @@ pub(crate) enum Task {
 impl Options {
     pub(crate) fn rounds(&self) -> u32 {
         self.rounds.unwrap_or(if self.quick { 1 } else { ROUNDS })
+    }
+
+    /// Of a part that is not the fast lane's.
+    pub(crate) fn side_rounds(&self) -> u32 {
+        self.rounds.unwrap_or(if self.quick { 1 } else { SIDE_ROUNDS })
     }
 
     pub(crate) fn plan(&self) -> Plan {
@@ -146,7 +174,20 @@ mod tests {
         assert_eq!(names(&[]).unwrap().len(), VARIANTS.len());
         assert_eq!(
             names(&["--quick"]).unwrap(),
-            ["raw", "plain", "plain-relayed", "tinc", "n2n", "wireguard-go", "lanparty", "lanparty-tls", "lanparty-direct"]
+            [
+                "raw",
+                "plain",
+                "plain-relayed",
+                "tinc",
+                "tinc-1.1",
+                "vpncloud",
+                "zerotier",
+                "wireguard-go",
+                "quincy",
+                "lanparty",
+                "lanparty-tls",
+                "lanparty-direct"
+            ]
         );
         assert_eq!(names(&["--quick", "--only", "lanparty,fastd"]).unwrap(), ["fastd", "lanparty"]);
         assert!(names(&["--only", "tink"]).unwrap_err().to_string().contains("tinc"));
@@ -156,8 +197,8 @@ mod tests {
     fn a_part_is_run_alone_when_it_is_asked_for() {
         let parse = |words: &[&str]| Options::try_parse_from(["lanparty-bench"].iter().chain(words)).unwrap();
         let has = |options: &Options| Section::value_variants().iter().map(|section| options.has(*section)).collect::<Vec<_>>();
-        assert_eq!(has(&parse(&[])), [true; 5]);
-        assert_eq!(has(&parse(&["--section", "small-wire"])), [false, true, false, false, false]);
+        assert_eq!(has(&parse(&[])), [true; 6]);
+        assert_eq!(has(&parse(&["--section", "small-wire"])), [false, true, false, false, false, false]);
         let on_small_wire = parse(&["--quick", "--only", "fastd,lanparty"]).variants_on_small_wire().unwrap();
         assert_eq!(on_small_wire.iter().map(|variant| variant.name).collect::<Vec<_>>(), ["lanparty"]);
         assert_eq!(parse(&["--quick"]).variants_on_small_wire().unwrap().len(), ON_SMALL_WIRE.len());

@@ -1,6 +1,8 @@
-//! The yardsticks: tunnels of our own without anything a tunnel needs beyond carrying frames. The bench runs itself as these.
+//! The yardsticks, tunnels of our own without anything a tunnel needs beyond carrying frames, and the members of a crowd. The bench runs
+//! itself as these.
 
 mod forward;
+mod members;
 mod udp_relay;
 
 use std::net::{SocketAddr, UdpSocket};
@@ -21,6 +23,9 @@ pub(crate) enum YardstickProgram {
     /// Hand each datagram of one member to the other
     #[command(hide = true)]
     UdpRelay(udp_relay::UdpRelayArgs),
+    /// Join the rooms of a relay and stay there, saying nothing
+    #[command(hide = true)]
+    Members(members::MembersArgs),
 }
 
 impl YardstickProgram {
@@ -28,6 +33,7 @@ impl YardstickProgram {
         match self {
             Self::Forward(args) => forward::run(args),
             Self::UdpRelay(args) => udp_relay::run(args),
+            Self::Members(args) => members::run(args),
         }
     }
 }

@@ -68,6 +68,10 @@ pub(crate) struct Record {
     pub(crate) first_reply_s: Option<f64>,
     pub(crate) idle: Option<Metered<Latency>>,
     pub(crate) load: Option<Metered<Load>>,
+    /// Four streams at once.
+    pub(crate) four: Option<Metered<Tcp>>,
+    /// One stream over wires that carry each packet alone.
+    pub(crate) wire: Option<Metered<Tcp>>,
     pub(crate) udp_large: Option<Found>,
     pub(crate) udp_small: Option<Found>,
     pub(crate) memory: BTreeMap<Phase, BTreeMap<Host, Memory>>,
@@ -78,6 +82,8 @@ pub(crate) struct Record {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Figure {
     TcpMbitS,
+    FourMbitS,
+    WireMbitS,
     UdpLargeMbitS,
     UdpSmallKpps,
     IdleMedianMs,
@@ -85,14 +91,17 @@ pub(crate) enum Figure {
     LoadMedianMs,
     LoadP99Ms,
     CpuSecondsPerGib,
+    RelayCpuSecondsPerGib,
     PeakMib,
     FirstReplyS,
     ForeignPercent,
 }
 
 impl Figure {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::TcpMbitS,
+        Self::FourMbitS,
+        Self::WireMbitS,
         Self::UdpLargeMbitS,
         Self::UdpSmallKpps,
         Self::IdleMedianMs,
@@ -100,6 +109,7 @@ impl Figure {
         Self::LoadMedianMs,
         Self::LoadP99Ms,
         Self::CpuSecondsPerGib,
+        Self::RelayCpuSecondsPerGib,
         Self::PeakMib,
         Self::FirstReplyS,
         Self::ForeignPercent,
@@ -109,6 +119,8 @@ impl Figure {
     pub(crate) const fn title(self) -> (&'static str, usize) {
         match self {
             Self::TcpMbitS => ("TCP Mbit/s", 0),
+            Self::FourMbitS => ("4 TCP Mbit/s", 0),
+            Self::WireMbitS => ("TCP, no offload", 0),
             Self::UdpLargeMbitS => ("UDP 1200 B Mbit/s", 0),
             Self::UdpSmallKpps => ("UDP 64 B kpps", 1),
             Self::IdleMedianMs => ("idle RTT ms", 3),
@@ -116,6 +128,7 @@ impl Figure {
             Self::LoadMedianMs => ("load RTT ms", 2),
             Self::LoadP99Ms => ("load p99 ms", 2),
             Self::CpuSecondsPerGib => ("CPU s/GiB", 2),
+            Self::RelayCpuSecondsPerGib => ("its relay's", 2),
             Self::PeakMib => ("RSS MiB", 1),
             Self::FirstReplyS => ("first ping s", 3),
             Self::ForeignPercent => ("foreign CPU %", 0),
@@ -127,6 +140,8 @@ impl Figure {
         let rate = |found: &Option<Found>| Some(found.as_ref()?.best?.received_pps);
         match self {
             Self::TcpMbitS => Some(load?.value.tcp.mbit_s),
+            Self::FourMbitS => Some(record.four.as_ref()?.value.mbit_s),
+            Self::WireMbitS => Some(record.wire.as_ref()?.value.mbit_s),
             Self::UdpLargeMbitS => Some(rate(&record.udp_large)? * LARGE as f64 * 8.0 / 1e6),
             Self::UdpSmallKpps => Some(rate(&record.udp_small)? / 1e3),
             Self::IdleMedianMs => Some(record.idle.as_ref()?.value.median_ms),
@@ -134,6 +149,7 @@ impl Figure {
             Self::LoadMedianMs => Some(load?.value.ping.median_ms),
             Self::LoadP99Ms => Some(load?.value.ping.p99_ms),
             Self::CpuSecondsPerGib => cpu_per_gib(load?),
+            Self::RelayCpuSecondsPerGib => Some(load?.usage.tunnel.get(&Host::Relay)?.total() / gib(load?)),
             Self::PeakMib => record.memory.values().flat_map(BTreeMap::values).map(|memory| memory.peak_mib).max_by(f64::total_cmp),
             Self::FirstReplyS => record.first_reply_s,
             Self::ForeignPercent => Some(load?.usage.foreign_share * 100.0),
@@ -143,10 +159,12 @@ impl Figure {
     /// Whether the step behind it was noisy.
     pub(crate) fn is_noisy(self, record: &Record) -> bool {
         match self {
+            Self::FourMbitS => record.four.as_ref().is_some_and(|four| four.noisy),
+            Self::WireMbitS => record.wire.as_ref().is_some_and(|wire| wire.noisy),
             Self::UdpLargeMbitS => record.udp_large.is_some_and(|found| found.noisy),
             Self::UdpSmallKpps => record.udp_small.is_some_and(|found| found.noisy),
             Self::IdleMedianMs | Self::IdleP99Ms => record.idle.as_ref().is_some_and(|idle| idle.noisy),
-            Self::TcpMbitS | Self::LoadMedianMs | Self::LoadP99Ms | Self::CpuSecondsPerGib => {
+            Self::TcpMbitS | Self::LoadMedianMs | Self::LoadP99Ms | Self::CpuSecondsPerGib | Self::RelayCpuSecondsPerGib => {
                 record.load.as_ref().is_some_and(|load| load.noisy)
             }
             Self::PeakMib | Self::FirstReplyS | Self::ForeignPercent => false,
@@ -155,8 +173,11 @@ impl Figure {
 }
 
 fn cpu_per_gib(load: &Metered<Load>) -> Option<f64> {
-    let gib = load.value.tcp.bytes as f64 / GIB;
-    (!load.usage.tunnel.is_empty()).then(|| load.usage.tunnel_seconds() / gib)
+    (!load.usage.tunnel.is_empty()).then(|| load.usage.tunnel_seconds() / gib(load))
+}
+
+fn gib(load: &Metered<Load>) -> f64 {
+    load.value.tcp.bytes as f64 / GIB
 }
 
 /// All rounds of one variant's figure.

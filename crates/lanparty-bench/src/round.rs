@@ -15,9 +15,10 @@ use crate::cpu::{FOREIGN_SHARE_MAX, Snapshot};
 use crate::meter::blast::{self, Blast, Sink};
 use crate::meter::first_reply::first_reply;
 use crate::meter::ping::{self, Latency, Pings};
-use crate::meter::search::{Found, Search};
-use crate::meter::tcp;
+use crate::meter::search::{Found, STEPS_MAX, Search};
+use crate::meter::tcp::{self, Tcp};
 use crate::record::{LARGE, Load, Memory, Metered, Phase, Record, SMALL};
+use crate::schedule::Expected;
 use crate::tools::Tools;
 use crate::variant::Variant;
 
@@ -29,9 +30,18 @@ const IDLE_INTERVAL: Duration = Duration::from_millis(5);
 const LOAD_INTERVAL: Duration = Duration::from_millis(20);
 /// The first stream finds the path MTU and neighbours; it does not count.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
+/// Of the step with several streams.
+const STREAMS: u32 = 4;
 const UDP_PORT: u16 = 5_201;
 /// How long a look at the machine's noise takes.
 const LOOK: Duration = Duration::from_millis(500);
+/// Building and removing the network, and starting what runs in it.
+const BED: Duration = Duration::from_secs(4);
+/// What starting may take beyond that.
+const START_LATE: Duration = Duration::from_secs(10);
+/// Between two steps of a search, which usually has so many.
+const BLAST_REST: Duration = Duration::from_millis(50);
+const STEPS_USUAL: usize = 8;
 /// What pings may take beyond their time.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -39,7 +49,13 @@ const GRACE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) pings: u32,
+    /// One stream.
     pub(crate) tcp: Duration,
+    /// Several streams.
+    pub(crate) four: Duration,
+    /// One stream without offloads.
+    pub(crate) wire: Duration,
+    /// Each step of a search.
     pub(crate) blast: Duration,
     pub(crate) offloads: Offloads,
     /// Longest wait for a quiet machine before a variant.
@@ -48,9 +64,18 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(quick: bool, offloads: Offloads) -> Self {
-        let (pings, tcp, blast, quiet) = if quick { (200, 3, 500, 2) } else { (1_000, 10, 1_000, 20) };
-        let (tcp, blast, quiet) = (Duration::from_secs(tcp), Duration::from_millis(blast), Duration::from_secs(quiet));
-        Self { pings, tcp, blast, offloads, quiet }
+        let (pings, [tcp, four, wire, quiet], blast) = if quick { (200, [3, 2, 2, 2], 400) } else { (500, [8, 4, 4, 10], 700) };
+        let [tcp, four, wire, quiet] = [tcp, four, wire, quiet].map(Duration::from_secs);
+        Self { pings, tcp, four, wire, blast: Duration::from_millis(blast), offloads, quiet }
+    }
+
+    /// What a round of one variant takes on a quiet machine, and at most where steps are repeated and searches are long.
+    pub(crate) fn takes(&self, settle: Duration) -> Expected {
+        let wire = if self.offloads == Offloads::On { self.wire } else { Duration::ZERO };
+        let calm = IDLE_INTERVAL * self.pings + self.tcp + self.four + wire;
+        let search = |steps: usize| (self.blast + BLAST_REST) * 2 * steps as u32;
+        let usual = BED + settle + WARM_UP * 2 + calm + search(STEPS_USUAL);
+        Expected { usual, at_most: self.quiet + usual + START_LATE + calm + search(STEPS_MAX - STEPS_USUAL) }
     }
 }
 
@@ -76,15 +101,19 @@ fn fill(record: &mut Record, variant: &Variant, plan: &Plan, bed: &Bed) -> Resul
     thread::sleep(variant.settle);
     record.idle = Some(calmly(bed, || pings(bed, plan.pings))?);
     record.memory.insert(Phase::Idle, memory(bed)?);
-    tcp::run(bed.host(Host::A), bed.host(Host::B), Host::B.inner(), WARM_UP).context("the warm-up")?;
+    streams(bed, 1, WARM_UP).context("the warm-up")?;
     let load = calmly(bed, || load(bed, plan.tcp))?;
     let guess = load.value.tcp.mbit_s * 1e6 / 8.0 / LARGE as f64 * 0.5;
     record.load = Some(load);
+    record.four = Some(calmly(bed, || streams(bed, STREAMS, plan.four))?);
     record.memory.insert(Phase::Tcp, memory(bed)?);
     let large = search(bed, LARGE, guess, plan.blast)?;
     record.udp_large = Some(large);
     record.udp_small = Some(search(bed, SMALL, large.peak_pps * 0.8, plan.blast)?);
     record.memory.insert(Phase::Flood, memory(bed)?);
+    if plan.offloads == Offloads::On {
+        record.wire = Some(without_offloads(bed, plan.wire)?);
+    }
     bed.ended().map_or(Ok(()), |why| Err(anyhow!("a process did not last{why}")))
 }
 
@@ -130,12 +159,22 @@ fn pings(bed: &Bed, count: u32) -> Result<Latency> {
 }
 
 fn load(bed: &Bed, duration: Duration) -> Result<Load> {
-    let (a, b) = (bed.host(Host::A), bed.host(Host::B));
     // It ends before the stream does, so that every ping meets the load.
     let pings = Pings::For(duration.saturating_sub(WARM_UP));
-    let ping = ping::start(a, Host::B.inner(), LOAD_INTERVAL, pings)?;
-    let tcp = tcp::run(a, b, Host::B.inner(), duration)?;
+    let ping = ping::start(bed.host(Host::A), Host::B.inner(), LOAD_INTERVAL, pings)?;
+    let tcp = streams(bed, 1, duration)?;
     Ok(Load { tcp, ping: ping::answers(&ping, GRACE)? })
+}
+
+fn streams(bed: &Bed, count: u32, duration: Duration) -> Result<Tcp> {
+    tcp::run(bed.host(Host::A), bed.host(Host::B), Host::B.inner(), count, duration)
+}
+
+/// One stream when every packet crosses alone: neither segments cut by the wires nor packets joined after them.
+fn without_offloads(bed: &Bed, duration: Duration) -> Result<Metered<Tcp>> {
+    bed.switch_offloads_off()?;
+    streams(bed, 1, WARM_UP).context("the warm-up without offloads")?;
+    calmly(bed, || streams(bed, 1, duration))
 }
 
 /// The packet rate that arrives with less than 1 % loss.
@@ -163,7 +202,7 @@ fn steps(bed: &Bed, sink: &Sink, search: &mut Search, size: usize, duration: Dur
 }
 
 /// The largest process of each host.
-fn memory(bed: &Bed) -> Result<BTreeMap<Host, Memory>> {
+pub(crate) fn memory(bed: &Bed) -> Result<BTreeMap<Host, Memory>> {
     let mut by_host: BTreeMap<Host, Memory> = BTreeMap::new();
     for (host, pid) in bed.processes() {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} is gone"))?;

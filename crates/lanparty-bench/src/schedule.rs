@@ -1,10 +1,37 @@
-//! The order of a run: rounds outside, variants inside, and how long it will still take.
+//! The order of a run: rounds outside, variants inside, and how long it will take.
 
+use std::iter::Sum;
 use std::time::{Duration, Instant};
 
 use crate::table::Row;
 use crate::tools::Tools;
 use crate::variant::Variant;
+
+/// How long something will take.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Expected {
+    /// On a quiet machine.
+    pub(crate) usual: Duration,
+    /// When others are busy and steps are repeated. A program that hangs costs its patience beyond that.
+    pub(crate) at_most: Duration,
+}
+
+impl Expected {
+    pub(crate) fn times(self, count: u32) -> Self {
+        Self { usual: self.usual * count, at_most: self.at_most * count }
+    }
+
+    pub(crate) fn words(self) -> String {
+        let minutes = |time: Duration| (time.as_secs_f64() / 60.0).ceil();
+        format!("about {:.0} min, {:.0} at most", minutes(self.usual), minutes(self.at_most))
+    }
+}
+
+impl Sum for Expected {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |all, part| Self { usual: all.usual + part.usual, at_most: all.at_most + part.at_most })
+    }
+}
 
 /// A variant that lacks a program is not measured, and says why.
 pub(crate) fn row(variant: &'static Variant, tools: &Tools) -> Row {
@@ -45,6 +72,12 @@ fn remaining(elapsed: Duration, done: usize, all: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_expected_is_said_in_whole_minutes() {
+        let part = Expected { usual: Duration::from_secs(20), at_most: Duration::from_secs(50) };
+        assert_eq!([part.times(3), part].into_iter().sum::<Expected>().words(), "about 2 min, 4 at most");
+    }
 
     #[test]
     fn the_time_left_is_guessed_from_what_was_done() {

@@ -11,6 +11,7 @@ mod report;
 
 use std::net::Ipv4Addr;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use lanparty_lab::{Offloads, Uplink};
@@ -21,7 +22,7 @@ use crate::meter::download::{self, Download};
 use crate::options::Options;
 use crate::record::Metered;
 use crate::round::{metered, start, wait_for_quiet};
-use crate::schedule::{self, row};
+use crate::schedule::{self, Expected, row};
 use crate::small_wire::black_hole::BlackHole;
 use crate::table::Row;
 use crate::tools::Tools;
@@ -34,6 +35,9 @@ const ADVERTISED_MSS: u16 = WIRE_MTU - 40;
 /// Some seconds of a fast tunnel, so that how it finds the size counts but does not decide.
 const DOWNLOAD: u64 = 256 << 20;
 const DOWNLOAD_QUICK: u64 = 64 << 20;
+/// What a round of one variant usually takes, its download included; one that hangs or is repeated takes longer.
+const USUAL: Duration = Duration::from_secs(12);
+const AT_MOST: Duration = Duration::from_secs(45);
 
 /// One variant in one round.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -57,13 +61,22 @@ pub(crate) struct SmallWire {
 }
 
 impl SmallWire {
+    /// How long they take.
+    pub(crate) fn takes(options: &Options, variants: &[&'static Variant]) -> Expected {
+        let expected = |variant: &&'static Variant| {
+            let around = variant.settle + USUAL;
+            Expected { usual: around, at_most: around + options.plan().quiet + AT_MOST }
+        };
+        variants.iter().map(expected).sum::<Expected>().times(options.side_rounds())
+    }
+
     /// All rounds of all variants that can run here.
     pub(crate) fn measure(options: &Options, variants: &[&'static Variant], tools: &Tools) -> Self {
         eprintln!("bench: a wire that drops packets above {WIRE_MTU} bytes without a word");
         let mut rows: Vec<Row> = variants.iter().map(|variant| row(variant, tools)).collect();
         let download = if options.quick { DOWNLOAD_QUICK } else { DOWNLOAD };
         let quiet = options.plan().quiet;
-        let crossings = schedule::in_rounds(options.rounds(), &rows, |variant, round| {
+        let crossings = schedule::in_rounds(options.side_rounds(), &rows, |variant, round| {
             wait_for_quiet(quiet);
             let crossing = cross(variant, round, download, tools);
             let words = report::in_words(&crossing);

@@ -39,8 +39,8 @@ pub(crate) fn figures(rows: &[Row], summary: &Summary) -> String {
 pub(crate) fn targets(verdicts: &[Verdict]) -> String {
     let mut lines = vec![["lanparty's targets", "measured", "limit", "verdict"].map(str::to_owned).to_vec()];
     for verdict in verdicts {
-        let noisy = if verdict.noisy { NOISY } else { "" };
-        let value = verdict.value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}{noisy}"));
+        let rounds = verdict.rounds.or_else(|| Spread::of(verdict.value));
+        let value = rounds.map_or_else(|| "-".to_owned(), |rounds| spread(&rounds, 2, verdict.noisy));
         lines.push(vec![verdict.target.clone().into_owned(), value, verdict.limit.words(), verdict.word().to_owned()]);
     }
     aligned(&lines)
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_verdict_says_what_was_measured() {
-        let text = targets(&judge(&summarise(&[record("lanparty", 1.0, 0.2, 15.0, false)])));
-        assert!(text.lines().any(|line| line.contains("15.00") && line.contains("<= 14") && line.contains("MISSED")), "{text}");
+        let text = targets(&judge(&[record("lanparty", 1.0, 7.5, 15.0, false)]));
+        assert!(text.lines().any(|line| line.contains("7.50") && line.contains("<= 5") && line.contains("MISSED")), "{text}");
     }
 }

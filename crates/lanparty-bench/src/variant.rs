@@ -1,25 +1,32 @@
 //! What is measured: one file per program, each with the settings that its own documentation recommends.
 
 mod cable;
+mod easytier;
 mod fastd;
 mod lanparty;
+pub(crate) mod lanparty_relay;
 mod n2n;
+mod n3n;
 mod openvpn;
 mod plain;
+mod quincy;
 mod raw;
 mod tinc;
 mod vpncloud;
 mod wireguard;
+mod zerotier;
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lanparty_lab::run_any;
+use serde::Serialize;
 
 pub(crate) use crate::variant::cable::LANPARTY_CABLE;
-pub(crate) use crate::variant::lanparty::{FILTER_FILE, LANPARTY, LANPARTY_DIRECT, LANPARTY_TLS, join, listen};
+pub(crate) use crate::variant::lanparty::{FILTER_FILE, LANPARTY, LANPARTY_DIRECT, LANPARTY_TLS, join};
 pub(crate) use crate::variant::n2n::N2N;
 pub(crate) use crate::variant::plain::{PLAIN, PLAIN_RELAYED};
+pub(crate) use crate::variant::quincy::QUINCY;
 pub(crate) use crate::variant::raw::RAW;
 pub(crate) use crate::variant::tinc::TINC;
 pub(crate) use crate::variant::wireguard::{WIREGUARD, remove_leftovers};
@@ -28,23 +35,49 @@ use crate::bed::{Bed, Route};
 use crate::tools::{Needed, Tools};
 
 /// Everything that can be measured, in the order of a round.
-pub(crate) const VARIANTS: [&Variant; 13] = [
+pub(crate) const VARIANTS: [&Variant; 21] = [
     &RAW,
     &PLAIN,
     &PLAIN_RELAYED,
     &TINC,
+    &tinc::TINC_11,
+    &tinc::TINC_11_RELAYED,
     &N2N,
+    &n2n::N2N_RELAYED,
+    &n3n::N3N,
+    &n3n::N3N_RELAYED,
     &fastd::FASTD,
     &openvpn::OPENVPN,
-    &WIREGUARD,
     &vpncloud::VPNCLOUD,
+    &zerotier::ZEROTIER,
+    &WIREGUARD,
+    &QUINCY,
+    &easytier::EASYTIER_RELAYED,
     &LANPARTY,
     &LANPARTY_TLS,
     &LANPARTY_DIRECT,
     &LANPARTY_CABLE,
 ];
+/// What others run and this bench does not, and why.
+pub(crate) const ABSENT: [(&str, &str); 2] = [
+    ("softether", "it keeps settings and process numbers in directories of the system, which both ends would share"),
+    ("tap2tap, mqvpn", "no registry has them"),
+];
 /// What `--quick` measures: the yardsticks and peers that targets are set against.
-pub(crate) const QUICK: [&Variant; 9] = [&RAW, &PLAIN, &PLAIN_RELAYED, &TINC, &N2N, &WIREGUARD, &LANPARTY, &LANPARTY_TLS, &LANPARTY_DIRECT];
+pub(crate) const QUICK: [&Variant; 12] = [
+    &RAW,
+    &PLAIN,
+    &PLAIN_RELAYED,
+    &TINC,
+    &tinc::TINC_11,
+    &vpncloud::VPNCLOUD,
+    &zerotier::ZEROTIER,
+    &WIREGUARD,
+    &QUINCY,
+    &LANPARTY,
+    &LANPARTY_TLS,
+    &LANPARTY_DIRECT,
+];
 /// What the small wire is measured with: the yardstick, and those whose defaults people run.
 pub(crate) const ON_SMALL_WIRE: [&Variant; 6] = [&RAW, &TINC, &N2N, &openvpn::OPENVPN, &WIREGUARD, &LANPARTY];
 
@@ -54,11 +87,24 @@ pub(crate) const OVER_DISTANCE: [&Variant; 7] = [&RAW, &PLAIN, &PLAIN_RELAYED, &
 /// The tunnel's interface, where it may be called anything.
 pub(crate) const INTERFACE: &str = "vpn0";
 
+/// Whose a variant is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Who {
+    /// No tunnel, or one of the bench itself that does nothing else.
+    Yardstick,
+    /// What others use.
+    Peer,
+    /// lanparty.
+    Ours,
+}
+
 /// A way to carry packets between the two ends of a [`Bed`].
 #[derive(Debug)]
 pub(crate) struct Variant {
     /// What `--only` and the table call it.
     pub(crate) name: &'static str,
+    pub(crate) who: Who,
     /// 2 carries Ethernet, 3 only IP.
     pub(crate) layer: u8,
     pub(crate) crypto: &'static str,

@@ -45,7 +45,7 @@ pub use flow::{transfer, transfer_within};
 pub use game::{GameInfo, browse_lan, game_server};
 pub use lab::{DIR_VARIABLE, KEEP_VARIABLE, Lab, SEED_VARIABLE};
 pub use labwire::{Direction, LabWire, LabWireStats, Side, Verdict};
-pub use link::{End, MacEntry, Offloads, Switch, address, veth};
+pub use link::{End, MacEntry, Offloads, Switch, address, switch_offloads_off, veth};
 pub use namespace::{Namespace, NamespaceOptions};
 pub use neighbours::{Neighbour, neighbours};
 pub use ping::{PingStats, Pinging, RoundTrips, ping, ping_with};

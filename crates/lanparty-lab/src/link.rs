@@ -60,8 +60,8 @@ pub fn veth(a: End<'_>, b: End<'_>, offloads: Offloads) -> Result<()> {
     Ok(())
 }
 
-/// Makes every packet of this interface cross alone and finished.
-pub(crate) fn switch_offloads_off(end: End<'_>) -> Result<()> {
+/// Makes every packet of this interface cross alone and finished, from now on.
+pub fn switch_offloads_off(end: End<'_>) -> Result<()> {
     let words: Vec<&str> = ["ethtool", "-K", end.interface].into_iter().chain(OFFLOADS).collect();
     end.host.run(&words).map(drop)
 }

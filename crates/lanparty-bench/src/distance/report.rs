@@ -75,7 +75,7 @@ impl Distance {
         .filter(|(_, variant, _)| self.rows.iter().any(|row| row.variant.name == variant.name))
         .map(|(words, variant, limit)| {
             let Figures { added, noisy, .. } = self.figures(variant.name);
-            Verdict::of(words, limit, added.map(|added| added.median), noisy)
+            Verdict::of_rounds(words, limit, added, noisy)
         })
         .collect()
     }

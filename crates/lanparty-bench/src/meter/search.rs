@@ -1,7 +1,7 @@
 //! The search for the highest packet rate that a tunnel carries with less than 1 % loss.
 //!
 //! Pure: it is told what a step brought and answers which rate to try next. Geometric bisection, because tunnels differ by
-//! a factor of a hundred and a rate is worth knowing to about a tenth.
+//! a factor of a hundred and a rate is worth knowing to a tenth.
 
 use serde::Serialize;
 
@@ -10,11 +10,11 @@ const LOSS_MAX: f64 = 0.01;
 /// A step that failed by less than this may have met one hiccup of the scheduler: it is tried once more.
 const LOSS_DOUBTFUL: f64 = 0.10;
 /// The search ends when the rates that pass and that fail are this close.
-const PRECISION: f64 = 1.2;
+const PRECISION: f64 = 1.1;
 /// How much faster the next step is as long as none has failed.
 const GROWTH: f64 = 1.6;
 /// Steps at most: from a first guess that is 30 times too high to the precision above.
-const STEPS_MAX: usize = 14;
+pub(crate) const STEPS_MAX: usize = 14;
 /// Rates outside are not worth a step.
 const RATE_MIN: f64 = 200.0;
 const RATE_MAX: f64 = 3e6;

@@ -1,4 +1,4 @@
-//! One TCP stream, taken with `iperf3`. The congestion control is asked for by name: a default of BBR flatters a tunnel that loses.
+//! TCP streams, taken with `iperf3`. The congestion control is asked for by name: a default of BBR flatters a tunnel that loses.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ const CONGESTION_CONTROL: &str = "cubic";
 /// Patience with a server that starts and with a client that ends late.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// What a stream carried.
+/// What all streams together carried.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Tcp {
     /// Counted at the receiver.
@@ -21,12 +21,12 @@ pub(crate) struct Tcp {
     pub(crate) retransmits: u64,
 }
 
-/// Sends from `from` to the address `to` of `at` for `duration`.
-pub(crate) fn run(from: &Namespace, at: &Namespace, to: Ipv4Addr, duration: Duration) -> Result<Tcp> {
-    let (to, seconds) = (to.to_string(), duration.as_secs().max(1).to_string());
+/// Sends `streams` from `from` to the address `to` of `at` for `duration`.
+pub(crate) fn run(from: &Namespace, at: &Namespace, to: Ipv4Addr, streams: u32, duration: Duration) -> Result<Tcp> {
+    let (to, seconds, streams) = (to.to_string(), duration.as_secs().max(1).to_string(), streams.to_string());
     let server = at.spawn(Program::new("iperf3").named("iperf3-server").args(["-s", "-1", "--forceflush", "-B", &to]))?;
     server.wait_for("Server listening", GRACE)?;
-    let words = ["-c", &to, "-t", &seconds, "-C", CONGESTION_CONTROL, "-J"];
+    let words = ["-c", &to, "-t", &seconds, "-P", &streams, "-C", CONGESTION_CONTROL, "-J"];
     let client = from.spawn(Program::new("iperf3").named("iperf3-client").args(words))?;
     client.exit_code(duration + GRACE)?;
     // The reading threads may be a moment behind the end of the process.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use lanparty_lab::Program;
 use serde_json::Value;
 
-use super::{INTERFACE, SETTLE, Variant, printed_version};
+use super::{INTERFACE, SETTLE, Variant, Who, printed_version};
 use crate::bed::{Bed, Host, Route};
 use crate::tools::{Needed, Source, Tools};
 
@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) static LANPARTY_CABLE: Variant = Variant {
     name: "lanparty-cable",
+    who: Who::Ours,
     layer: 2,
     crypto: "AES-128-GCM",
     route: Route::Direct,

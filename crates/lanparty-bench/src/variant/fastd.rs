@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use lanparty_lab::{Program, run};
 
-use super::{INTERFACE, SETTLE, Variant, printed_version};
+use super::{INTERFACE, SETTLE, Variant, Who, printed_version};
 use crate::bed::{Bed, Host, Route};
 use crate::tools::{Needed, Tools};
 
@@ -12,8 +12,18 @@ const PORT: u16 = 10_000;
 const MTU: u16 = 1_426;
 const METHOD: &str = "salsa2012+umac";
 
-pub(super) static FASTD: Variant =
-    Variant { name: "fastd", layer: 2, crypto: METHOD, route: Route::Direct, needs: &[PROGRAM], settle: SETTLE, version, prepare, start };
+pub(super) static FASTD: Variant = Variant {
+    name: "fastd",
+    who: Who::Peer,
+    layer: 2,
+    crypto: METHOD,
+    route: Route::Direct,
+    needs: &[PROGRAM],
+    settle: SETTLE,
+    version,
+    prepare,
+    start,
+};
 
 fn version(tools: &Tools) -> Result<String> {
     printed_version(tools, PROGRAM, &["--version"])

@@ -1,22 +1,24 @@
-//! n2n as Debian has it. Edges meet at the supernode and then talk directly, which is how it is meant to be used.
+//! n2n 3. Edges meet at the supernode and then talk directly, which is how it is meant to be used; where they cannot, the supernode hands
+//! their packets on.
 
 use std::time::Duration;
 
 use anyhow::Result;
 use lanparty_lab::Program;
 
-use super::{INTERFACE, Variant, nothing_to_prepare, printed_version};
+use super::{INTERFACE, Variant, Who, nothing_to_prepare, printed_version};
 use crate::bed::{Bed, Host, Route};
-use crate::tools::{Needed, Tools};
+use crate::tools::{Needed, Source, Tools};
 
-const EDGE: Needed = Needed::debian("edge", "n2n");
-const SUPERNODE: Needed = Needed::debian("supernode", "n2n");
+const EDGE: Needed = Needed { program: "edge", source: Source::Release("sid", "n2n") };
+const SUPERNODE: Needed = Needed { program: "supernode", source: Source::Release("sid", "n2n") };
 const PORT: u16 = 7_654;
 
-pub(crate) static N2N: Variant = Variant {
+const DIRECT: Variant = Variant {
     name: "n2n",
+    who: Who::Peer,
     layer: 2,
-    crypto: "Twofish",
+    crypto: "AES-256-CBC",
     route: Route::Direct,
     needs: &[EDGE, SUPERNODE],
     // The edges find the direct way about a second after the first frame.
@@ -26,18 +28,20 @@ pub(crate) static N2N: Variant = Variant {
     start,
 };
 
+pub(crate) static N2N: Variant = DIRECT;
+pub(super) static N2N_RELAYED: Variant = Variant { name: "n2n-relayed", route: Route::Relayed, ..DIRECT };
+
 fn version(tools: &Tools) -> Result<String> {
     printed_version(tools, EDGE, &["-h"])
 }
 
 fn start(bed: &Bed) -> Result<()> {
-    bed.spawn(Host::Relay, Program::new(bed.tools.path(SUPERNODE)?).args(["-l", &PORT.to_string()]))?;
+    bed.spawn(Host::Relay, Program::new(bed.tools.path(SUPERNODE)?).args(["-f", "-p", &PORT.to_string()]))?;
     let supernode = Host::Relay.at(PORT).to_string();
     for host in Host::ENDS {
-        let (inner, mac) = (host.inner().to_string(), format!("02:00:00:00:00:{:02x}", host.inner().octets()[3]));
-        let community = ["-c", "bench", "-k", "bench-key", "-l", &supernode];
-        let interface = ["-d", INTERFACE, "-a", &inner, "-s", "255.255.255.0", "-m", &mac];
-        bed.spawn(host, Program::new(bed.tools.path(EDGE)?).args(community).args(interface))?;
+        let (inner, mac) = (format!("static:{}/24", host.inner()), format!("02:00:00:00:00:{:02x}", host.inner().octets()[3]));
+        let community = ["-f", "-c", "bench", "-k", "bench-key", "-l", &supernode];
+        bed.spawn(host, Program::new(bed.tools.path(EDGE)?).args(community).args(["-d", INTERFACE, "-a", &inner, "-m", &mac]))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use lanparty_lab::{Program, run};
 
-use super::{INTERFACE, SETTLE, Variant, printed_version};
+use super::{INTERFACE, SETTLE, Variant, Who, printed_version};
 use crate::bed::{Bed, Host, Route};
 use crate::tools::{Needed, Tools};
 
@@ -13,6 +13,7 @@ const PORT: &str = "1194";
 
 pub(super) static OPENVPN: Variant = Variant {
     name: "openvpn-tap",
+    who: Who::Peer,
     layer: 2,
     crypto: "AES-256-GCM",
     route: Route::Direct,

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use lanparty_lab::Program;
 
-use super::{INTERFACE, SETTLE, Variant, nothing_to_prepare};
+use super::{INTERFACE, SETTLE, Variant, Who, nothing_to_prepare};
 use crate::bed::{Bed, Host, Route};
 use crate::tools::Tools;
 
@@ -15,7 +15,18 @@ pub(crate) static PLAIN: Variant = variant("plain", Route::Direct, start_direct)
 pub(crate) static PLAIN_RELAYED: Variant = variant("plain-relayed", Route::Relayed, start_relayed);
 
 const fn variant(name: &'static str, route: Route, start: fn(&Bed) -> Result<()>) -> Variant {
-    Variant { name, layer: 2, crypto: "none", route, needs: &[], settle: SETTLE, version, prepare: nothing_to_prepare, start }
+    Variant {
+        name,
+        who: Who::Yardstick,
+        layer: 2,
+        crypto: "none",
+        route,
+        needs: &[],
+        settle: SETTLE,
+        version,
+        prepare: nothing_to_prepare,
+        start,
+    }
 }
 
 fn version(_: &Tools) -> Result<String> {

@@ -2,12 +2,13 @@
 
 use anyhow::{Context, Result};
 
-use super::{SETTLE, Variant, nothing_to_prepare};
+use super::{SETTLE, Variant, Who, nothing_to_prepare};
 use crate::bed::{Bed, Host, Route, UPLINK};
 use crate::tools::Tools;
 
 pub(crate) static RAW: Variant = Variant {
     name: "raw",
+    who: Who::Yardstick,
     layer: 2,
     crypto: "none",
     route: Route::Direct,

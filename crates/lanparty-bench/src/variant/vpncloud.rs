@@ -3,15 +3,16 @@
 use anyhow::Result;
 use lanparty_lab::Program;
 
-use super::{INTERFACE, SETTLE, Variant, printed_version};
+use super::{INTERFACE, SETTLE, Variant, Who, printed_version};
 use crate::bed::{Bed, Host, Route};
 use crate::tools::{Needed, Source, Tools};
 
-const PROGRAM: Needed = Needed { program: "vpncloud", source: Source::Crate("vpncloud") };
+const PROGRAM: Needed = Needed { program: "vpncloud", source: Source::Crate("vpncloud@2.3.0") };
 const PORT: u16 = 3_210;
 
 pub(super) static VPNCLOUD: Variant = Variant {
     name: "vpncloud",
+    who: Who::Peer,
     layer: 2,
     crypto: "AES-128-GCM",
     route: Route::Direct,

@@ -1,4 +1,4 @@
-//! wireguard-go, the reference of the field. It carries IP only.
+//! wireguard-go, the reference of the field, with segmentation offload on its TUN, which Debian 12 had not yet. It carries IP only.
 
 use std::fs;
 use std::path::Path;
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use lanparty_lab::{Output, Program, run};
 
-use super::{SETTLE, Variant, printed_version};
+use super::{SETTLE, Variant, Who, printed_version};
 use crate::bed::{Bed, Host, Route};
-use crate::tools::{Needed, Tools};
+use crate::tools::{Needed, Source, Tools};
 
-const PROGRAM: Needed = Needed::debian("wireguard-go", "wireguard-go");
+const PROGRAM: Needed = Needed { program: "wireguard-go", source: Source::Release("sid", "wireguard-go") };
 const WG: Needed = Needed::debian("wg", "wireguard-tools");
 const PORT: u16 = 51_820;
 const MTU: u16 = 1_420;
@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) static WIREGUARD: Variant = Variant {
     name: "wireguard-go",
+    who: Who::Peer,
     layer: 3,
     crypto: "ChaCha20-Poly1305",
     route: Route::Direct,
