@@ -191,7 +191,7 @@ fn admit_inbound<'a>(datagram: &'a [u8], roster: Option<&Roster>) -> (Option<Mem
     let verdict = || {
         let roster = roster.ok_or(DropReason::LinkDown)?;
         let sender = roster.member(header.source).ok_or(DropReason::UnknownSender)?;
-        let admitted = admit(frame, source_of(sender), &roster.policy(), None)?;
+        let admitted = admit(frame, source_of(sender.role, sender.mac), &roster.policy(), None)?;
         // A client has passed as itself; only a gateway's LAN can send back what somebody here had sent into it.
         let own = roster.own();
         let is_anothers = roster.by_mac(admitted.src()).is_some_and(|owner| owner.id != sender.id);

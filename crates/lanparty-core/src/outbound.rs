@@ -274,7 +274,7 @@ fn admit_outbound<'a>(frame: &'a [u8], roster: &Roster) -> Result<Frame<'a>, Dro
             return Err(DropReason::HairpinLoop);
         }
     }
-    let admitted = admit(frame, source_of(roster.own()), &roster.policy(), None)?;
+    let admitted = admit(frame, source_of(roster.own().role, roster.own().mac), &roster.policy(), None)?;
     roster.is_listened_there(&admitted)?;
     Ok(admitted)
 }

@@ -297,9 +297,9 @@ impl Roster {
 }
 
 /// How a member's frames are judged: a gateway's may come from any host of its LAN.
-pub(crate) const fn source_of(member: &MemberInfo) -> Source {
-    match member.role {
+pub(crate) const fn source_of(role: Role, mac: MacAddr) -> Source {
+    match role {
         Role::Gateway => Source::Gateway,
-        Role::Client => Source::Client(member.mac),
+        Role::Client => Source::Client(mac),
     }
 }

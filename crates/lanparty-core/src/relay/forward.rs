@@ -11,6 +11,7 @@ use lanparty_proto::{
 use super::room::{Member, Room};
 use super::{LinkId, Relay};
 use crate::multicast::joined_group;
+use crate::roster::source_of;
 use crate::{Drops, FrameRecord, Point};
 
 /// Where a connection stands: looked up once per batch.
@@ -118,7 +119,7 @@ fn switch(room: &mut Room, from: MemberId, datagram: &Bytes, now: Instant, out: 
     if header.source != from {
         return Err(DropReason::UnknownSender);
     }
-    let frame = admit(bytes, sender.source(), &policy, None)?;
+    let frame = admit(bytes, source_of(sender.role, sender.mac), &policy, None)?;
     // Only a gateway gets here under a member's address: its LAN sends back what the member had sent into it (THREATS A13).
     if is_anothers {
         return Err(DropReason::HairpinLoop);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lanparty_proto::{
     Control, DatagramBudget, Described, Description, Frame, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, MulticastPolicy, Role,
-    RoomCode, Source, TrafficClass,
+    RoomCode, TrafficClass,
 };
 
 use super::LinkId;
@@ -85,14 +85,6 @@ impl Member {
             lan_up: self.lan_up,
             path_mtu: self.way.announced(),
             description: self.said(),
-        }
-    }
-
-    /// Whose frames may come from it.
-    pub(super) const fn source(&self) -> Source {
-        match self.role {
-            Role::Gateway => Source::Gateway,
-            Role::Client => Source::Client(self.mac),
         }
     }
 

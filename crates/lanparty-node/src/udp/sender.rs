@@ -49,8 +49,9 @@ impl fmt::Debug for Sender {
 }
 
 impl UdpSender for Sender {
-    fn poll_send(mut self: Pin<&mut Self>, transmit: &Transmit<'_>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let lane = Arc::clone(&self.lane);
+    fn poll_send(self: Pin<&mut Self>, transmit: &Transmit<'_>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let sender = self.get_mut();
+        let lane = &*sender.lane;
         let mut state = lane.state();
         if !state.burst.takes(transmit, lane.segments_max()) {
             lane.send(&mut state);
@@ -71,7 +72,7 @@ impl UdpSender for Sender {
         let is_left = !state.burst.is_empty();
         drop(state);
         if is_left {
-            self.leave_to_flusher();
+            sender.leave_to_flusher();
         }
         Poll::Ready(Ok(()))
     }
