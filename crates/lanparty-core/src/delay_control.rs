@@ -29,8 +29,10 @@ const STARTUP_LOSS_MAX: f64 = 0.02;
 const PACE_GAIN: f64 = 1.15;
 /// A window goes out in no more time than this, however long the path is: what waits for its pace waits in front of a game.
 const SPREAD_MAX: Duration = Duration::from_millis(50);
-/// The shortest round trip is looked for anew when none so short was seen for this long: our own queue hides it.
+/// The shortest round trip is looked for anew when none so short was seen for this long, because our own queue may hide it; unless one
+/// came that was longer by less than this, which no queue of ours is.
 const MIN_RTT_KEPT: Duration = Duration::from_secs(10);
+const MIN_RTT_NOISE: Duration = Duration::from_millis(1);
 /// For that the window is this share of what the path holds, for so long.
 const DRAIN_SHARE: f64 = 0.7;
 const DRAIN_TIME: Duration = Duration::from_millis(60);
@@ -85,6 +87,8 @@ pub struct DelayControl {
     /// A round has passed when this much is delivered.
     round_ends: u64,
     min_rtt: Option<(Duration, Instant)>,
+    /// The shortest since then.
+    least_since: Duration,
     /// Smoothed, and less what the other side waited before it answered.
     rtt: Duration,
     /// In this round so far the path was always asked for all it gives.
@@ -119,6 +123,7 @@ impl DelayControl {
             round: 0,
             round_ends: 0,
             min_rtt: None,
+            least_since: Duration::MAX,
             rtt: Duration::ZERO,
             is_asked: true,
             startup: Some(Startup::default()),
@@ -230,14 +235,21 @@ impl DelayControl {
     }
 
     fn note_rtt(&mut self, rtt: Duration, now: Instant) {
-        let is_new = self.min_rtt.is_none_or(|(least, _)| rtt <= least);
-        let is_old = self.min_rtt.is_some_and(|(_, at)| now.saturating_duration_since(at) > MIN_RTT_KEPT);
-        if is_new {
-            self.min_rtt = Some((rtt, now));
-        } else if is_old && self.drain_until.is_none() {
-            self.drain_until = Some(now + DRAIN_TIME.max(rtt));
-            self.min_rtt = Some((rtt, now));
+        self.least_since = self.least_since.min(rtt);
+        let Some((least, at)) = self.min_rtt.filter(|(least, _)| rtt > *least) else { return self.set_min_rtt(rtt, now) };
+        if now.saturating_duration_since(at) <= MIN_RTT_KEPT || self.drain_until.is_some() {
+            return;
         }
+        if self.least_since <= least + MIN_RTT_NOISE {
+            return self.set_min_rtt(self.least_since, now);
+        }
+        self.drain_until = Some(now + DRAIN_TIME.max(rtt));
+        self.set_min_rtt(rtt, now);
+    }
+
+    const fn set_min_rtt(&mut self, rtt: Duration, now: Instant) {
+        self.min_rtt = Some((rtt, now));
+        self.least_since = Duration::MAX;
     }
 
     /// How long packets wait at the bottleneck, beyond the path's own length.
@@ -303,7 +315,8 @@ impl DelayControl {
         // A queue that is longer than wanted is more than the path gave when its rate was measured.
         let excess = self.queue().saturating_sub(self.queue_accepted(min_rtt, rate));
         let target = if self.drain_until.is_some() {
-            held * DRAIN_SHARE
+            // A short path holds less than what its acknowledgements wait for.
+            held * DRAIN_SHARE + self.acks_behind(rate)
         } else if self.startup.is_some() {
             held * STARTUP_GAIN
         } else {

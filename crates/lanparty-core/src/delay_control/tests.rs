@@ -15,6 +15,8 @@ struct Line {
     buffer: Duration,
     /// So many packets of a thousand are lost on the way, evenly.
     lost_of_1000: u64,
+    /// So long the other side waits for ten packets before it acknowledges fewer.
+    patience: Duration,
     /// What there is to send, in bytes per second; without a limit when absent.
     demand: Option<f64>,
     owed: f64,
@@ -41,6 +43,7 @@ impl Line {
             rtt: Duration::from_millis(rtt_ms),
             buffer: Duration::from_millis(200),
             lost_of_1000: 0,
+            patience: Duration::ZERO,
             demand: None,
             owed: 0.0,
             free_at: Duration::ZERO,
@@ -69,13 +72,17 @@ impl Line {
     fn hear(&mut self) {
         let at = self.start + self.now;
         let mut heard = false;
-        while let Some((packet, sent, _, arrived)) = self.in_flight.pop_front_if(|(_, _, until, _)| *until <= self.now) {
+        let came = self.in_flight.iter().take_while(|(_, _, until, _)| *until <= self.now).count();
+        if came < 10 && self.in_flight.front().is_none_or(|(_, _, until, _)| *until + self.patience > self.now) {
+            return;
+        }
+        while let Some((packet, sent, came, arrived)) = self.in_flight.pop_front_if(|(_, _, until, _)| *until <= self.now) {
             heard = true;
             if !arrived {
                 self.control.lost(at, MTU, false);
                 continue;
             }
-            let sample = self.now - sent;
+            let sample = came - sent;
             self.least = self.least.min(sample);
             let rtt = self.smoothed.map_or(sample, |rtt| (rtt * 7 + sample) / 8);
             self.smoothed = Some(rtt);
@@ -199,6 +206,42 @@ fn the_shortest_round_trip_is_looked_for_anew() {
     line.smoothed = None;
     let goodput = line.run(3.0);
     assert!(goodput > 24.0, "{goodput}");
+}
+
+/// A path within a house, whose other side acknowledges ten packets or what has waited for 5 ms.
+fn short_path(mbit_s: f64) -> Line {
+    let mut line = Line::new(mbit_s, 0);
+    (line.rtt, line.patience) = (Duration::from_micros(200), Duration::from_millis(5));
+    line
+}
+
+#[test]
+fn a_short_path_carries_on_while_its_length_is_looked_for() {
+    let mut line = short_path(30.0);
+    line.run(2.0);
+    let mut looked = false;
+    for _ in 0..500 {
+        let goodput = line.run(0.05);
+        assert!(goodput > 0.8 * 30.0, "{goodput:.1} Mbit/s");
+        looked |= line.control.drain_until.is_some();
+    }
+    assert!(looked);
+}
+
+#[test]
+fn what_a_processor_takes_now_and_then_is_no_longer_path() {
+    let mut line = short_path(1_000.0);
+    line.demand = Some(30.0 * 125_000.0);
+    line.run(1.0);
+    for (longer_us, is_looked_for) in [(100, false), (2_000, true)] {
+        line.rtt = Duration::from_micros(200 + longer_us);
+        let mut looked = false;
+        for _ in 0..5_000 {
+            line.run(0.005);
+            looked |= line.control.drain_until.is_some();
+        }
+        assert_eq!(looked, is_looked_for, "{longer_us} us longer");
+    }
 }
 
 /// Rounds of a path on which packets leave and are acknowledged together, as many as the window takes or `most`.
