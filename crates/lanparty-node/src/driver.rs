@@ -2,40 +2,38 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use lanparty_core::{
-    AddressNews, BridgedTap, Counters, CountersSnapshot, Discarded, FairQueue, Filter, FilterReport, FilterRules, FrameRecord, GroupSet,
-    Inbound, LadderCounters, Outbound, OutboundWork, PathSize, Point, Roster, WayFacts,
+    AddressNews, BridgedTap, Discarded, FairQueue, Filter, FilterRules, FrameRecord, Inbound, Outbound, OutboundWork, Point, Roster,
 };
 use lanparty_nic::Device;
-use lanparty_proto::{Control, DatagramBudget, DropReason, FrameBatch, LanMtu, MacAddr, MemberId, Role};
-use serde::Serialize;
+use lanparty_proto::{Control, DropReason, FrameBatch, MacAddr, MemberId, Role};
 use tracing::{info, warn};
 
 use crate::device::Written;
 use crate::peers::Peers;
-use crate::{
-    AsyncDevice, ControlReader, ControlWriter, Draining, Joined, LINK_DEAD_AFTER, Link, LinkEnded, PathWatch, SendOutcome,
-    every_frame_is_logged, fair_queue,
-};
+use crate::{AsyncDevice, Draining, Link, LinkEnded, SendOutcome, every_frame_is_logged, fair_queue};
 
 mod addresses;
 mod awaited;
 mod bridged;
+mod connected;
+mod control;
 mod desk;
 mod direct;
 mod echo;
 mod groups;
 mod lans;
 mod own;
+mod report;
 mod room;
 
+use connected::{Connected, room_and_path};
 pub use desk::Side;
+pub use report::DriverReport;
 
-/// How long a link that was moved away from stays open: what it still holds is on its way, and the other side reads it first.
-const RETIRE_AFTER: Duration = Duration::from_secs(1);
 /// Datagrams taken from the link at once.
 const RECV_BATCH: usize = 128;
 
@@ -56,51 +54,9 @@ pub enum DriverEvent {
     Looked,
 }
 
-/// Counters of both directions, for `lanparty status`.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub struct DriverReport {
-    /// From the device to the room.
-    pub outbound: CountersSnapshot,
-    /// From the room to the device.
-    pub inbound: CountersSnapshot,
-    /// What became of frames that were too large.
-    pub ladder: LadderCounters,
-    /// Frames that wait for the path.
-    pub queued: usize,
-    /// Largest datagram the path takes now, in bytes.
-    pub budget: u16,
-    /// Nothing is carried, because the device is bridged to the gateway's LAN.
-    pub is_bridged: bool,
-    /// Which multicast passes, and what did not.
-    pub multicast: groups::MulticastReport,
-    /// What the traffic filter did, when there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub filter: Option<FilterReport>,
-}
-
-struct Connected {
-    link: Link,
-    control_in: ControlReader,
-    control_out: ControlWriter,
-    roster: Roster,
-    budget: DatagramBudget,
-    watch: PathWatch,
-    /// What the way from the relay takes, while that is less than the room's LAN MTU.
-    way_back: Option<LanMtu>,
-    /// Whether the way to the relay is IPv6, whose header is larger.
-    is_over_ipv6: bool,
-}
-
-impl Connected {
-    fn path_size(&self) -> PathSize {
-        PathSize { budget: self.link.budget(), settled: self.watch.is_settled() }
-    }
-}
-
 /// A member's data plane.
 pub struct MemberDriver<D> {
     role: Role,
-    /// `client frame` or `gateway frame …`, in front of every frame line.
     device: Option<AsyncDevice<D>>,
     interface: String,
     outbound: Outbound,
@@ -181,64 +137,6 @@ impl<D: Device> MemberDriver<D> {
         self.outbound.keep_told_mtu();
     }
 
-    /// Uses a joined room from now on.
-    pub fn connect(&mut self, joined: Joined, mac: MacAddr) {
-        let roster = Roster::new(self.role, mac, &joined.welcome);
-        // The path may have moved since the hello; the next look tells the relay.
-        let budget = joined.told_budget;
-        let Joined { link, control_in, control_out, welcome, remote, .. } = joined;
-        self.observed.join(welcome.replaced);
-        let watch = PathWatch::new(&link);
-        self.connected =
-            Some(Connected { link, control_in, control_out, roster, budget, watch, way_back: None, is_over_ipv6: remote.is_ipv6() });
-        self.draining = None;
-        self.unblock_for(None);
-        self.leave_island();
-        self.follow_multicast();
-        self.say_findings();
-    }
-
-    /// Uses another link of the same membership from now on. Frames of the old one that are on their way go first. What the old
-    /// one had not yet told of the room comes back as the relay would have said it.
-    pub fn move_to(&mut self, joined: Joined, mac: MacAddr) -> Vec<Control> {
-        let before = self.connected.take();
-        self.connect(joined, mac);
-        let (Some(before), Some(now)) = (before, &self.connected) else { return vec![] };
-        let news = now.roster.news_since(&before.roster);
-        news.iter().for_each(|message| {
-            if let Control::MemberLeft { id, .. } = message {
-                self.inbound.forget(*id);
-            }
-        });
-        self.draining = Some(Draining::new(before.link.clone()));
-        tokio::spawn(retire(before));
-        news
-    }
-
-    /// What the way in use did so far; what its path takes, both ways.
-    pub(crate) fn way_facts(&self) -> Option<WayFacts> {
-        // A further move would leave behind what waits in the link of this one.
-        let c = self.connected.as_ref().filter(|_| self.draining.is_none())?;
-        let there = c.path_size();
-        let back = c.way_back.map_or(there.budget, DatagramBudget::for_lan_mtu);
-        let (path, received) = (c.link.path_facts(), c.link.received_packets());
-        let size = PathSize { budget: there.budget.min(back), ..there };
-        Some(WayFacts { size, sent: path.sent_packets, lost: path.lost_packets, received })
-    }
-
-    /// Leaves the room, with words for the relay.
-    pub async fn disconnect(&mut self, reason: &str) {
-        self.drop_pending();
-        if let Some(mut connected) = self.connected.take() {
-            let bye = Control::Bye { reason: reason.to_owned() };
-            if connected.control_out.send(&bye).await.is_ok() {
-                connected.control_out.finish();
-            }
-            connected.link.close(reason);
-            connected.link.wait_idle().await;
-        }
-    }
-
     /// Replaces the device: its interface came back, or went.
     pub fn set_device(&mut self, device: Option<AsyncDevice<D>>) {
         self.device = device;
@@ -259,13 +157,6 @@ impl<D: Device> MemberDriver<D> {
         self.connected.as_ref().map(|c| &c.link)
     }
 
-    /// Tells the relay something. Lost without harm when the link is just ending.
-    pub async fn tell(&mut self, message: &Control) {
-        if let Some(connected) = &mut self.connected {
-            let _ = connected.control_out.send(message).await;
-        }
-    }
-
     /// The outbound half.
     pub const fn outbound(&self) -> &Outbound {
         &self.outbound
@@ -274,28 +165,6 @@ impl<D: Device> MemberDriver<D> {
     /// The inbound half.
     pub const fn inbound(&self) -> &Inbound {
         &self.inbound
-    }
-
-    /// What was counted.
-    #[must_use]
-    pub fn report(&mut self) -> DriverReport {
-        DriverReport {
-            outbound: self.outbound.counters().snapshot(),
-            inbound: self.inbound.counters().snapshot(),
-            ladder: self.outbound.ladder(),
-            queued: self.pending.len(),
-            budget: self.connected.as_ref().map_or(0, |c| c.budget.0),
-            is_bridged: self.is_bridged,
-            multicast: self.multicast_report(),
-            filter: self.outbound.filter().zip(self.inbound.filter()).map(|(out, into)| FilterReport::of(out, into)),
-        }
-    }
-
-    /// Whether every frame is accounted for.
-    #[must_use]
-    pub fn is_conserved(&self) -> bool {
-        let whole = |c: &Counters, queued| c.is_conserved(queued);
-        whole(self.outbound.counters(), 0) && whole(self.inbound.counters(), 0)
     }
 
     /// Carries frames until something needs a decision. Cancel-safe: no frame is lost when the future is dropped.
@@ -345,14 +214,7 @@ impl<D: Device> MemberDriver<D> {
                 }
             },
             event = peers.next() => self.handle_peer(event),
-            message = c.control_in.next() => {
-                let message = message?;
-                if let Control::AskSightings { mac } = message {
-                    self.answer_sightings(mac).await;
-                    return Ok(None);
-                }
-                Ok(Some(self.handle_control(message)))
-            }
+            message = c.control_in.next() => Ok(self.handle_control(message?).await),
             () = runs.due() => {
                 self.drive_runs()?;
                 Ok(None)
@@ -367,17 +229,7 @@ impl<D: Device> MemberDriver<D> {
                 self.end_inquiries();
                 Ok(None)
             }
-            () = c.watch.due() => {
-                self.look_at_path().await?;
-                if let Some(left) = self.stop_waiting() {
-                    return Ok(Some(self.handle_control(left)));
-                }
-                self.say_refused_groups();
-                self.look_at_bridge_in(0, Instant::now());
-                self.tell_bridge().await;
-                self.tell_lans().await;
-                Ok(Some(DriverEvent::Looked))
-            }
+            () = c.watch.due() => self.take_stock().await.map(Some),
         }
     }
 
@@ -475,76 +327,6 @@ impl<D: Device> MemberDriver<D> {
         Ok(failed.map(DriverEvent::DeviceFailed))
     }
 
-    fn handle_control(&mut self, message: Control) -> DriverEvent {
-        if let Some(c) = &mut self.connected {
-            match &message {
-                Control::MemberJoined { member } => {
-                    self.awaited.is_known(member.id);
-                    // The number may be another machine's now.
-                    if c.roster.member(member.id).is_some_and(|before| before.mac != member.mac) {
-                        self.peers.forget(member.id);
-                    }
-                    c.roster.insert(member.clone());
-                }
-                Control::MemberLeft { id, .. } => {
-                    self.awaited.is_known(*id);
-                    c.roster.remove(*id);
-                    self.peers.forget(*id);
-                    self.inbound.forget(*id);
-                }
-                Control::LanMtu { mtu, limited_by } => c.roster.set_lan_mtu(*mtu, *limited_by),
-                Control::Descriptions { members } => members.iter().for_each(|said| c.roster.describe(said)),
-                Control::PathMtu { id, mtu } if *id == c.roster.own().id => c.way_back = *mtu,
-                Control::PathMtu { id, mtu } => c.roster.set_path_mtu(*id, *mtu),
-                Control::LanState { up, id } => c.roster.set_lan_state(*id, *up),
-                Control::Groups { id: Some(id), groups } => c.roster.set_groups(*id, GroupSet::of(groups.as_deref())),
-                Control::Multicast { policy } => c.roster.set_room_multicast(*policy),
-                Control::PeerAt { id, identity, addresses } => {
-                    if let Some(member) = c.roster.member(*id) {
-                        self.peers.introduce((*id, member.mac), *identity, addresses, Instant::now());
-                    }
-                }
-                _ => {}
-            }
-        }
-        if matches!(message, Control::Multicast { .. }) {
-            self.follow_multicast();
-        }
-        if let Control::MemberLeft { id, .. } = &message {
-            self.unblock_for(Some(*id));
-        }
-        if matches!(message, Control::LanMtu { .. } | Control::MemberLeft { .. }) {
-            self.say_findings();
-        }
-        if matches!(message, Control::Sightings { .. }) {
-            self.observed.hear(&message);
-            self.end_inquiries();
-        }
-        DriverEvent::Control(message)
-    }
-
-    /// Looks at the path, and tells the relay when its budget has moved.
-    async fn look_at_path(&mut self) -> Result<(), LinkEnded> {
-        let Some(c) = &mut self.connected else { return Ok(()) };
-        self.outbound.count_discarded(&c.link.take_discarded());
-        let budget = c.watch.look(&c.link)?;
-        let now = Instant::now();
-        self.peers.dial_due(now);
-        // The LAN MTU is one for the room, whatever way a frame takes.
-        let budget = self.peers.smallest(now).map_or(budget, |direct| direct.min(budget));
-        if budget != c.budget {
-            c.budget = budget;
-            self.tell(&Control::Budget { budget }).await;
-        }
-        Ok(())
-    }
-
-    fn end_draining(&mut self) {
-        if let Some(draining) = self.draining.take() {
-            self.outbound.count_discarded(&draining.link().take_discarded());
-        }
-    }
-
     fn drop_pending(&mut self) {
         for datagram in self.pending.drain() {
             self.outbound.take_back(&datagram, DropReason::LinkDown);
@@ -555,23 +337,6 @@ impl<D: Device> MemberDriver<D> {
 /// Two gateways on one LAN make two rooms one, without anybody having said so.
 pub fn warn_of_gateway(other: MacAddr) {
     warn!("two-gateways-on-one-lan: another lanparty gateway at {other} bridges this LAN as well; stop one of them");
-}
-
-/// The room, and what the path to it takes now; nothing without any link. A direct link takes all that the room agreed on.
-fn room_and_path<'a>(connected: Option<&'a Connected>, island: Option<&'a Roster>) -> (Option<&'a Roster>, PathSize) {
-    match (connected, island) {
-        (Some(c), _) => (Some(&c.roster), c.path_size()),
-        (None, Some(roster)) => (Some(roster), PathSize::settled(DatagramBudget::for_lan_mtu(roster.lan_mtu()))),
-        (None, None) => (None, PathSize::settled(DatagramBudget(0))),
-    }
-}
-
-/// Ends the way out by a link that was moved away from, and the link when the other side has had time to read what it holds.
-/// Its control stream stays open as long: the end of that is the end of a membership.
-async fn retire(before: Connected) {
-    let _ = tokio::time::timeout(LINK_DEAD_AFTER, before.link.end_way()).await;
-    tokio::time::sleep(RETIRE_AFTER).await;
-    before.link.close("moved to another connection");
 }
 
 /// Frames from the link, or from the one before it as long as that has some; nothing when that is over. Cancel-safe.
