@@ -9,6 +9,7 @@ mod capture;
 mod control;
 mod direct;
 mod path;
+mod paths;
 mod planned;
 mod recv;
 mod repeat;
@@ -16,15 +17,15 @@ mod report;
 mod send;
 mod trial;
 mod uplinks;
+mod wanted;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lanparty_core::{Carrier, Drops, Pair, Redundancy, Repeats, RestoreReport, Restorer, Sequencer};
-use lanparty_proto::{BondPath, Control, DatagramBudget, SEQUENCE_LEN};
-use serde::Serialize;
+use lanparty_core::{Drops, Pair, Redundancy, Repeats, Restorer, Sequencer};
+use lanparty_proto::{BondPath, DatagramBudget, SEQUENCE_LEN};
 use tokio::sync::{Notify, watch as watched};
 
 use crate::{ControlReader, ControlWriter, Link, LinkEnded};
@@ -34,14 +35,15 @@ pub(crate) use control::BondControl;
 use control::ControlState;
 use path::Path;
 pub use planned::{NotChanged, PlannedUplinks, UplinkChange};
-pub(crate) use report::Wanted;
-pub use report::{AbsentUplink, SharedAddress};
-use report::{Goodput, WantedUplinks};
+use report::Goodput;
+pub use report::{AbsentUplink, BondReport, PathReport, SharedAddress};
 pub use trial::TrialSeat;
 use trial::TrialState;
 pub(crate) use trial::course::{Course, refusal};
 pub use uplinks::{UplinkPlan, UplinkReport};
 pub(crate) use uplinks::{has_lost_carrier, is_connected, networks, news, obstacle, obstacle_of_name, place_toward};
+pub(crate) use wanted::Wanted;
+use wanted::WantedUplinks;
 
 /// Without any path a bond waits so long for one to return; then it ends, and its member joins anew.
 const PATHLESS_MAX: Duration = Duration::from_secs(10);
@@ -132,66 +134,6 @@ impl BondPathUp {
         let (control_in, control_out) = bond.control();
         (Link::bonded(bond), control_in, control_out)
     }
-}
-
-/// A path in `lanparty status`.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub struct PathReport {
-    /// Its number at the member.
-    pub path: u8,
-    /// The uplink, or where the other side is.
-    pub name: String,
-    /// What carries it.
-    pub carrier: Carrier,
-    /// What it is used for.
-    pub role: lanparty_proto::BondRole,
-    /// Whether it carries anything now.
-    pub is_alive: bool,
-    /// For how long nothing has come by it, when it carries nothing.
-    pub silent_ms: Option<u64>,
-    /// Why the newest try to reach the other side by it anew failed, in words.
-    pub trouble: Option<String>,
-    /// Where the other side is.
-    pub remote: Option<String>,
-    /// Round-trip time.
-    pub rtt_ms: Option<f64>,
-    /// Packets sent and lost.
-    pub packets: (u64, u64),
-    /// Bytes of datagrams sent and received.
-    pub bytes: (u64, u64),
-    /// Bytes per second sent and received, over the last second or so.
-    pub rate: (u64, u64),
-    /// The rate that it is believed to have toward the other side, in bytes per second.
-    pub capacity: u64,
-    /// The largest datagram that it takes.
-    pub budget: u16,
-    /// Bytes that it may carry in a month, when its owner has said so.
-    pub cap: Option<u64>,
-    /// What its uplink has carried of that.
-    pub cap_used: Option<u64>,
-    /// For how long it is there, in seconds.
-    pub seconds: u64,
-}
-
-/// A bond in `lanparty status`.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub struct BondReport {
-    /// Its paths.
-    pub paths: Vec<PathReport>,
-    /// Uplinks that are no path now.
-    pub absent: Vec<AbsentUplink>,
-    /// The uplinks that it has or would have paths by.
-    pub uplinks: Vec<UplinkReport>,
-    /// Uplinks that the relay sees at one address.
-    pub shared: Vec<SharedAddress>,
-    /// What was restored.
-    pub inbound: RestoreReport,
-    /// How long a flow waits for a slower path, in milliseconds.
-    pub patience_ms: f64,
-    /// Bytes per second sent and received over the last second or so, copies not counted.
-    pub goodput: (u64, u64),
-    /// Bytes sent and received so far, likewise.
-    pub bytes: (u64, u64),
 }
 
 impl BondLink {
@@ -328,156 +270,8 @@ impl Shared {
         self.ended.borrow().clone().map_or(Ok(()), Err)
     }
 
-    /// Whether a path of this number is there, and whether it lives.
-    pub(crate) fn path_state(&self, path: u8) -> Option<bool> {
-        self.state().paths.iter().find(|p| p.bond.path == path).map(|p| p.is_alive)
-    }
-
     pub(crate) fn heard(&self) -> u32 {
         self.state().control.heard()
-    }
-
-    /// The uplinks that its owner wants, by the number of their path.
-    pub(crate) fn want(&self, uplinks: std::collections::BTreeMap<u8, Wanted>) {
-        self.wanted.set(uplinks);
-    }
-
-    /// One more uplink is wanted.
-    pub(crate) fn want_also(&self, path: u8, uplink: Wanted) {
-        self.wanted.add(path, uplink);
-    }
-
-    /// An uplink is not wanted any more.
-    pub(crate) fn want_no_more(&self, path: u8) {
-        self.wanted.remove(path);
-    }
-
-    /// Whether no uplink has this number.
-    pub(crate) fn is_number_free(&self, path: u8) -> bool {
-        !self.wanted.all().contains_key(&path)
-    }
-
-    /// An uplink could not become a path.
-    pub(crate) fn path_cannot(&self, path: u8, why: String) {
-        self.wanted.fails(path, why);
-    }
-
-    pub(crate) fn add(self: &Arc<Self>, up: BondPathUp) -> Result<(), LinkEnded> {
-        let full = || LinkEnded { reason: "a bond of so many paths takes no more".into(), by_peer: false };
-        self.not_ended()?;
-        let mut state = self.state();
-        let number = up.bond.path;
-        state.take_off(number, "a new connection takes its place");
-        if state.paths.len() >= BOND_PATHS_MAX {
-            return Err(full());
-        }
-        let missed = state
-            .control
-            .since(up.heard)
-            .ok_or_else(|| LinkEnded { reason: "too much was said while the path was away".into(), by_peer: false })?;
-        let path = Path::start(up, missed, self);
-        state.restorer.add_path(number);
-        state.paths.push(path);
-        state.pathless = None;
-        drop(state);
-        self.wanted.works(number);
-        self.room.notify_waiters();
-        Ok(())
-    }
-
-    /// A path's connection ended.
-    fn path_ended(&self, number: u8, serial: u64, ended: &LinkEnded) {
-        let mut state = self.state();
-        let Some(at) = state.paths.iter().position(|p| p.bond.path == number && p.serial == serial) else { return };
-        let mut path = state.paths.swap_remove(at);
-        let now = Instant::now();
-        state.note_carried(&path);
-        state.give_back(&mut path, now);
-        if state.paths.is_empty() {
-            state.pathless = Some(now);
-            if ended.by_peer {
-                drop(state);
-                return self.end(ended.clone());
-            }
-        }
-        drop(state);
-        self.arrived.notify_waiters();
-        self.went.notify_waiters();
-    }
-
-    /// Resolves when this path is gone, or carries nothing any more.
-    pub(crate) async fn path_fails(&self, path: u8) {
-        loop {
-            let went = self.went.notified();
-            if self.not_ended().is_err() || self.path_state(path) != Some(true) {
-                return;
-            }
-            went.await;
-        }
-    }
-
-    /// Resolves when this path lives again, or another one has taken its place.
-    pub(crate) async fn path_revives(&self, path: u8) {
-        if self.path_state(path) == Some(true) {
-            return std::future::pending().await;
-        }
-        loop {
-            let went = self.went.notified();
-            if self.not_ended().is_err() || self.path_state(path) == Some(true) {
-                return;
-            }
-            went.await;
-        }
-    }
-
-    /// The system says that a path leads nowhere: the other side hears so, too.
-    pub(crate) fn path_is_down(&self, path: u8) {
-        self.state().silence(path);
-        self.say(&Control::PathDown { path });
-        self.room.notify_waiters();
-        self.arrived.notify_one();
-        self.went.notify_waiters();
-    }
-
-    /// Bytes on the wire, both ways, of all connections that were this path.
-    pub(crate) fn carried(&self, path: u8) -> u64 {
-        let state = self.state();
-        let now = state.paths.iter().find(|p| p.bond.path == path).map_or(0, |p| p.link.wire_bytes());
-        state.carried.get(&path).copied().unwrap_or(0) + now
-    }
-
-    /// The largest datagram of a path, its place in the order taken off; a stream takes every size.
-    pub(crate) fn budget_of(&self, path: u8) -> Option<DatagramBudget> {
-        let state = self.state();
-        let path = state.living().find(|p| p.bond.path == path && p.link.carrier() == Carrier::Quic)?;
-        let budget = path.link.budget();
-        Some(DatagramBudget(budget.0.saturating_sub(SEQUENCE_LEN as u16)))
-    }
-
-    /// What a path is used for.
-    pub(crate) fn role_of(&self, path: u8) -> Option<BondPath> {
-        self.state().paths.iter().find(|p| p.bond.path == path).map(|p| p.bond)
-    }
-
-    /// How the uplinks are, for `lanparty status`.
-    pub(crate) fn set_uplinks(&self, uplinks: Vec<UplinkReport>) {
-        self.state().uplinks = uplinks;
-    }
-
-    /// Ends a path whose uplink is not to be used any more. Not the only one that lives: what it still carries is more than nothing.
-    pub(crate) fn leave(&self, path: u8, why: &str) -> bool {
-        let mut state = self.state();
-        let is_last = state.living().next().is_some() && state.living().all(|p| p.bond.path == path);
-        if is_last {
-            return false;
-        }
-        state.take_off(path, why);
-        drop(state);
-        self.say(&Control::PathDown { path });
-        self.room.notify_waiters();
-        self.arrived.notify_one();
-        self.went.notify_waiters();
-        true
     }
 
     /// Resolves when the bond is over.
@@ -489,16 +283,6 @@ impl Shared {
     /// Where the other side is, on whatever path.
     pub(crate) fn remote(&self) -> Option<std::net::SocketAddr> {
         self.state().paths.iter().find_map(|path| path.link.remote_address())
-    }
-
-    /// Where the other side of a path is.
-    pub(crate) fn remote_of(&self, path: u8) -> Option<std::net::SocketAddr> {
-        self.state().paths.iter().find(|p| p.bond.path == path)?.link.remote_address()
-    }
-
-    /// Whether a stream carries this path.
-    pub(crate) fn is_stream(&self, path: u8) -> bool {
-        self.state().paths.iter().any(|p| p.bond.path == path && p.link.carrier() == Carrier::Stream)
     }
 
     pub(crate) fn end(&self, ended: LinkEnded) {
@@ -546,29 +330,6 @@ impl State {
 
     fn answer_time(&self) -> Option<Duration> {
         lanparty_core::answer_time(self.living().filter_map(|path| path.link.rtt()))
-    }
-
-    fn note_carried(&mut self, path: &Path) {
-        *self.carried.entry(path.bond.path).or_default() += path.link.wire_bytes();
-    }
-
-    /// Ends the path of this number, when there is one; what it had not sent goes elsewhere.
-    fn take_off(&mut self, number: u8, why: &str) {
-        let Some(at) = self.paths.iter().position(|path| path.bond.path == number) else { return };
-        let mut path = self.paths.swap_remove(at);
-        self.note_carried(&path);
-        self.give_back(&mut path, Instant::now());
-        path.link.close(why);
-    }
-
-    /// A path carries nothing any more: others take what it held, and nobody waits for it.
-    fn give_back(&mut self, path: &mut Path, now: Instant) {
-        let held = path.take_back();
-        let mut out = std::mem::take(&mut self.scratch);
-        self.restorer.remove_path(path.bond.path, now, &mut out);
-        self.ready.extend(out.drain(..));
-        self.scratch = out;
-        self.resend(held, now);
     }
 }
 

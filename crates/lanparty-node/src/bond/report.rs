@@ -2,16 +2,76 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use lanparty_core::{Carrier, RestoreReport};
 use lanparty_proto::BondRole;
 use serde::Serialize;
 
-use super::{BondLink, BondReport, Path, Shared, State};
+use super::{BondLink, Path, Shared, State, UplinkReport};
 
 /// Rates are of this long a time, at least.
 const RATE_TIME: Duration = Duration::from_secs(1);
+
+/// A path in `lanparty status`.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct PathReport {
+    /// Its number at the member.
+    pub path: u8,
+    /// The uplink, or where the other side is.
+    pub name: String,
+    /// What carries it.
+    pub carrier: Carrier,
+    /// What it is used for.
+    pub role: BondRole,
+    /// Whether it carries anything now.
+    pub is_alive: bool,
+    /// For how long nothing has come by it, when it carries nothing.
+    pub silent_ms: Option<u64>,
+    /// Why the newest try to reach the other side by it anew failed, in words.
+    pub trouble: Option<String>,
+    /// Where the other side is.
+    pub remote: Option<String>,
+    /// Round-trip time.
+    pub rtt_ms: Option<f64>,
+    /// Packets sent and lost.
+    pub packets: (u64, u64),
+    /// Bytes of datagrams sent and received.
+    pub bytes: (u64, u64),
+    /// Bytes per second sent and received, over the last second or so.
+    pub rate: (u64, u64),
+    /// The rate that it is believed to have toward the other side, in bytes per second.
+    pub capacity: u64,
+    /// The largest datagram that it takes.
+    pub budget: u16,
+    /// Bytes that it may carry in a month, when its owner has said so.
+    pub cap: Option<u64>,
+    /// What its uplink has carried of that.
+    pub cap_used: Option<u64>,
+    /// For how long it is there, in seconds.
+    pub seconds: u64,
+}
+
+/// A bond in `lanparty status`.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct BondReport {
+    /// Its paths.
+    pub paths: Vec<PathReport>,
+    /// Uplinks that are no path now.
+    pub absent: Vec<AbsentUplink>,
+    /// The uplinks that it has or would have paths by.
+    pub uplinks: Vec<UplinkReport>,
+    /// Uplinks that the relay sees at one address.
+    pub shared: Vec<SharedAddress>,
+    /// What was restored.
+    pub inbound: RestoreReport,
+    /// How long a flow waits for a slower path, in milliseconds.
+    pub patience_ms: f64,
+    /// Bytes per second sent and received over the last second or so, copies not counted.
+    pub goodput: (u64, u64),
+    /// Bytes sent and received so far, likewise.
+    pub bytes: (u64, u64),
+}
 
 /// An uplink that its owner named, and that is no path now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -31,83 +91,6 @@ pub struct SharedAddress {
     pub names: Vec<String>,
     /// Where they are seen.
     pub address: IpAddr,
-}
-
-/// Which of these are seen at one address.
-fn shared_addresses(seen: impl IntoIterator<Item = (String, IpAddr)>) -> Vec<SharedAddress> {
-    let mut at = BTreeMap::<IpAddr, Vec<String>>::new();
-    for (name, address) in seen {
-        at.entry(address).or_default().push(name);
-    }
-    at.into_iter().filter(|(_, names)| names.len() > 1).map(|(address, names)| SharedAddress { names, address }).collect()
-}
-
-/// What its owner said of an uplink, and why the newest try of its keeper failed.
-#[derive(Clone, Debug)]
-pub(crate) struct Wanted {
-    /// The interface.
-    pub(crate) name: String,
-    /// What it is for; nothing for never.
-    pub(crate) role: Option<BondRole>,
-    /// Bytes that it may carry in a month.
-    pub(crate) cap: Option<u64>,
-    /// Why there is no path.
-    pub(crate) trouble: Option<String>,
-}
-
-/// The uplinks of a bond's owner, by the number of their path. The other side knows of none.
-#[derive(Default)]
-pub(super) struct WantedUplinks(Mutex<BTreeMap<u8, Wanted>>);
-
-impl WantedUplinks {
-    /// Names the uplinks.
-    pub(super) fn set(&self, uplinks: BTreeMap<u8, Wanted>) {
-        *self.lock() = uplinks;
-    }
-
-    /// One more.
-    pub(super) fn add(&self, path: u8, uplink: Wanted) {
-        self.lock().insert(path, uplink);
-    }
-
-    /// One less.
-    pub(super) fn remove(&self, path: u8) {
-        self.lock().remove(&path);
-    }
-
-    /// Keeps why an uplink is no path.
-    pub(super) fn fails(&self, path: u8, why: String) {
-        if let Some(wanted) = self.lock().get_mut(&path) {
-            wanted.trouble = Some(why);
-        }
-    }
-
-    /// An uplink is a path.
-    pub(super) fn works(&self, path: u8) {
-        if let Some(wanted) = self.lock().get_mut(&path) {
-            wanted.trouble = None;
-        }
-    }
-
-    pub(super) fn all(&self) -> BTreeMap<u8, Wanted> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u8, Wanted>> {
-        // Whole after every call.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Wanted {
-    fn absent(&self) -> AbsentUplink {
-        let because = match (self.role, &self.trouble) {
-            (None, _) => "its role is never",
-            (_, Some(why)) => why,
-            (_, None) => "it is being tried",
-        };
-        AbsentUplink { name: self.name.clone(), role: self.role, because: because.to_owned() }
-    }
 }
 
 /// Bytes that were carried, copies not counted, and how fast.
@@ -172,32 +155,29 @@ impl State {
 }
 
 impl Shared {
+    /// How the uplinks are, for `lanparty status`.
+    pub(crate) fn set_uplinks(&self, uplinks: Vec<UplinkReport>) {
+        self.state().uplinks = uplinks;
+    }
+
     /// The uplinks that the relay sees at one address.
     pub(crate) fn shared_addresses(&self) -> Vec<SharedAddress> {
         self.state().shared_addresses()
     }
 }
 
+/// Which of these are seen at one address.
+fn shared_addresses(seen: impl IntoIterator<Item = (String, IpAddr)>) -> Vec<SharedAddress> {
+    let mut at = BTreeMap::<IpAddr, Vec<String>>::new();
+    for (name, address) in seen {
+        at.entry(address).or_default().push(name);
+    }
+    at.into_iter().filter(|(_, names)| names.len() > 1).map(|(address, names)| SharedAddress { names, address }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn wanted(name: &str, role: Option<BondRole>) -> Wanted {
-        Wanted { name: name.to_owned(), role, cap: None, trouble: None }
-    }
-
-    #[test]
-    fn an_uplink_without_a_path_says_why_it_failed_last() {
-        let uplinks = WantedUplinks::default();
-        uplinks.set([(0, wanted("dsl0", Some(BondRole::Primary))), (1, wanted("eth9", None))].into());
-        let because = || uplinks.all().values().map(|wanted| wanted.absent().because).collect::<Vec<_>>();
-        assert_eq!(because(), ["it is being tried", "its role is never"]);
-        uplinks.fails(0, "dsl0 has no carrier".into());
-        uplinks.fails(7, "nobody named it".into());
-        assert_eq!(because(), ["dsl0 has no carrier", "its role is never"]);
-        uplinks.works(0);
-        assert_eq!(because()[0], "it is being tried");
-    }
 
     #[test]
     fn uplinks_that_are_seen_at_one_address_are_named() {
