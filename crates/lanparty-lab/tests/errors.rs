@@ -290,21 +290,8 @@ fn a_member_of_another_protocol_version_is_told_which_one_the_relay_speaks() {
     let _relay = desk.programs.relay(&desk.relay);
     let hello = Hello {
         version: 2,
-        role: Role::Client,
-        room: ROOM.parse().unwrap(),
-        mac: MacAddr([2, 0, 0, 0, 0, 2]),
-        budget: DatagramBudget(1400),
         software: "lanparty from tomorrow".into(),
-        lan_up: true,
-        resume: None,
-        run: 0,
-        hears: vec![],
-        joins_lans: false,
-        has_listened: false,
-        bond: None,
-        addresses: None,
-        description: lanparty_proto::Description::default(),
-        login: None,
+        ..Hello::new(Role::Client, ROOM.parse().unwrap(), MacAddr([2, 0, 0, 0, 0, 2]), DatagramBudget(1400))
     };
     let answer = on(&desk.home, async || {
         let endpoint = stranger::client(&desk.programs.certificate());

@@ -452,25 +452,10 @@ fn a_forged_or_captured_attachment_is_refused_by_the_relay() {
     relay.wait_for("listening on", SOON).unwrap();
     let certificate = std::path::Path::new(programs.certificate());
     let (room, version, run) = ("PARTY".parse::<RoomCode>().unwrap(), PROTOCOL_VERSION, 77);
-    let hello = Hello {
-        version,
-        role: Role::Client,
-        room: room.clone(),
-        mac: MacAddr([2, 0, 0, 0, 0, 9]),
-        // More than any path takes: the relay looks for it for a moment, and no longer.
-        budget: DatagramBudget(9000),
-        software: "test".into(),
-        lan_up: true,
-        resume: None,
-        run,
-        hears: vec![],
-        joins_lans: false,
-        has_listened: false,
-        bond: Some(BondPath::default()),
-        addresses: None,
-        description: lanparty_proto::Description::default(),
-        login: None,
-    };
+    // More than any path takes: the relay looks for it for a moment, and no longer.
+    let budget = DatagramBudget(9000);
+    let hello =
+        Hello { run, bond: Some(BondPath::default()), ..Hello::new(Role::Client, room.clone(), MacAddr([2, 0, 0, 0, 0, 9]), budget) };
     let attach = Attach { version, room, run, bond: BondPath { path: 1, ..BondPath::default() }, budget: DatagramBudget(1400), heard: 0 };
     on(&dual.gateway, async || {
         let (member, other) = (stranger::client(certificate), stranger::client(certificate));

@@ -19,7 +19,7 @@ use clap::Parser;
 use lanparty_core::{LinkId, RelayConfig, RelayInput};
 use lanparty_node::{Dialer, Identity, JoinRequest, Joined, RelayTrust, block_on};
 use lanparty_proto::corpus::wire::ethernet;
-use lanparty_proto::{Control, DatagramBudget, DatagramHeader, Description, Hello, IdentityId, MacAddr, MemberId, PROTOCOL_VERSION, Role};
+use lanparty_proto::{Control, DatagramBudget, DatagramHeader, Hello, IdentityId, MacAddr, MemberId, Role};
 use lanparty_relay::RelayArgs;
 
 const MEMBERS: usize = 1000;
@@ -85,24 +85,7 @@ fn copies() {
 }
 
 fn hello(n: usize) -> Hello {
-    Hello {
-        version: PROTOCOL_VERSION,
-        role: Role::Client,
-        room: room(n).parse().unwrap(),
-        mac: mac(n),
-        budget: DatagramBudget(1417),
-        software: "bench".into(),
-        lan_up: true,
-        resume: None,
-        run: 0,
-        hears: vec![],
-        joins_lans: false,
-        has_listened: false,
-        bond: None,
-        addresses: None,
-        description: Description::default(),
-        login: None,
-    }
+    Hello { software: "bench".into(), ..Hello::new(Role::Client, room(n).parse().unwrap(), mac(n), DatagramBudget(1417)) }
 }
 
 fn room(n: usize) -> String {

@@ -1,4 +1,4 @@
-use lanparty_proto::{DatagramBudget, Description, Login, MacAddr, PROTOCOL_VERSION, Password};
+use lanparty_proto::{DatagramBudget, Login, MacAddr, Password};
 
 use super::*;
 
@@ -24,22 +24,8 @@ fn proven(user: &str, hash: &str) -> ProvenUser {
 
 fn hello(room: &str, user: Option<&str>) -> Hello {
     Hello {
-        version: PROTOCOL_VERSION,
-        role: Role::Client,
-        room: room.parse().unwrap(),
-        mac: MacAddr([2; 6]),
-        budget: DatagramBudget(1400),
-        software: String::new(),
-        lan_up: true,
-        resume: None,
-        run: 0,
-        hears: vec![],
-        joins_lans: false,
-        has_listened: false,
-        bond: None,
-        addresses: None,
-        description: Description::default(),
         login: user.map(|user| Login { user: user.into(), password: Password("secret".into()) }),
+        ..Hello::new(Role::Client, room.parse().unwrap(), MacAddr([2; 6]), DatagramBudget(1400))
     }
 }
 

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lanparty_core::{Delivery, FrameRecord, LinkId, MemberReport, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput};
 use lanparty_proto::{
-    Control, DatagramBudget, DatagramHeader, Description, DropReason, Hello, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo,
-    PROTOCOL_VERSION, Refusal, Role, Welcome,
+    Control, DatagramBudget, DatagramHeader, DropReason, Hello, IdentityId, LanMtu, MacAddr, MemberId, MemberInfo, Refusal, Role, Welcome,
 };
 
 /// A budget that allows a LAN MTU of 1,400.
@@ -33,24 +32,7 @@ pub(crate) fn budget_for(bytes: u16) -> DatagramBudget {
 
 /// A client's hello with MAC address number `n`.
 pub(crate) fn hello(n: u8) -> Hello {
-    Hello {
-        version: PROTOCOL_VERSION,
-        role: Role::Client,
-        room: "ROOM1".parse().unwrap(),
-        mac: mac(n),
-        budget: BUDGET,
-        software: "test 1".into(),
-        lan_up: true,
-        resume: None,
-        run: 0,
-        hears: vec![],
-        joins_lans: false,
-        has_listened: false,
-        bond: None,
-        addresses: None,
-        description: Description::default(),
-        login: None,
-    }
+    Hello { software: "test 1".into(), ..Hello::new(Role::Client, "ROOM1".parse().unwrap(), mac(n), BUDGET) }
 }
 
 pub(crate) fn gateway_hello(n: u8) -> Hello {

@@ -8,7 +8,7 @@ use lanparty_core::{
     Delivery, Inbound, LinkId, Outbound, OutboundWork, OwnAddresses, PathSize, Place, Relay, RelayConfig, RelayInput, RelayOutput, Roster,
 };
 use lanparty_proto::corpus::wire::{self, Ipv4};
-use lanparty_proto::{Control, DatagramBudget, Description, FrameBatch, Hello, IdentityId, MacAddr, PROTOCOL_VERSION, Role};
+use lanparty_proto::{Control, DatagramBudget, Description, FrameBatch, Hello, IdentityId, MacAddr, Role};
 
 const HERE: MacAddr = MacAddr([0x02, 0xc1, 0x1e, 0x47, 0, 0x01]);
 const THERE: MacAddr = MacAddr([0x02, 0xc1, 0x1e, 0x47, 0, 0x02]);
@@ -87,24 +87,9 @@ impl Walk {
 }
 
 fn hello(link: LinkId, mac: MacAddr) -> RelayInput {
-    let hello = Hello {
-        version: PROTOCOL_VERSION,
-        role: Role::Client,
-        room: "walk".parse().expect("INVARIANT: a room code"),
-        mac,
-        budget: BUDGET,
-        software: String::new(),
-        lan_up: true,
-        resume: None,
-        run: 0,
-        hears: vec![],
-        joins_lans: false,
-        has_listened: false,
-        bond: None,
-        addresses: None,
-        description: Description::new("a machine with a name"),
-        login: None,
-    };
+    let room = "walk".parse().expect("INVARIANT: a room code");
+    let description = Description::new("a machine with a name");
+    let hello = Hello { description, ..Hello::new(Role::Client, room, mac, BUDGET) };
     let identity = IdentityId([mac.0[5]; 32]);
     RelayInput::Message { link, identity, remote: String::new(), budget: BUDGET, message: Box::new(Control::Hello(hello)), proven: None }
 }

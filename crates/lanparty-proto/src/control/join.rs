@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AddressRequest, AssignedAddresses, BondPath, Description, Login, MemberInfo, Role};
+use super::{AddressRequest, AssignedAddresses, BondPath, Description, Login, MemberInfo, PROTOCOL_VERSION, Role};
 use crate::{DatagramBudget, LanMtu, MacAddr, MemberId, MulticastPolicy, RoomCode};
 
 /// The first message of a member.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Hello {
-    /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the sender.
+    /// [`PROTOCOL_VERSION`] of the sender.
     pub version: u16,
     /// What it wants to be.
     pub role: Role,
@@ -54,10 +54,35 @@ pub struct Hello {
     pub login: Option<Login>,
 }
 
+impl Hello {
+    /// A hello that leaves out all that it may: it says as much as one that is read without that.
+    #[must_use]
+    pub fn new(role: Role, room: RoomCode, mac: MacAddr, budget: DatagramBudget) -> Self {
+        Self {
+            version: PROTOCOL_VERSION,
+            role,
+            room,
+            mac,
+            budget,
+            software: String::new(),
+            lan_up: true,
+            resume: None,
+            run: 0,
+            hears: vec![],
+            joins_lans: false,
+            has_listened: false,
+            bond: None,
+            addresses: None,
+            description: Description::default(),
+            login: None,
+        }
+    }
+}
+
 /// The first message on a connection that takes the place of one that joined. What this message does not say stays as it was.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Move {
-    /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the sender.
+    /// [`PROTOCOL_VERSION`] of the sender.
     pub version: u16,
     /// The room.
     pub room: RoomCode,
@@ -73,7 +98,7 @@ pub struct Move {
 /// The relay's answer to an accepted [`Hello`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Welcome {
-    /// The relay's [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+    /// The relay's [`PROTOCOL_VERSION`].
     pub version: u16,
     /// The member's number in this room.
     pub member: MemberId,

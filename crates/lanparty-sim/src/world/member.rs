@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use lanparty_core::{Announcer, Backoff, Inbound, Outbound, OutboundWork, PathSize, Roster};
 use lanparty_proto::{
-    Control, ControlDecoder, DatagramBudget, DatagramHeader, DropReason, FrameBatch, Hello, IdentityId, MacAddr, MemberId,
-    PROTOCOL_VERSION, Refusal, Role, encode_control,
+    Control, ControlDecoder, DatagramBudget, DatagramHeader, DropReason, FrameBatch, Hello, IdentityId, MacAddr, MemberId, Refusal, Role,
+    encode_control,
 };
 
 use super::frames::Kind;
@@ -292,23 +292,12 @@ impl World {
         }
         (m.state, m.decoder, m.last_heard) = (State::Dialing(connection), ControlDecoder::new(), self.now);
         m.told = Some((m.up.believed, m.lan_up));
+        let room = m.plan.room.parse().expect("INVARIANT: a plan's room is a room code");
         let hello = Hello {
-            version: PROTOCOL_VERSION,
-            role: m.plan.role,
-            room: m.plan.room.parse().expect("INVARIANT: a plan's room is a room code"),
-            mac: m.plan.mac,
-            budget: m.up.believed,
             software: "simulated".into(),
             lan_up: m.lan_up,
             resume: m.resume,
-            run: 0,
-            hears: vec![],
-            joins_lans: false,
-            has_listened: false,
-            bond: None,
-            addresses: None,
-            description: lanparty_proto::Description::default(),
-            login: None,
+            ..Hello::new(m.plan.role, room, m.plan.mac, m.up.believed)
         };
         let bytes = encode_control(&Control::Hello(hello));
         self.say(member, Side::Up, connection, Item::Open { bytes, until });
