@@ -39,6 +39,7 @@ mod path_size;
 mod relay;
 mod room_rules;
 mod roster;
+mod side_by_side;
 mod watch;
 mod ways;
 mod words;
@@ -86,6 +87,7 @@ pub use room_rules::{
     StormLimits,
 };
 pub use roster::Roster;
+pub use side_by_side::SideBySide;
 pub use watch::{DhcpOutcome, Point, SeenSearch, Watch};
 pub use ways::{Carrier, Step, WayFacts, Ways};
 pub use words::one_line;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use lanparty_core::{
     AddressNews, BridgedTap, Discarded, FairQueue, Filter, FilterRules, FrameRecord, Inbound, Outbound, OutboundWork, Point, Roster,
+    SideBySide,
 };
 use lanparty_nic::Device;
 use lanparty_proto::{Control, DropReason, FrameBatch, MacAddr, MemberId, Role};
@@ -35,7 +36,7 @@ pub use desk::Side;
 pub use report::DriverReport;
 
 /// Datagrams taken from the link at once.
-const RECV_BATCH: usize = 128;
+const RECV_BATCH: usize = 256;
 
 /// What the owner of a member must decide.
 #[derive(Debug)]
@@ -74,6 +75,7 @@ pub struct MemberDriver<D> {
     pending: FairQueue,
     received: Vec<Bytes>,
     frames: Vec<Bytes>,
+    side_by_side: SideBySide,
     work: OutboundWork,
     runs: echo::Runs,
     observed: room::Observed,
@@ -112,6 +114,7 @@ impl<D: Device> MemberDriver<D> {
             pending: fair_queue(),
             received: vec![Bytes::new(); RECV_BATCH],
             frames: vec![],
+            side_by_side: SideBySide::default(),
             work: OutboundWork::default(),
             runs: echo::Runs::default(),
             observed: room::Observed::default(),
@@ -313,6 +316,7 @@ impl<D: Device> MemberDriver<D> {
             self.addresses.look(&self.frames, roster.own().mac, now);
         }
         self.look_at_desk_in();
+        self.side_by_side.arrange(&mut self.frames);
         for (member, record) in &records {
             log_frame(self.role, &self.interface, self.inbound.direction().as_str(), *member, record);
         }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use lanparty_core::{
     CableEnd, CableGuard, CableInbound, CableLoops, CableMtu, CableOutbound, CountersSnapshot, Discarded, FairQueue, Filter, FilterReport,
-    FilterRules, FrameRecord, LadderCounters, LoopNews, LoopReport, OutboundWork, PathSize, one_line,
+    FilterRules, FrameRecord, LadderCounters, LoopNews, LoopReport, OutboundWork, PathSize, SideBySide, one_line,
 };
 use lanparty_doctor::{Finding, blocked_cable_finding};
 use lanparty_nic::{Device, DeviceFault};
@@ -24,7 +24,7 @@ use super::words::loop_words;
 use crate::{AsyncDevice, ControlReader, ControlWriter, Link, LinkEnded, PathWatch, SendOutcome, every_frame_is_logged, fair_queue};
 
 /// Datagrams taken from the link at once.
-const RECV_BATCH: usize = 128;
+const RECV_BATCH: usize = 256;
 
 /// What the owner of an end must decide.
 #[derive(Debug)]
@@ -84,6 +84,7 @@ pub struct CableDriver<D> {
     pending: FairQueue,
     received: Vec<Bytes>,
     frames: Vec<Bytes>,
+    side_by_side: SideBySide,
     work: OutboundWork,
 }
 
@@ -103,6 +104,7 @@ impl<D: Device> CableDriver<D> {
             pending: fair_queue(),
             received: vec![Bytes::new(); RECV_BATCH],
             frames: vec![],
+            side_by_side: SideBySide::default(),
             work: OutboundWork::default(),
         }
     }
@@ -299,6 +301,7 @@ impl<D: Device> CableDriver<D> {
         for record in &records {
             log_frame(self.inbound.direction(), record);
         }
+        self.side_by_side.arrange(&mut self.frames);
         let written = self.device.send(&self.frames);
         written.unsent.iter().for_each(|(frame, why)| self.inbound.take_back(frame, *why));
         for frame in self.frames.iter().rev().take(written.left) {
