@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
-use lanparty_node::{BondFlags, CABLE_PORT, CableAddress, FilterFlags, LogFormat, ManagementFlags, parse_lan_mtu};
+use lanparty_node::{BondFlags, BusyPoll, CABLE_PORT, CableAddress, FilterFlags, LogFormat, ManagementFlags, parse_lan_mtu};
 use lanparty_proto::{IdentityId, LanMtu};
 
 const AFTER_HELP: &str = "\
@@ -72,6 +72,11 @@ pub struct CableArgs {
     /// Where the key is kept
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+
+    /// After anything came, look for more for so many microseconds instead of letting the processor rest: shorter round trips for a
+    /// processor that is always busy
+    #[arg(long, hide_short_help = true, value_name = "MICROSECONDS", default_value = "0")]
+    pub busy_poll: BusyPoll,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]

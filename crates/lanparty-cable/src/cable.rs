@@ -32,6 +32,7 @@ pub async fn run(args: CableArgs) -> Result<(), Fault> {
         return keys::print(&args);
     }
     start_logging(args.log_format);
+    args.busy_poll.start();
     let filter = args.filtering.start()?;
     let (identity, identity_file) = keys::identity(&args)?;
     let peer = keys::peer(&args, identity.id())?;

@@ -32,6 +32,7 @@ use tap_name::create_tap;
 /// A [`Fault`] in words for the player.
 pub async fn run(args: ClientArgs) -> Result<(), Fault> {
     start_logging(args.member.log_format);
+    args.member.busy_poll.start();
     let plan = AddressPlan::new(&args.address, args.dhcp)?;
     let chosen = args.mac.map(|mac| check_mac(mac, args.allow_global_mac)).transpose()?;
     let (identity, identity_file) = identity(args.identity.clone(), args.member.state_dir.clone(), args.new_identity)?;

@@ -31,6 +31,7 @@ const IDENTITY_FILE: &str = "lanparty-gateway-identity.json";
 /// A [`Fault`] in words for the operator.
 pub async fn run(args: GatewayArgs) -> Result<(), Fault> {
     start_logging(args.member.log_format);
+    args.member.busy_poll.start();
     let Lan { mac, mtu } = lan::check(&args.interface)?;
     say_what_it_carries(&args.interface, mtu);
     let filter = args.member.filtering.start()?;

@@ -10,6 +10,9 @@ use lanparty_proto::{DropReason, FrameBatch};
 #[cfg(unix)]
 use tokio::io::unix::AsyncFd;
 
+#[cfg(unix)]
+use crate::busy_poll::something_came;
+
 /// What became of frames offered to a device.
 #[derive(Debug, Default)]
 pub struct Written {
@@ -70,6 +73,7 @@ impl<D: Device> AsyncDevice<D> {
             match self.device.recv_batch(batch) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 outcome => {
+                    something_came();
                     if outcome.is_ok() && self.device.is_drained() {
                         ready.clear_ready();
                     }

@@ -8,6 +8,8 @@ use clap::Args;
 use lanparty_core::Redundancy;
 use lanparty_proto::{BondRole, LanMtu, MulticastPolicy, RoomCode};
 
+#[cfg(unix)]
+use crate::BusyPoll;
 use crate::sizing::parse_lan_mtu;
 use crate::{
     BOND_PATHS_MAX, BondPlan, Captures, Dialer, ExitCode, Fault, FilterFlags, IntroductionFlags, LogFormat, ManagementFlags,
@@ -164,6 +166,12 @@ pub struct MemberFlags {
     /// Under WSL2, raise the MTU of the interface that leads to the relay for as long as this runs
     #[arg(long)]
     pub fix_underlay: bool,
+
+    /// After anything came, look for more for so many microseconds instead of letting the processor rest: shorter round trips for a
+    /// processor that is always busy
+    #[cfg(unix)]
+    #[arg(long, hide_short_help = true, value_name = "MICROSECONDS", default_value = "0")]
+    pub busy_poll: BusyPoll,
 
     /// How the program may be asked.
     #[command(flatten)]

@@ -4,6 +4,8 @@
 //! What a frame may do is decided in `lanparty-core`; this crate moves bytes and keeps time.
 
 mod bond;
+#[cfg(unix)]
+mod busy_poll;
 mod cable;
 mod control;
 mod device;
@@ -52,6 +54,8 @@ pub use bond::{
     AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, Captures, NotChanged, PathReport, PlannedUplinks, SharedAddress,
     TrialSeat, UplinkChange, UplinkPlan, UplinkReport, UseBook,
 };
+#[cfg(unix)]
+pub use busy_poll::BusyPoll;
 pub use cable::{CableDriver, CableEndpoint, CableEvent, CablePlan, CableReport, CableSession};
 pub use control::{ControlReader, ControlWriter};
 pub use device::{AsyncDevice, Written};

@@ -24,6 +24,8 @@ use tokio::io::unix::AsyncFd;
 
 use sender::Sender;
 
+use crate::busy_poll::something_came;
+
 /// The stack in tokio, with sockets of ours.
 pub(crate) fn runtime() -> Arc<dyn Runtime> {
     Arc::new(OwnSockets(TokioRuntime))
@@ -87,6 +89,7 @@ impl AsyncUdpSocket for Receiver {
             let mut ready = ready!(self.readable.poll_read_ready(cx))?;
             match self.shared.state.recv(self.readable.get_ref().into(), buffers, meta) {
                 Ok(count) => {
+                    something_came();
                     // The kernel had no more; what comes now says so itself.
                     if count < buffers.len() {
                         ready.clear_ready();

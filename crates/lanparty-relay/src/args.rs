@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use clap::Args;
 use lanparty_core::{AddressPool, Limits, Rate, RelayConfig};
-use lanparty_node::{CertificateFiles, ExitCode, Fault, LogFormat, ManagementFlags, ProbePorts, every_frame_is_logged, parse_lan_mtu};
+use lanparty_node::{
+    BusyPoll, CertificateFiles, ExitCode, Fault, LogFormat, ManagementFlags, ProbePorts, every_frame_is_logged, parse_lan_mtu,
+};
 use lanparty_proto::{LanMtu, MulticastPolicy};
 
 use crate::rooms::RoomsFile;
@@ -114,6 +116,11 @@ pub struct RelayArgs {
     /// UDP ports on which `lanparty doctor` may measure the way here, as A,B, or off; the two above the relay's own when left out
     #[arg(long, value_name = "A,B|off")]
     pub probe_ports: Option<ProbePorts>,
+
+    /// After anything came, look for more for so many microseconds instead of letting the processor rest: shorter round trips for a
+    /// processor that is always busy
+    #[arg(long, hide_short_help = true, value_name = "MICROSECONDS", default_value = "0")]
+    pub busy_poll: BusyPoll,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]

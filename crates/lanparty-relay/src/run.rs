@@ -48,6 +48,7 @@ pub struct RunningRelay {
 /// A [`Fault`] in words for the operator.
 pub async fn run(args: RelayArgs) -> Result<(), Fault> {
     start_logging(args.log_format);
+    args.busy_poll.start();
     let mut relay = RunningRelay::start(&args)?;
     let mut management = Management::open("relay", "", &args.management, status::api(), relay.hub.events())?;
     let has_rooms = relay.rooms.is_there();
