@@ -7,6 +7,7 @@ mod bond;
 #[cfg(unix)]
 mod busy_poll;
 mod cable;
+mod cipher;
 mod control;
 mod device;
 mod driver;

@@ -11,6 +11,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DistinguishedName};
 
 use crate::Identity;
+use crate::cipher;
 use crate::tls::{identity_of, provider, signatures_by};
 
 /// TLS wants a name to ask for. The key decides, not the name.
@@ -58,6 +59,7 @@ impl Pin {
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::clone(self) as Arc<dyn ClientCertVerifier>)
             .with_single_cert(vec![identity.certificate()], identity.key())?;
+        cipher::choose(&mut config);
         config.alpn_protocols = self.protocols();
         config.max_early_data_size = 0;
         // Both keys are proven in every handshake; there is nothing to resume.

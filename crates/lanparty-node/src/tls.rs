@@ -13,7 +13,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use crate::{ExitCode, Fault, Identity};
+pub(crate) use crate::cipher::provider;
+use crate::{ExitCode, Fault, Identity, cipher};
 
 /// Application protocol name (RFC 7301) of lanparty over QUIC.
 pub(crate) const ALPN: &[u8] = b"lanparty/1";
@@ -49,10 +50,6 @@ macro_rules! signatures_by {
     };
 }
 pub(crate) use signatures_by;
-
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
 
 /// SHA-256 of the certificate's public key (SubjectPublicKeyInfo, RFC 5280 §4.1.2.7).
 pub(crate) fn identity_of(certificate: &CertificateDer<'_>) -> Result<IdentityId, rustls::Error> {
@@ -142,6 +139,7 @@ impl ServerTls {
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::new(AnyIdentity(provider())))
             .with_cert_resolver(Arc::clone(&self.current) as Arc<dyn ResolvesServerCert>);
+        cipher::choose(&mut config);
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.max_early_data_size = 0;
         Ok(config)
@@ -153,6 +151,7 @@ impl ServerTls {
             .with_protocol_versions(STREAM_VERSIONS)?
             .with_no_client_auth()
             .with_cert_resolver(self.current() as Arc<dyn ResolvesServerCert>);
+        cipher::choose(&mut config);
         config.alpn_protocols = vec![STREAM_ALPN.to_vec()];
         Ok(config)
     }
@@ -207,6 +206,7 @@ pub(crate) fn any_member(identity: &Identity, alpn: &[&[u8]]) -> Result<rustls::
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(AnyIdentity(provider())))
         .with_single_cert(vec![identity.certificate()], identity.key())?;
+    cipher::choose(&mut config);
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config.max_early_data_size = 0;
     config.send_tls13_tickets = 0;
