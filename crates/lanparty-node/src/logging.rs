@@ -38,7 +38,8 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const QUIET_LIBRARIES: &str = "noq=warn,noq_proto=warn,noq_udp=error,rustls=warn";
 
 /// Starts logging for the whole process. `LANPARTY_LOG` chooses what: a level (default `info`; `trace` shows every frame),
-/// or directives in the syntax of `tracing_subscriber::EnvFilter`. A second call does nothing.
+/// or directives in the syntax of `tracing_subscriber::EnvFilter`; what is neither is said in a warning, and the default holds. A second
+/// call does nothing. A line that cannot be written, because nobody reads it or the disk is full, is dropped: the program goes on.
 pub fn start_logging(format: LogFormat) {
     if format == LogFormat::Auto && start_journal() {
         return;
@@ -59,11 +60,11 @@ fn start_journal() -> bool {
     }
     let Ok(journal) = tracing_journald::layer() else { return false };
     let journal = journal.with_field_prefix(Some("LANPARTY".to_owned()));
-    let (now, filter) = filter();
+    let Wanted { now, filter, refused } = wanted(std::env::var("LANPARTY_LOG").ok());
     let (filter, handle) = reload::Layer::new(filter);
     let started = tracing_subscriber::registry().with(filter).with(journal).try_init().is_ok();
     if started {
-        keep(now, move |filter| handle.reload(filter).map_err(|e| e.to_string()));
+        keep(now, refused, move |filter| handle.reload(filter).map_err(|e| e.to_string()));
     }
     started
 }
@@ -92,19 +93,21 @@ pub fn start_logging_into(format: LogFormat, writer: impl std::io::Write + Send 
 }
 
 fn start<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(format: LogFormat, has_colours: bool, writer: W) {
-    let (now, filter) = filter();
+    let Wanted { now, filter, refused } = wanted(std::env::var("LANPARTY_LOG").ok());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(writer);
+    // What the library would say of a line that it cannot write goes to standard error, and ends the program when that is closed, too.
+    let builder = builder.log_internal_errors(false);
     // Ignored on purpose: a test may start several programs in one process, and the first logger serves them all.
     let _ = match format {
         LogFormat::Auto | LogFormat::Text => {
             let builder = builder.with_ansi(has_colours).with_filter_reloading();
             let handle = builder.reload_handle();
-            builder.try_init().map(|()| keep(now, move |filter| handle.reload(filter).map_err(|e| e.to_string())))
+            builder.try_init().map(|()| keep(now, refused, move |filter| handle.reload(filter).map_err(|e| e.to_string())))
         }
         LogFormat::Json => {
             let builder = builder.json().flatten_event(true).with_filter_reloading();
             let handle = builder.reload_handle();
-            builder.try_init().map(|()| keep(now, move |filter| handle.reload(filter).map_err(|e| e.to_string())))
+            builder.try_init().map(|()| keep(now, refused, move |filter| handle.reload(filter).map_err(|e| e.to_string())))
         }
     };
 }
@@ -117,9 +120,12 @@ struct Logger {
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
-fn keep(now: String, set: impl Fn(EnvFilter) -> Result<(), String> + Send + Sync + 'static) {
+fn keep(now: String, refused: Option<String>, set: impl Fn(EnvFilter) -> Result<(), String> + Send + Sync + 'static) {
     // There is one logger, and so one to keep.
     let _ = LOGGER.set(Logger { now: Mutex::new(now), set: Box::new(set) });
+    if let Some(why) = refused {
+        tracing::warn!("LANPARTY_LOG is not used, and {USUAL} is logged: {why}");
+    }
 }
 
 /// What is logged: a level, or directives.
@@ -154,11 +160,20 @@ fn with_quiet_libraries(wanted: &str) -> String {
     if wanted.contains('=') { wanted.to_owned() } else { format!("{wanted},{QUIET_LIBRARIES}") }
 }
 
-fn filter() -> (String, EnvFilter) {
-    let wanted = std::env::var("LANPARTY_LOG").unwrap_or_else(|_| USUAL.to_owned());
-    match EnvFilter::try_new(with_quiet_libraries(&wanted)) {
-        Ok(filter) => (wanted, filter),
-        Err(_) => (USUAL.to_owned(), EnvFilter::new(with_quiet_libraries(USUAL))),
+/// What a program begins to log.
+struct Wanted {
+    now: String,
+    filter: EnvFilter,
+    /// Why it is not what the environment says.
+    refused: Option<String>,
+}
+
+/// What is logged when the environment says `wanted`; a variable that is empty says nothing.
+fn wanted(wanted: Option<String>) -> Wanted {
+    let said = wanted.filter(|wanted| !wanted.trim().is_empty()).unwrap_or_else(|| USUAL.to_owned());
+    match read(&said) {
+        Ok(filter) => Wanted { now: said.trim().to_owned(), filter, refused: None },
+        Err(why) => Wanted { now: USUAL.to_owned(), filter: EnvFilter::new(with_quiet_libraries(USUAL)), refused: Some(why) },
     }
 }
 
@@ -179,6 +194,22 @@ mod tests {
         }
         for bad in ["inof", "", "verbose", "5", "info,lanparty_node", "lanparty_node=loud"] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_the_environment_says_is_used_or_refused_with_the_words_there_are() {
+        for (said, now) in
+            [(None, "info"), (Some(""), "info"), (Some(" debug "), "debug"), (Some("lanparty_core=debug"), "lanparty_core=debug")]
+        {
+            let wanted = wanted(said.map(str::to_owned));
+            assert_eq!((wanted.now.as_str(), wanted.refused), (now, None), "{said:?}");
+        }
+        for bad in ["foo", "info,lanparty_node", "lanparty_node=loud"] {
+            let wanted = wanted(Some(bad.to_owned()));
+            let why = wanted.refused.unwrap();
+            assert!(wanted.now == USUAL && why.contains(bad), "{why}");
+            assert!(bad != "foo" || why.contains("off, error, warn, info, debug, trace"), "{why}");
         }
     }
 }
