@@ -1,6 +1,5 @@
 //! This host's key, and how it gets to the other one.
 
-use std::io::Write;
 use std::net::IpAddr;
 
 use lanparty_node::{CABLE_PORT, ExitCode, Fault, Identity, StateDir, StateFile, own_address};
@@ -57,9 +56,7 @@ pub(crate) fn print(args: &CableArgs) -> Result<(), Fault> {
             path.display()
         )
     };
-    // A closed pipe (`lanparty cable --new | head -1`) is no fault.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    lanparty_node::print(&text)
 }
 
 fn remote(address: IpAddr, port: u16) -> String {

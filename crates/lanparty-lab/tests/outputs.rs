@@ -16,6 +16,9 @@ use town::{Town, eventually_is, ready};
 
 /// Starts what follows with both outputs led into a pipe whose reader has left.
 const UNREAD: [&str; 4] = ["bash", "-c", "exec 3> >(exec true) && wait $! && exec \"$@\" >&3 2>&3", "-"];
+/// The same, with standard error kept.
+const UNREAD_OUTPUT: [&str; 4] = ["bash", "-c", "exec 3> >(exec true) && wait $! && exec \"$@\" >&3", "-"];
+const FULL: [&str; 4] = ["sh", "-c", "exec \"$@\" > /dev/full", "-"];
 
 fn unread(town: &Town, host: &Namespace, words: &[&str]) -> Program {
     town.programs.program(host, words[0]).args(&words[1..]).behind(&UNREAD)
@@ -54,4 +57,32 @@ fn programs_whose_log_nobody_reads_go_on_and_end_in_order() {
 
 fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+}
+
+#[test]
+fn what_cannot_be_printed_is_said_and_a_reader_who_has_left_is_no_fault() {
+    if !ready() {
+        return;
+    }
+    let town = Town::new("full", 0);
+    let list = town.write("community.list", "mynetwork\n");
+    let edge = town.write("edge.conf", "[community]\nname=mynetwork\n");
+    let commands: [&[&str]; 8] = [
+        &["lanparty", "completions", "bash"],
+        &["lanparty", "config", "print-default"],
+        &["lanparty", "config", "import-n3n", &edge],
+        &["lanparty-relay", "import-communities", &list],
+        &["lanparty", "adapters", "--json"],
+        &["lanparty", "status"],
+        &["lanparty", "rpc", "status"],
+        &["lanparty", "cable", "--new"],
+    ];
+    let _relay = town.relay(&[]);
+    for words in commands {
+        let full = town.programs.run_through(&town.relay_host, &FULL, words);
+        assert_eq!(full.status.code(), Some(1), "{words:?}: {}", full.stderr);
+        assert!(full.stderr.contains("standard output cannot be written: No space left"), "{words:?}: {}", full.stderr);
+        let unread = town.programs.run_through(&town.relay_host, &UNREAD_OUTPUT, words);
+        assert_eq!(unread.status.code(), Some(0), "{words:?}: {}", unread.stderr);
+    }
 }

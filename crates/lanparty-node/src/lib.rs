@@ -31,6 +31,7 @@ mod path_watch;
 mod peers;
 mod pin;
 mod port_mapping;
+mod print;
 mod probe;
 mod relay_keys;
 #[cfg_attr(windows, path = "examine/routes_windows.rs")]
@@ -84,6 +85,7 @@ pub use name::{CABLE_PORT, CableAddress, RelayAddress, software};
 pub use path_watch::PathWatch;
 pub use peers::PeerReport;
 pub use port_mapping::OpenedPort;
+pub use print::print;
 pub use probe::{ProbePorts, ProbeReport, ProbeService};
 pub use relay_keys::{RELAY_DEV_NAME, RelayKeys};
 pub use scripts::run_script;

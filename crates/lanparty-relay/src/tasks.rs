@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use lanparty_core::RoomRules;
-use lanparty_node::{Fault, block_on, serve};
+use lanparty_node::{Fault, block_on, print, serve};
 use lanparty_proto::PASSWORD_LEN_MAX;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
@@ -60,8 +60,7 @@ pub fn end(command: RelayCommand) -> ExitCode {
 fn print_hash() -> Result<(), Fault> {
     let wrong = |cause: String| Fault::new(lanparty_node::ExitCode::Configuration, cause, "");
     let password = read_password().map_err(|e| wrong(format!("no password was read: {e}")))?;
-    say(&format!("{}\n", passwords::hash(&password).map_err(wrong)?));
-    Ok(())
+    print(&format!("{}\n", passwords::hash(&password).map_err(wrong)?))
 }
 
 fn read_password() -> std::io::Result<String> {
@@ -101,8 +100,7 @@ impl Drop for Quiet {
 
 fn check(file: &Path) -> Result<(), Fault> {
     let rules = RoomRules::new(read(file)?, false);
-    say(&format!("{}: {}\n", file.display(), in_words(&rules)));
-    Ok(())
+    print(&format!("{}: {}\n", file.display(), in_words(&rules)))
 }
 
 fn import_communities(file: &Path) -> Result<(), Fault> {
@@ -113,15 +111,10 @@ fn import_communities(file: &Path) -> Result<(), Fault> {
     })?;
     // Names there may be any bytes; those that are no text cannot be a room's, and are said so.
     let imported = import(&String::from_utf8_lossy(&bytes));
-    say(&imported.toml);
+    print(&imported.toml)?;
     let mut report = format!("{} rooms carried over", imported.rooms);
     report.push_str(if imported.notes.is_empty() { "\n" } else { "; not so:\n" });
     imported.notes.iter().for_each(|note| report.push_str(&format!("  {}: {note}\n", file.display())));
     let _ = std::io::stderr().write_all(report.as_bytes());
     Ok(())
-}
-
-/// A closed pipe is no fault.
-fn say(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -1,10 +1,8 @@
 //! `lanparty adapters`: the interfaces of this machine, and what each could be used for.
 
-use std::io::Write;
-
 use clap::Args;
 use lanparty_nic::{InterfaceFacts, check_lan_interface, list_interfaces};
-use lanparty_node::{ExitCode, Fault};
+use lanparty_node::{ExitCode, Fault, print};
 use serde::Serialize;
 
 #[derive(Args)]
@@ -42,9 +40,7 @@ pub(crate) async fn run(args: AdaptersArgs) -> Result<(), Fault> {
     } else {
         adapters.iter().map(in_words).collect()
     };
-    // A closed pipe (`lanparty adapters | head`) is no fault.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    print(&text)
 }
 
 fn adapter(facts: &InterfaceFacts, all: &[InterfaceFacts]) -> Adapter {

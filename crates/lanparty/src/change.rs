@@ -1,9 +1,7 @@
 //! `lanparty leave`, `uplink` and `log-level`: change something about a running program.
 
-use std::io::Write;
-
 use clap::{Args, Subcommand};
-use lanparty_node::{Fault, call, program_at};
+use lanparty_node::{Fault, call, print, program_at};
 use serde_json::{Value, json};
 
 use crate::program::{ProgramFlag, unanswered};
@@ -22,8 +20,7 @@ pub(crate) struct LeaveArgs {
 pub(crate) async fn leave(args: LeaveArgs) -> Result<(), Fault> {
     let socket = args.program.socket(&LEAVING)?;
     ask(&socket, "leave", None).await?;
-    say(&format!("{} leaves and ends", program_at(&socket)));
-    Ok(())
+    print(&format!("{} leaves and ends\n", program_at(&socket)))
 }
 
 /// Add or remove a line of a running bond
@@ -65,8 +62,7 @@ pub(crate) async fn uplink(args: UplinkArgs) -> Result<(), Fault> {
     };
     let socket = program.socket(&LEAVING)?;
     ask(&socket, method, Some(params)).await?;
-    say(&format!("{} {words}", program_at(&socket)));
-    Ok(())
+    print(&format!("{} {words}\n", program_at(&socket)))
 }
 
 #[derive(Args)]
@@ -86,8 +82,7 @@ pub(crate) async fn log_level(args: LogLevelArgs) -> Result<(), Fault> {
         Some(level) => ask(&socket, "set_log_level", Some(json!({ "level": level }))).await?,
         None => ask(&socket, "log_level", None).await?,
     };
-    say(now.as_str().unwrap_or_default());
-    Ok(())
+    print(&format!("{}\n", now.as_str().unwrap_or_default()))
 }
 
 async fn ask(socket: &std::path::Path, method: &str, params: Option<Value>) -> Result<Value, Fault> {
@@ -96,9 +91,4 @@ async fn ask(socket: &std::path::Path, method: &str, params: Option<Value>) -> R
         Some(error) => Err(refused(error)),
         None => Ok(response["result"].take()),
     }
-}
-
-fn say(text: &str) {
-    // A closed pipe is no fault.
-    let _ = writeln!(std::io::stdout(), "{text}");
 }

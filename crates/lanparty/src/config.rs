@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Command, Subcommand, ValueEnum};
 use lanparty_config::{ConfigFile, Role, check, default_file, n3n};
-use lanparty_node::{ExitCode, Fault};
+use lanparty_node::{ExitCode, Fault, print};
 
 /// Options of `lanparty run`.
 #[derive(Args)]
@@ -114,8 +114,7 @@ pub(crate) fn run(args: &ConfigArgs, tool: &Command) -> Result<(), Fault> {
         Task::PrintDefault { role } => {
             let roles = role.map_or_else(|| Role::ALL.to_vec(), |role| vec![role.into()]);
             let commands = roles.into_iter().filter_map(|role| Some((role, tool.find_subcommand(role.as_str())?)));
-            say(&default_file(commands));
-            Ok(())
+            print(&default_file(commands))
         }
         Task::ImportN3n { file } => import(file),
     }
@@ -126,7 +125,7 @@ fn check_file(file: &ConfigFile, tool: &Command) -> Result<(), Fault> {
     for role in file.roles() {
         let Some(command) = tool.find_subcommand(role.as_str()) else { continue };
         match check(command, role, file) {
-            Ok(_) => say(&format!("{}: [{role}] is right\n", file.name())),
+            Ok(_) => print(&format!("{}: [{role}] is right\n", file.name()))?,
             Err(words) => wrong.push(format!("[{role}]: {}", words.trim().trim_start_matches("error: "))),
         }
     }
@@ -149,7 +148,7 @@ fn import(path: &std::path::Path) -> Result<(), Fault> {
     };
     let text = std::fs::read_to_string(path).map_err(|e| unreadable(&e))?;
     let imported = n3n::import(&text).map_err(|e| unreadable(&e))?;
-    say(&imported.toml);
+    print(&imported.toml)?;
     let mut report = String::new();
     for line in &imported.lines {
         report.push_str(&format!("{line}\n"));
@@ -162,9 +161,4 @@ fn import(path: &std::path::Path) -> Result<(), Fault> {
     }
     let _ = std::io::stderr().write_all(report.as_bytes());
     Ok(())
-}
-
-/// A closed pipe is no fault.
-fn say(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use lanparty_doctor::{Code, Facts, HostFacts, NotExamined, Report, examine};
-use lanparty_node::{Fault, PmtuDiscovery, ProbePorts, RelayAddress, RelayExamination, RelayTrust, UnderlayFix, examine_host};
+use lanparty_node::{Fault, PmtuDiscovery, ProbePorts, RelayAddress, RelayExamination, RelayTrust, UnderlayFix, examine_host, print};
 use lanparty_proto::{LanMtu, RoomCode};
 use serde_json::json;
 
@@ -91,7 +91,7 @@ fn code_parser() -> impl TypedValueParser<Value = Code> {
 /// When a file cannot be used.
 async fn run(args: &DoctorArgs) -> Result<u8, Fault> {
     if let Some(code) = args.explain {
-        print(code.explanation());
+        print(code.explanation())?;
         return Ok(0);
     }
     let relay = args.relay_examination()?;
@@ -114,7 +114,7 @@ async fn run(args: &DoctorArgs) -> Result<u8, Fault> {
         report.exit_code = report.exit_code.max(PROBLEMS);
     }
     let report = missing.into_iter().fold(report, Report::without);
-    print(&args.text(&report, repair.as_ref()));
+    print(&args.text(&report, repair.as_ref()))?;
     Ok(report.exit_code)
 }
 
@@ -211,11 +211,6 @@ async fn raise_mtu(facts: &Facts, relay: Option<&RelayExamination>) -> Result<Op
     }
     let uplink = facts.host.default_routes.as_ref().and_then(|routes| routes.first());
     uplink.map_or(Ok(None), |route| UnderlayFix::apply(&route.interface))
-}
-
-fn print(text: &str) {
-    // A closed pipe is no fault.
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// What is being done, for who waits: one line that changes on a terminal, a line for each stage in a log, nothing beside

@@ -1,11 +1,10 @@
 //! `lanparty filter check`: whether rules are right, and what they say of a packet, without a network.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use lanparty_node::{Filter, FilterFlags, FilterRules, Judgement, PacketWords, Verdict, Why, parse_packet};
+use lanparty_node::{Filter, FilterFlags, FilterRules, Judgement, PacketWords, Verdict, Why, parse_packet, print};
 use serde_json::{Value, json};
 
 use crate::fault;
@@ -30,7 +29,7 @@ Examples:
   lanparty filter check rules.toml --packet udp,10.0.0.5:40000,192.168.8.1:27015 --packet arp
   lanparty filter check --filter-rule 0.0.0.0/0,192.168.8.0/24:27015,UDP+ --filter-default drop --packet icmp,10.0.0.5,192.168.8.1
 
-Exit codes: 0 every packet passes, or none was asked about; 1 one is dropped; 2 the rules are wrong.")]
+Exit codes: 0 every packet passes, or none was asked about; 1 one is dropped; 2 the rules are wrong, or it cannot be printed.")]
 struct CheckArgs {
     /// A file of rules; the same as --filter
     #[arg(value_name = "FILE", conflicts_with = "filter")]
@@ -48,6 +47,8 @@ struct CheckArgs {
     json: bool,
 }
 
+/// What was found could not be printed.
+const UNSAID: u8 = 2;
 /// One of the packets is dropped.
 const DROPPED: u8 = 1;
 /// The rules are wrong.
@@ -67,8 +68,10 @@ pub(crate) fn end(args: FilterArgs) -> ExitCode {
     let mut filter = Filter::new(rules);
     let judged: Vec<_> = packet.iter().map(|packet| (packet, filter.explain(&packet.frame))).collect();
     let said = if json { format!("{:#}\n", as_json(filter.rules(), &judged)) } else { in_words(filter.rules(), &judged) };
-    // A closed pipe is no fault.
-    let _ = std::io::stdout().write_all(said.as_bytes());
+    if let Err(fault) = print(&said) {
+        fault::say(&fault, UNSAID, false);
+        return UNSAID.into();
+    }
     if judged.iter().any(|(_, judgement)| judgement.verdict == Verdict::Drop) { DROPPED.into() } else { ExitCode::SUCCESS }
 }
 

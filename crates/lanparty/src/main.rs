@@ -117,10 +117,7 @@ fn run(arguments: &[OsString]) -> ExitCode {
         Role::Bond(args) => bond::end(&args),
         Role::Filter(args) => filter::end(args),
         Role::Config(args) => block_on(async { config::run(&args, &command()) }),
-        Role::Completions { shell } => {
-            clap_complete::generate(shell, &mut command(), "lanparty", &mut std::io::stdout());
-            ExitCode::SUCCESS
-        }
+        Role::Completions { shell } => block_on(async { manual::completions(shell, &mut command()) }),
         Role::Manual { directory } => block_on(async { manual::write(&command(), &directory) }),
     }
 }

@@ -1,10 +1,9 @@
 //! `lanparty route`: which networks the client that runs here reaches through other members.
 
-use std::io::Write;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use lanparty_node::{ExitCode, Fault, call};
+use lanparty_node::{ExitCode, Fault, call, print};
 use serde_json::{Value, json};
 
 use crate::program::{ProgramFlag, unanswered};
@@ -72,9 +71,7 @@ pub(crate) async fn run(args: RouteArgs) -> Result<(), Fault> {
             }
         }
     };
-    // A closed pipe is no fault.
-    let _ = std::io::stdout().write_all(line.as_bytes());
-    Ok(())
+    print(&line)
 }
 
 async fn ask(socket: &Path, method: &str, params: &Value) -> Result<Value, Fault> {

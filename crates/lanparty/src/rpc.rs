@@ -1,9 +1,7 @@
 //! `lanparty rpc`: calls one method of a running program, for scripts.
 
-use std::io::Write;
-
 use clap::Args;
-use lanparty_node::{ExitCode, Fault, call};
+use lanparty_node::{ExitCode, Fault, call, print};
 use serde_json::Value;
 
 use crate::program::{ProgramFlag, unanswered};
@@ -34,9 +32,7 @@ pub(crate) async fn run(args: RpcArgs) -> Result<(), Fault> {
     if let Some(error) = response.get("error") {
         return Err(refused(error));
     }
-    // A closed pipe is no fault.
-    let _ = writeln!(std::io::stdout(), "{:#}", response["result"].take());
-    Ok(())
+    print(&format!("{:#}\n", response["result"].take()))
 }
 
 /// What a program that says no means for who asked.

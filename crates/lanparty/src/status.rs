@@ -1,9 +1,7 @@
 //! `lanparty status`: what the programs on this machine are doing, in words or JSON.
 
-use std::io::Write;
-
 use clap::Args;
-use lanparty_node::{Fault, query_all};
+use lanparty_node::{Fault, print, query_all};
 use serde_json::Value;
 
 use crate::program::unreadable;
@@ -39,9 +37,7 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Fault> {
     } else {
         programs.iter().map(in_words).collect::<Vec<_>>().join("\n")
     };
-    // A closed pipe (`lanparty status | head`) is no fault.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    print(&text)
 }
 
 fn in_words(program: &Value) -> String {
