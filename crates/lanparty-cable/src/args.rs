@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
-use lanparty_node::{BondFlags, BusyPoll, CABLE_PORT, CableAddress, FilterFlags, LogFormat, ManagementFlags, parse_lan_mtu};
+use lanparty_node::{
+    BondFlags, BusyPoll, CABLE_PORT, CableAddress, ExitCode, Fault, FilterFlags, LogFormat, ManagementFlags, parse_lan_mtu,
+};
 use lanparty_proto::{IdentityId, LanMtu};
 
 const AFTER_HELP: &str = "\
@@ -85,6 +87,21 @@ pub struct CableArgs {
     /// Log lines: auto, text or json
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
+}
+
+impl CableArgs {
+    /// What a cable would refuse at its start, as far as its options and their files say it.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn check(&self) -> Result<(), Fault> {
+        self.filtering.rules()?;
+        if self.peer.is_some() || self.new {
+            return Ok(());
+        }
+        let advice = "run `lanparty cable --new` on the other host, and give its key here with --peer";
+        Err(Fault::new(ExitCode::Configuration, "a cable needs the other end's key", advice))
+    }
 }
 
 /// `ADDR:PORT`, `ADDR`, or `:PORT`.

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lanparty_node::MemberFlags;
+use lanparty_node::{Fault, MemberFlags};
 use lanparty_proto::MacAddr;
 
-use crate::{AddressFlag, RouteFlag, RouteFrom};
+use crate::mac_flag::check_mac;
+use crate::{AddressFlag, AddressPlan, RouteFlag, RouteFrom};
 
 /// Options of `lanparty client`.
 #[derive(Args, Clone, Debug)]
@@ -77,6 +78,18 @@ pub struct ClientArgs {
     /// Become another machine: new identity, new MAC address; the old file is kept as *.bad
     #[arg(long)]
     pub new_identity: bool,
+}
+
+impl ClientArgs {
+    /// What a client would refuse at its start, as far as its options and their files say it.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn check(&self) -> Result<(), Fault> {
+        AddressPlan::new(&self.address, self.dhcp)?;
+        self.mac.map(|mac| check_mac(mac, self.allow_global_mac)).transpose()?;
+        self.member.filtering.rules().map(drop)
+    }
 }
 
 fn parse_mac(text: &str) -> Result<MacAddr, String> {

@@ -4,10 +4,12 @@
 
 use std::any::TypeId;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::Command;
 use lanparty_node::{ExitCode, Fault, TomlProblem, TomlReader, TomlValue, unknown_word};
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::options::{OptionKind, options};
@@ -88,7 +90,10 @@ impl ConfigFile {
     ) -> Result<Self, Vec<TomlProblem>> {
         let mut reader = TomlReader::new(text);
         let mut file = Self { name: name.to_owned(), tables: vec![] };
-        if let Some(root) = reader.parse(text) {
+        let root = reader.parse(text);
+        if let Some((span, words)) = root.as_ref().and_then(of_another_kind) {
+            reader.problem(span, words);
+        } else if let Some(root) = root {
             for (key, value) in root.get_ref() {
                 let Some(role) = Role::ALL.into_iter().find(|role| role.as_str() == &**key.get_ref()) else {
                     reader.problem(key.span(), no_table(key.get_ref(), value.get_ref(), &command_of));
@@ -137,6 +142,26 @@ fn faulty(name: &str, problems: &[TomlProblem]) -> Fault {
 
 /// More than a screen of them helps nobody.
 const PROBLEMS_TOLD: usize = 40;
+
+/// Where a file shows that it is another one of lanparty's, and which.
+fn of_another_kind(root: &Spanned<DeTable<'_>>) -> Option<(Range<usize>, String)> {
+    let root = root.get_ref();
+    if Role::ALL.iter().any(|role| root.contains_key(role.as_str())) {
+        return None;
+    }
+    root.iter().find_map(|(key, value)| {
+        let words = match (&**key.get_ref(), value.get_ref()) {
+            ("room", DeValue::Array(_)) => {
+                "this is a file of rooms: `lanparty-relay check FILE` checks it, and `rooms` below [relay] names it"
+            }
+            ("rule", DeValue::Array(_)) | ("default", DeValue::String(_)) => {
+                "this is a file of filter rules: `lanparty filter check FILE` checks it, and `filter` below [client] names it"
+            }
+            _ => return None,
+        };
+        Some((key.span(), words.to_owned()))
+    })
+}
 
 /// What somebody meant who wrote a key or a table that is none.
 fn no_table<'c>(key: &str, value: &DeValue<'_>, command_of: &impl Fn(Role) -> Option<&'c Command>) -> String {

@@ -15,6 +15,8 @@ use crate::Role;
 pub enum Outcome {
     /// These lines of ours say it.
     Became(Vec<String>),
+    /// Beside others of its kind it became a value of this key.
+    Joined(&'static str),
     /// It need not be said.
     NotNeeded(&'static str),
     /// It is not carried over, and the user has to know.
@@ -39,6 +41,7 @@ impl fmt::Display for Line {
         write!(f, "line {}: {}: ", self.number, self.text)?;
         match &self.outcome {
             Outcome::Became(ours) => write!(f, "became {}", ours.join(", ")),
+            Outcome::Joined(key) => write!(f, "became a value of {key}"),
             Outcome::NotNeeded(why) => write!(f, "not needed: {why}"),
             Outcome::Lost(what) => write!(f, "NOT CARRIED OVER: {what}"),
             Outcome::Wrong(what) => write!(f, "WRONG: {what}"),
@@ -63,7 +66,7 @@ impl Imported {
     /// Whether everything that mattered was carried over.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.lines.iter().all(|line| matches!(line.outcome, Outcome::Became(_) | Outcome::NotNeeded(_)))
+        self.lines.iter().all(|line| matches!(line.outcome, Outcome::Became(_) | Outcome::Joined(_) | Outcome::NotNeeded(_)))
     }
 }
 
@@ -92,6 +95,10 @@ impl Entry {
 /// # Errors
 /// When it is no n3n configuration at all.
 pub fn import(text: &str) -> Result<Imported, String> {
+    let mut sections = text.lines().filter_map(|line| line.trim().strip_prefix('[')?.split(']').next());
+    if sections.any(|section| Role::ALL.iter().any(|role| role.as_str() == section.trim())) {
+        return Err("this is a lanparty.toml already; `lanparty config check` checks it".to_owned());
+    }
     let (entries, mut wrong) = entries(text);
     if entries.is_empty() {
         return Err("this is no configuration of n3n: it has no line `option=value` below a `[section]`; n2n's own files are brought \
@@ -206,6 +213,20 @@ mod tests {
     fn what_is_no_configuration_is_said() {
         assert!(import("-c=mynetwork\n-l=supernode.example:7777\n").unwrap_err().contains("n3n-convert_old_conf"));
         assert!(import("").is_err());
+    }
+
+    #[test]
+    fn a_file_of_ours_is_not_imported_once_more() {
+        for ours in ["[client]\nrelay = \"h\"\nroom = \"A\"\n", "# mine\n [ relay ] # here\nopen = true\n"] {
+            assert!(import(ours).unwrap_err().contains("lanparty config check"), "{ours}");
+        }
+    }
+
+    #[test]
+    fn what_became_of_a_line_is_never_left_out() {
+        let imported = import("[filter]\nrule=10.0.0.0/8,0.0.0.0/0,TCP-\n").unwrap();
+        assert!(imported.is_whole() && imported.toml.contains("filter-rule = [\"10.0.0.0/8,0.0.0.0/0,TCP-\"]"), "{imported:?}");
+        assert!(imported.lines[0].to_string().ends_with(": became a value of filter-rule"), "{}", imported.lines[0]);
     }
 
     #[test]

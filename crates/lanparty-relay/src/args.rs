@@ -45,7 +45,7 @@ pub struct RelayArgs {
     pub listen_tls: Option<ListenTls>,
 
     /// The same without TLS, behind a server on this machine or network that ends it; needs --public-name
-    #[arg(long, value_name = "ADDR:PORT", requires = "public_name")]
+    #[arg(long, value_name = "ADDR:PORT", requires = "public_name", value_parser = parse_listen_plain)]
     pub listen_plain: Option<SocketAddr>,
 
     /// A name by which members call this relay, besides those in its certificate
@@ -132,6 +132,14 @@ pub struct RelayArgs {
 }
 
 impl RelayArgs {
+    /// What a relay would refuse at its start, as far as files say it.
+    ///
+    /// # Errors
+    /// In words, when nobody has said which rooms there are, or their file cannot be used.
+    pub fn check(&self) -> Result<(), Fault> {
+        self.rooms_file()?.load().map(drop)
+    }
+
     pub(crate) fn certificate_files(&self) -> Option<CertificateFiles> {
         Some(CertificateFiles { chain: self.cert.clone()?, key: self.key.clone()? })
     }
@@ -185,6 +193,11 @@ fn parse_listen(s: &str) -> Result<SocketAddr, String> {
         .map_err(|_| format!("`{s}` is no address to listen on; write 0.0.0.0:{PORT} or [::]:{PORT}"))
 }
 
+/// `ADDR:PORT`: which port a server in front of it dials is said there, and has no default here.
+fn parse_listen_plain(s: &str) -> Result<SocketAddr, String> {
+    s.parse().map_err(|_| format!("`{s}` is no address and port to listen on; write 127.0.0.1:8081 or [::1]:8081"))
+}
+
 /// A number with k, M or G (powers of ten).
 fn parse_scaled(s: &str) -> Result<u64, String> {
     let (digits, factor) = match s.as_bytes().last() {
@@ -211,5 +224,9 @@ mod tests {
         assert_eq!(parse_listen(":443").unwrap().to_string(), "0.0.0.0:443");
         assert_eq!(parse_listen("[::]").unwrap().to_string(), "[::]:8443");
         assert!(parse_listen("relay.example.net:1").is_err());
+        assert_eq!(parse_listen_plain("[::1]:8081").unwrap().to_string(), "[::1]:8081");
+        for bad in ["foo", "127.0.0.1", ":8081"] {
+            assert!(parse_listen_plain(bad).unwrap_err().contains("write 127.0.0.1:8081"), "{bad}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use clap::{Args, Command, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
 use lanparty_config::{ConfigFile, Role, check, default_file, n3n};
 use lanparty_node::{ExitCode, Fault, print};
 
@@ -124,8 +124,9 @@ fn check_file(file: &ConfigFile, tool: &Command) -> Result<(), Fault> {
     let mut wrong = vec![];
     for role in file.roles() {
         let Some(command) = tool.find_subcommand(role.as_str()) else { continue };
-        match check(command, role, file) {
-            Ok(_) => print(&format!("{}: [{role}] is right\n", file.name()))?,
+        let checked = check(command, role, file).and_then(|options| would_start(role, &options).map_err(|fault| fault.to_string()));
+        match checked {
+            Ok(()) => print(&format!("{}: [{role}] is right\n", file.name()))?,
             Err(words) => wrong.push(format!("[{role}]: {}", words.trim().trim_start_matches("error: "))),
         }
     }
@@ -136,6 +137,20 @@ fn check_file(file: &ConfigFile, tool: &Command) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::new(ExitCode::Configuration, format!("{} is not right:\n{}", file.name(), wrong.join("\n\n")), ""))
+}
+
+/// What the program would say at its start, before it looks at the machine or the network.
+fn would_start(role: Role, options: &ArgMatches) -> Result<(), Fault> {
+    match role {
+        Role::Client => read::<lanparty_client_core::ClientArgs>(options)?.check(),
+        Role::Gateway => read::<lanparty_gateway::GatewayArgs>(options)?.member.filtering.rules().map(drop),
+        Role::Relay => read::<lanparty_relay::RelayArgs>(options)?.check(),
+        Role::Cable => read::<lanparty_cable::CableArgs>(options)?.check(),
+    }
+}
+
+fn read<A: FromArgMatches>(options: &ArgMatches) -> Result<A, Fault> {
+    A::from_arg_matches(options).map_err(|e| Fault::new(ExitCode::Configuration, e.to_string(), ""))
 }
 
 fn import(path: &std::path::Path) -> Result<(), Fault> {

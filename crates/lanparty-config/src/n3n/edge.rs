@@ -187,7 +187,7 @@ fn rule(entry: &Entry, rules: &mut Vec<String>) -> Outcome {
     match entry.value.parse::<FilterRule>() {
         Ok(_) => {
             rules.push(quoted(&entry.value));
-            Outcome::Became(vec![])
+            Outcome::Joined("filter-rule")
         }
         Err(e) => Outcome::Wrong(e.to_string()),
     }

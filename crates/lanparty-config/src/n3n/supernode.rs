@@ -21,10 +21,13 @@ pub(super) fn import(entries: &[Entry]) -> Imported {
     // Without a list a supernode takes every community.
     let open = value("supernode.community_file").is_none().then(|| "open = true".to_owned());
     let toml = table(Role::Relay, &lines, open.as_slice());
-    let notes = vec![
+    let mut notes = vec![
         "a relay makes a development certificate for itself; members need it as relay-ca-cert, or give the relay a real one with cert and key",
         "it listens on TCP as well, for members whose network passes no UDP",
     ];
+    if open.is_none() {
+        notes.push("it does not start before its rooms are named: say rooms = \"rooms.toml\", made of the community list, or open = true");
+    }
     Imported { role: Role::Relay, toml, lines, notes }
 }
 
@@ -85,7 +88,10 @@ mod tests {
                          spoofing_protection=true\nmacaddr=de:ad:be:ef:00:01\n";
         let imported = import(supernode).unwrap();
         assert_eq!(imported.toml, "[relay]\nlisten = \"0.0.0.0:7777\"\nauto-pool = \"10.128.0.0-10.255.255.0/24\"\nopen = true\n");
-        assert!(imported.is_whole());
+        assert!(
+            imported.is_whole() && !imported.notes.iter().any(|note| note.contains("rooms")),
+            "it is open, as a supernode without a list"
+        );
     }
 
     #[test]
@@ -100,6 +106,7 @@ mod tests {
         let imported = import(supernode).unwrap();
         assert!(imported.lines.iter().all(|line| matches!(line.outcome, Outcome::Lost(_))), "{imported:?}");
         assert_eq!(imported.toml, "[relay]\n", "who had a list does not get a relay that is open");
+        assert!(imported.notes.iter().any(|note| note.contains("rooms = \"rooms.toml\"")), "{:?}", imported.notes);
         for wrong in ["[supernode]\nauto_ip_min=10.0.0.0/24\n", "[connection]\nbind=70000\n[supernode]\nversion=1\n"] {
             assert!(import(wrong).unwrap().lines.iter().any(|line| matches!(line.outcome, Outcome::Wrong(_))), "{wrong}");
         }
