@@ -96,10 +96,11 @@ const fn all(is_ipv4: bool) -> IpNet {
 }
 
 fn parse_network(text: &str) -> Result<IpNet, String> {
-    let (address, prefix) =
-        text.split_once('/').ok_or_else(|| format!("`{text}` has no length; write {text}/24 for a network, or /32 for one host"))?;
-    let address: IpAddr = address.parse().map_err(|_| format!("`{address}` is no IP address"))?;
-    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let no_network = |_| format!("`{text}` is no network; write one as 192.168.50.0/24, or default for all of IPv4");
+    let address: IpAddr = address.parse().map_err(no_network)?;
+    let (usual, longest) = if address.is_ipv4() { (24, 32) } else { (64, 128) };
+    let prefix = prefix.ok_or_else(|| format!("`{text}` has no length; write {text}/{usual} for a network, or /{longest} for one host"))?;
     let prefix = prefix.parse().ok().filter(|prefix| *prefix <= longest);
     let prefix = prefix.ok_or_else(|| format!("`{text}` is no network: its length is a number from 0 to {longest}"))?;
     let net = IpNet::new(address, prefix).map_err(|e| e.to_string())?;
@@ -222,8 +223,10 @@ mod tests {
             ("10.0.0.0/33", "a number from 0 to 32"),
             ("fd00::/129", "a number from 0 to 128"),
             ("10.0.0.0/x", "a number from 0 to 32"),
-            ("10.0.0.0", "has no length"),
-            ("here/24", "no IP address"),
+            ("10.0.0.0", "write 10.0.0.0/24 for a network, or /32"),
+            ("fd00::1", "write fd00::1/64 for a network, or /128"),
+            ("foo", "`foo` is no network; write one as 192.168.50.0/24"),
+            ("here/24", "`here/24` is no network"),
             ("10.0.0.9/24", "10.0.0.0/24 is the network, 10.0.0.9/32 this one host"),
             ("0.0.0.0/0", "say --route-from any"),
             ("::/0", "say --route-from any"),

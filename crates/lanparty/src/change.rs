@@ -5,7 +5,7 @@ use lanparty_node::{Fault, call, print, program_at};
 use serde_json::{Value, json};
 
 use crate::program::{ProgramFlag, unanswered};
-use crate::rpc::refused;
+use crate::rpc::refused_words;
 
 /// Programs that leave when they are told to. A relay is ended by whoever started it.
 const LEAVING: [&str; 3] = ["client", "gateway", "cable"];
@@ -88,7 +88,7 @@ pub(crate) async fn log_level(args: LogLevelArgs) -> Result<(), Fault> {
 async fn ask(socket: &std::path::Path, method: &str, params: Option<Value>) -> Result<Value, Fault> {
     let mut response = call(socket, method, params.as_ref()).await.map_err(|e| unanswered(socket, &e))?;
     match response.get("error") {
-        Some(error) => Err(refused(error)),
+        Some(error) => Err(refused_words(error)),
         None => Ok(response["result"].take()),
     }
 }

@@ -7,7 +7,7 @@ use lanparty_node::{ExitCode, Fault, call, print};
 use serde_json::{Value, json};
 
 use crate::program::{ProgramFlag, unanswered};
-use crate::rpc::refused;
+use crate::rpc::refused_words;
 
 #[derive(Subcommand)]
 enum Action {
@@ -38,7 +38,7 @@ enum Action {
 #[command(after_help = "\
 The member must be started with --route-from NETWORK, and forward packets. docs/routing.md tells all of it.
 
-Exit codes: 0 ok, 1 no client runs here, 3 it belongs to another user, 4 the client refuses, or cannot set the route now.")]
+Exit codes: 0 ok, 1 no client runs here, 2 what was typed is no network or member, 3 it belongs to another user, 4 the client refuses, or cannot set the route now.")]
 pub(crate) struct RouteArgs {
     #[command(subcommand)]
     action: Action,
@@ -77,7 +77,7 @@ pub(crate) async fn run(args: RouteArgs) -> Result<(), Fault> {
 async fn ask(socket: &Path, method: &str, params: &Value) -> Result<Value, Fault> {
     let mut response = call(socket, method, Some(params)).await.map_err(|e| unanswered(socket, &e))?;
     match response.get("error") {
-        Some(error) => Err(refused(error)),
+        Some(error) => Err(refused_words(error)),
         None => Ok(response["result"].take()),
     }
 }

@@ -13,7 +13,7 @@ Examples:
   lanparty rpc members '{\"room\": \"ROOM1\"}' --program relay
   lanparty rpc rpc.discover        every method, what it takes and what it answers (OpenRPC)
 
-Exit codes: 0 ok, 2 there is no such method or its parameters are wrong, 3 not allowed, 4 the program refuses, 1 anything else.")]
+Exit codes: 0 ok, 2 there is no such method or its parameters are wrong or say nothing usable, 3 not allowed, 4 the program refuses, 1 anything else.")]
 pub(crate) struct RpcArgs {
     /// The method
     method: String,
@@ -35,6 +35,18 @@ pub(crate) async fn run(args: RpcArgs) -> Result<(), Fault> {
     print(&format!("{:#}\n", response["result"].take()))
 }
 
+/// Why a program says no to what is none, and would be to any other program as well.
+const UNUSABLE: [&str; 2] = ["unusable-route", "unusable-uplink"];
+
+/// The same for who typed words and no parameters.
+pub(crate) fn refused_words(error: &Value) -> Fault {
+    let fault = refused(error);
+    match fault.cause.strip_prefix("invalid params: ") {
+        Some(cause) => Fault::new(fault.code, cause, ""),
+        None => fault,
+    }
+}
+
 /// What a program that says no means for who asked.
 pub(crate) fn refused(error: &Value) -> Fault {
     let message = error["message"].as_str().unwrap_or("the program refuses that").to_owned();
@@ -42,6 +54,7 @@ pub(crate) fn refused(error: &Value) -> Fault {
         Some(-32601) => (ExitCode::Configuration, "`lanparty rpc rpc.discover` lists the methods"),
         Some(-32602) => (ExitCode::Configuration, "`lanparty rpc rpc.discover` says what it takes"),
         Some(-32001) => (ExitCode::Permission, "ask as that user, or as root"),
+        Some(-32000) if UNUSABLE.map(Value::from).contains(&error["data"]["error"]) => (ExitCode::Configuration, ""),
         Some(-32000) => (ExitCode::Refused, ""),
         _ => (ExitCode::Unexpected, ""),
     };

@@ -111,16 +111,14 @@ impl<H: Host> Client<H> {
     /// Another route, now.
     pub(super) async fn add_route(&mut self, request: Request, ask: &RouteAsk) {
         let via = ask.via.as_deref().unwrap_or_default();
-        let wanted = parse_route(&ask.network).and_then(|network| Ok((network, parse_member(via)?)));
-        let added = wanted.and_then(|(network, via)| {
-            // Who asks at this moment hears what is wrong with it.
-            if let Some(roster) = self.session.roster() {
-                member_of(&via, roster.members(), roster.own())?;
-            }
-            self.want_route(network, &via).map(|()| network)
-        });
-        match added {
-            Ok(network) => {
+        let (network, via) = match parse_route(&ask.network).and_then(|network| Ok((network, parse_member(via)?))) {
+            Ok(wanted) => wanted,
+            Err(why) => return request.refuse_with("unusable-route", &why),
+        };
+        // Who asks at this moment hears what is wrong with it.
+        let is_there = self.session.roster().map_or(Ok(()), |roster| member_of(&via, roster.members(), roster.own()).map(drop));
+        match is_there.and_then(|()| self.want_route(network, &via)) {
+            Ok(()) => {
                 self.follow_routes().await;
                 let route = self.routing.routes.iter().find(|route| route.network == network).cloned();
                 request.send(json!(route));
@@ -131,17 +129,17 @@ impl<H: Host> Client<H> {
 
     /// One less.
     pub(super) async fn remove_route(&mut self, request: Request, ask: &RouteAsk) {
-        let found = parse_route(&ask.network).and_then(|network| {
-            let at = self.routing.routes.iter().position(|route| route.network == network);
-            at.ok_or_else(|| format!("there is no route to {network}"))
-        });
-        match found {
-            Ok(at) => {
+        let network = match parse_route(&ask.network) {
+            Ok(network) => network,
+            Err(why) => return request.refuse_with("unusable-route", &why),
+        };
+        match self.routing.routes.iter().position(|route| route.network == network) {
+            Some(at) => {
                 let mut route = self.routing.routes.remove(at);
                 self.follow_route(&mut route, Err("it was removed".to_owned())).await;
                 request.send(json!(route));
             }
-            Err(why) => request.refuse_with("no-such-route", &why),
+            None => request.refuse_with("no-such-route", &format!("there is no route to {network}")),
         }
     }
 

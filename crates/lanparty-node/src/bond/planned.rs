@@ -87,11 +87,12 @@ impl PlannedUplinks {
             return wrong(why);
         }
         let mut uplinks = self.lock();
+        let refused = |message: String| Err(NotChanged::new("uplink-refused", message));
         if uplinks.iter().any(|known| known.interface == name) {
-            return wrong(format!("{name} is an uplink already"));
+            return refused(format!("{name} is an uplink already"));
         }
         if uplinks.len() >= BOND_PATHS_MAX {
-            return wrong(format!("a bond has {BOND_PATHS_MAX} uplinks at most"));
+            return refused(format!("a bond has {BOND_PATHS_MAX} uplinks at most"));
         }
         uplinks.push(plan);
         Ok(())

@@ -190,7 +190,11 @@ fn named(params: Option<Value>, names: &[&str]) -> Result<Map<String, Value>, St
 }
 
 fn read<T: DeserializeOwned>(params: Map<String, Value>) -> Result<T, RpcError> {
-    serde_json::from_value(Value::Object(params)).map_err(|e| RpcError::invalid_params(&e.to_string()))
+    serde_path_to_error::deserialize(Value::Object(params)).map_err(|e| {
+        let (at, why) = (e.path().to_string(), e.inner());
+        // One that is missing is named by its own words.
+        RpcError::invalid_params(&if at == "." { why.to_string() } else { format!("`{at}`: {why}") })
+    })
 }
 
 /// Makes the schema of what a method answers.
@@ -282,6 +286,9 @@ mod tests {
     fn parameters_come_by_name_or_in_their_order() {
         let by_name = Topic::Ping.ask(Some(json!({ "member": "2", "count": 7 }))).unwrap();
         assert_eq!(by_name, Topic::Ping.ask(Some(json!(["2", 7]))).unwrap());
+        assert_eq!(by_name, Topic::Ping.ask(Some(json!({ "member": 2, "count": 7 }))).unwrap(), "a number is one with and without quotes");
+        let route = |via: Value| Topic::AddRoute.ask(Some(json!({ "network": "10.0.0.0/8", "via": via })));
+        assert_eq!(route(json!(2)), route(json!("2")));
         assert_eq!(Topic::Status.ask(None), Ok(Ask::Status));
         assert_eq!(Topic::Status.ask(Some(json!({}))), Topic::Status.ask(Some(json!([]))));
         assert_eq!(Topic::Members.ask(None), Ok(Ask::Members(MembersAsk { room: None })));
@@ -294,10 +301,14 @@ mod tests {
             (Topic::Status, json!([1]), "1 are given, and it takes 0"),
             (Topic::Ping, json!({ "membr": "2" }), "`membr` is none of member, count"),
             (Topic::Ping, json!({}), "missing field `member`"),
-            (Topic::Ping, json!({ "member": 2 }), "expected a string"),
+            (Topic::Ping, json!({ "member": true }), "`member`: a peer number, a MAC address, or `gateway` stands here"),
+            (Topic::Ping, json!({ "member": -1 }), "`member`: a peer number, a MAC address, or `gateway` stands here"),
+            (Topic::AddRoute, json!({ "network": "10.0.0.0/8", "via": [] }), "`via`: a peer number or a MAC address stands here"),
             (Topic::Ping, json!({ "member": "2", "count": 0 }), "`count` is 0"),
             (Topic::Ping, json!({ "member": "2", "size": 9000 }), "`size` is 9000"),
-            (Topic::Members, json!({ "room": [] }), "expected a string"),
+            (Topic::Members, json!({ "room": [] }), "`room`: invalid type: sequence, expected a string"),
+            (Topic::Ping, json!({ "member": "2", "count": "x" }), "`count`: invalid type"),
+            (Topic::SetLogLevel, json!({ "level": 1 }), "`level`: invalid type"),
         ] {
             let error = format!("{:?}", topic.ask(Some(params)).unwrap_err());
             assert!(error.contains(word) && error.contains("-32602"), "{error}");

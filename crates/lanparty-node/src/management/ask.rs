@@ -1,7 +1,8 @@
 //! What is asked of a running program, and the way back to who asks.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -75,7 +76,8 @@ pub struct RouteAsk {
     /// The network, as 192.168.50.0/24; `default` is all of IPv4.
     pub network: String,
     /// The member that leads there: its MAC address or peer number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "via")]
+    #[schemars(with = "Option<MemberName>")]
     pub via: Option<String>,
 }
 
@@ -117,6 +119,8 @@ pub struct LogLevelAsk {
 #[serde(deny_unknown_fields)]
 pub struct PingAsk {
     /// A peer number, a MAC address, or `gateway`.
+    #[serde(deserialize_with = "member")]
+    #[schemars(with = "MemberName")]
     pub member: String,
     /// Requests to send, 1 to 3600.
     #[serde(default = "four")]
@@ -133,6 +137,30 @@ pub struct PingAsk {
     /// Find which sizes pass instead.
     #[serde(default)]
     pub sweep: bool,
+}
+
+/// A member as scripts name it: where other answers have its number, they have no quotes around it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum MemberName {
+    Number(u16),
+    Text(String),
+}
+
+fn member<'de, D: Deserializer<'de>>(params: D) -> Result<String, D::Error> {
+    named(params, "a peer number, a MAC address, or `gateway` stands here")
+}
+
+fn via<'de, D: Deserializer<'de>>(params: D) -> Result<Option<String>, D::Error> {
+    named(params, "a peer number or a MAC address stands here").map(Some)
+}
+
+fn named<'de, D: Deserializer<'de>>(params: D, otherwise: &str) -> Result<String, D::Error> {
+    match MemberName::deserialize(params) {
+        Ok(MemberName::Number(number)) => Ok(number.to_string()),
+        Ok(MemberName::Text(text)) => Ok(text),
+        Err(_) => Err(D::Error::custom(otherwise)),
+    }
 }
 
 const fn four() -> u32 {
