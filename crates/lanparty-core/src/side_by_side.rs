@@ -14,7 +14,8 @@ const UDP: u8 = 17;
 /// Arranges batches of frames. It keeps its memory between them.
 #[derive(Debug, Default)]
 pub struct SideBySide {
-    flows: Vec<Flow>,
+    /// Each with the place of its first frame in the batch.
+    flows: Vec<(Flow, usize)>,
     /// To which of the flows each frame belongs.
     places: Vec<usize>,
     arranged: Vec<Bytes>,
@@ -25,28 +26,33 @@ impl SideBySide {
     pub fn arrange(&mut self, frames: &mut Vec<Bytes>) {
         self.flows.clear();
         self.places.clear();
-        let (mut turns, mut before) = (0, None);
+        let mut turns = 0;
         for frame in frames.iter() {
-            let ends = plain_ends(frame);
-            let place = match self.places.last() {
-                Some(place) if ends.is_some() && ends == before => *place,
-                _ => self.place(frame),
-            };
+            let place = self.guess(frames, frame).unwrap_or_else(|| self.place(frame));
             turns += usize::from(self.places.last().is_some_and(|last| *last != place));
             self.places.push(place);
-            before = ends;
         }
         if turns + 1 > self.flows.len() {
             self.move_together(frames);
         }
     }
 
+    /// The place of the frame before, or the one behind that, when this is plainly of that flow: flows send on, or take turns.
+    fn guess(&self, frames: &[Bytes], frame: &[u8]) -> Option<usize> {
+        let (ends, last) = (plain_ends(frame)?, *self.places.last()?);
+        let is_at = |place: &usize| {
+            let first = self.flows.get(*place).and_then(|(_, first)| frames.get(*first));
+            first.is_some_and(|first| plain_ends(first) == Some(ends))
+        };
+        [last, (last + 1) % self.flows.len().max(1)].into_iter().find(is_at)
+    }
+
     fn place(&mut self, frame: &[u8]) -> usize {
         let flow = Frame::parse(frame).map_or(Flow::None, |frame| Flow::of(&frame));
-        let known = self.flows.iter().position(|known| *known == flow);
+        let known = self.flows.iter().position(|(known, _)| *known == flow);
         known.unwrap_or_else(|| {
             if self.flows.len() < FLOWS_MAX {
-                self.flows.push(flow);
+                self.flows.push((flow, self.places.len()));
                 self.flows.len() - 1
             } else {
                 FLOWS_MAX

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lanparty_core::{
     Delivery, Inbound, LinkId, Outbound, OutboundWork, OwnAddresses, PathSize, Place, Relay, RelayConfig, RelayInput, RelayOutput, Roster,
+    SideBySide,
 };
 use lanparty_proto::corpus::wire::{self, Ipv4};
 use lanparty_proto::{Control, DatagramBudget, Description, FrameBatch, Hello, IdentityId, MacAddr, Role};
@@ -20,11 +21,13 @@ pub(crate) struct Walk {
     here: (Outbound, Roster),
     relay: (Relay, Place),
     there: (Inbound, Roster),
-    frame: Vec<u8>,
+    /// Of two transfers, which take turns.
+    frames: [Vec<u8>; 2],
     batch: FrameBatch,
     work: OutboundWork,
     deliveries: Vec<Delivery>,
     out: Vec<Bytes>,
+    side_by_side: SideBySide,
     now: Instant,
 }
 
@@ -43,10 +46,13 @@ impl Walk {
         // An acknowledgement: only the first segments tell sizes.
         let mut tcp = wire::tcp();
         tcp[13] = 0x10;
-        let packet = Ipv4::new(wire::TCP).packet(&[&tcp[..], &[7; 1377]].concat());
+        let packets = [1, 2].map(|port| {
+            tcp[1] = port;
+            Ipv4::new(wire::TCP).packet(&[&tcp[..], &[7; 1377]].concat())
+        });
         let own = |at: usize| {
             let mut own = OwnAddresses::default();
-            own.set(vec![<[u8; 4]>::try_from(&packet[at..at + 4]).expect("INVARIANT: four bytes").into()]);
+            own.set(vec![<[u8; 4]>::try_from(&packets[0][at..at + 4]).expect("INVARIANT: four bytes").into()]);
             own
         };
         outbound.speak_for(own(12));
@@ -55,11 +61,12 @@ impl Walk {
             here: (outbound, roster_here),
             relay: (relay, place),
             there: (inbound, roster_there),
-            frame: wire::ethernet(THERE, HERE, wire::IPV4, &packet),
+            frames: packets.map(|packet| wire::ethernet(THERE, HERE, wire::IPV4, &packet)),
             batch: FrameBatch::new(),
             work: OutboundWork::default(),
             deliveries: vec![],
             out: vec![],
+            side_by_side: SideBySide::default(),
             now,
         }
     }
@@ -68,8 +75,8 @@ impl Walk {
     pub(crate) fn batch(&mut self, frames: usize) -> usize {
         // No faster than a relay lets a member be.
         self.now += Duration::from_millis(10);
-        for _ in 0..frames {
-            self.batch.push(&[&self.frame]);
+        for frame in self.frames.iter().cycle().take(frames) {
+            self.batch.push(&[frame]);
         }
         let (outbound, roster) = &mut self.here;
         outbound.process(&mut self.batch, Some(roster), PathSize::settled(BUDGET), self.now, &mut self.work);
@@ -80,6 +87,7 @@ impl Walk {
         let (inbound, roster) = &mut self.there;
         let datagrams = self.deliveries.drain(..).map(|delivery| delivery.datagram);
         inbound.process(datagrams, Some(roster), self.now, &mut self.out, &mut vec![]);
+        self.side_by_side.arrange(&mut self.out);
         let came = self.out.len();
         self.out.clear();
         came
