@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use lanparty_client_core::{RouteFlag, RouteFrom};
-use lanparty_node::{MemberFlags, RelayAddress};
+use lanparty_node::{MemberFlags, Proxy, RelayAddress};
 
 use crate::adapter::Wanted;
 
@@ -68,6 +68,10 @@ pub struct Alone {
     pub server_name: Option<String>,
     /// Its certificate.
     pub relay_ca_cert: Option<PathBuf>,
+    /// The HTTP proxy for streams.
+    pub proxy: Option<Proxy>,
+    /// Where the relay takes streams.
+    pub relay_tls: Option<RelayAddress>,
     /// Where the state of the run in question is.
     pub state_dir: Option<PathBuf>,
 }
@@ -78,6 +82,8 @@ impl Alone {
             relay: matches.get_one("relay").cloned(),
             server_name: matches.get_one("server_name").cloned(),
             relay_ca_cert: matches.get_one("relay_ca_cert").cloned(),
+            proxy: matches.get_one("proxy").cloned(),
+            relay_tls: matches.get_one("relay_tls").cloned(),
             state_dir: matches.get_one("state_dir").cloned(),
         }
     }

@@ -149,6 +149,24 @@ codes! {
 }
 
 impl Code {
+    /// Everything that is learnt of UDP on the way to the relay: meaningless where none passes.
+    pub(crate) const BEHIND_UDP: &[Self] = &[
+        Self::PathBelowQuicMinimum,
+        Self::QuicHandshakeFailed,
+        Self::RelayAddressDead,
+        Self::PathBlackHole,
+        Self::IcmpFiltered,
+        Self::FragmentsDropped,
+        Self::MtuFlagTooLarge,
+        Self::UdpThrottled,
+        Self::BandwidthLow,
+        Self::PathLossy,
+        Self::PathSlow,
+        Self::NatMappingVaries,
+        Self::ProbeServiceMissing,
+        Self::MeasurementIncomplete,
+    ];
+
     /// Everything that is learnt by talking to the relay: meaningless when that fails.
     pub(crate) const BEHIND_THE_RELAY: &[Self] = &[
         Self::PathBelowQuicMinimum,

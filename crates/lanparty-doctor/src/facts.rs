@@ -11,7 +11,7 @@ pub use bond::BondUplink;
 pub use host::{DefaultRoute, HostFacts, Interface, TunDevice, Unfit};
 pub use relay::{
     AddressFacts, CertificateFacts, DirectionFacts, Measurement, NatFacts, ObservedAddress, QuicHandshake, RelayFacts, RttFacts,
-    SizeFailure, SizeProbe, ThrottleFacts, Uplink, Way,
+    SizeFailure, SizeProbe, StreamFacts, ThrottleFacts, Uplink, Way,
 };
 pub use room::{DhcpTrace, Discovery, DiscoveryKind, Duplicate, MemberFacts, RoomFacts, Sighting};
 

@@ -18,7 +18,7 @@ pub use code::{Code, UnknownCode};
 pub use facts::{
     AddressFacts, BondUplink, CertificateFacts, DefaultRoute, DhcpTrace, DirectionFacts, Discovery, DiscoveryKind, Duplicate, Facts,
     HostFacts, Interface, Measurement, MemberFacts, NatFacts, ObservedAddress, QuicHandshake, RelayFacts, RoomFacts, RttFacts, Sighting,
-    SizeFailure, SizeProbe, ThrottleFacts, TunDevice, Unfit, Uplink, Way,
+    SizeFailure, SizeProbe, StreamFacts, ThrottleFacts, TunDevice, Unfit, Uplink, Way,
 };
 pub use finding::{Finding, Severity};
 pub use ports::discovery_kind;

@@ -179,6 +179,55 @@ fn nobody_listening_and_quic_alone_blocked_are_different_things() {
 }
 
 #[test]
+fn a_member_that_joins_by_tcp_is_told_so_and_what_it_costs() {
+    if !ready() {
+        return;
+    }
+    let street = Street::new("by-tcp", GOOD);
+    let relay = street.relay(&[]);
+    let carried = |code: &str, more: &[&str]| {
+        let examined = took(|| street.examine(more));
+        examined.says(code, &[]);
+        let found = &examined.report["findings"][0];
+        assert_eq!((&found["severity"], &examined.report["exit_code"]), (&"warning".into(), &1.into()), "{found:#}");
+        assert!(examined.title(code).contains("members join by TLS over TCP"), "{found:#}");
+        assert_eq!(examined.report["facts"]["relay"]["way"], "stream");
+    };
+    street.nft("udp", "type filter hook forward priority 0", &["meta l4proto udp drop"]);
+    carried("udp-blocked", &[]);
+    street.nft_delete("udp");
+    street.nft("udp", "type filter hook forward priority 0", &["udp dport 8443 drop"]);
+    carried("quic-handshake-failed", &[]);
+    street.nft_delete("udp");
+    street.nft("udp", "type filter hook forward priority 0", &["meta l4proto udp reject"]);
+    carried("relay-port-closed", &[]);
+    drop(relay);
+    // Where its streams are taken is asked, too.
+    let _relay = street.relay(&["--listen-tls", "0.0.0.0:4443"]);
+    carried("relay-port-closed", &["--relay-tls", "10.99.0.1:4443"]);
+}
+
+#[test]
+fn where_neither_udp_nor_tcp_passes_each_way_that_was_tried_has_its_cause() {
+    if !ready() {
+        return;
+    }
+    let street = Street::new("neither", GOOD);
+    let _relay = street.relay(&[]);
+    let tcp = ["meta l4proto udp drop", "tcp dport 8443 reject with tcp reset", "tcp dport 443 drop"];
+    street.nft("both", "type filter hook forward priority 0", &tcp);
+    let examined = took(|| street.examine(&[]));
+    examined.says("udp-blocked", &[]);
+    let found = &examined.report["findings"][0];
+    assert_eq!((&found["severity"], &examined.report["exit_code"]), (&"error".into(), &1.into()), "{found:#}");
+    let refused = "the relay at 10.99.0.1:8443 refuses connections (TCP): nothing listens on that port";
+    assert!(examined.title("udp-blocked").ends_with(&format!("; over TCP: {refused}")), "{found:#}");
+    let evidence = found["evidence"].to_string();
+    let silent = "TLS over TCP to 10.99.0.1:443: the relay at 10.99.0.1:443 does not answer (TCP)";
+    assert!(evidence.contains(silent) && evidence.contains(refused) && evidence.contains("no answer within 3 s"), "{evidence}");
+}
+
+#[test]
 fn loss_a_long_way_a_slow_line_and_a_rate_that_is_held_down_are_four_findings() {
     if !ready() {
         return;

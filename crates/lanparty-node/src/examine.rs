@@ -3,6 +3,7 @@
 mod approach;
 mod host;
 mod relay;
+mod streams;
 #[cfg_attr(windows, path = "examine/system_windows.rs")]
 mod system;
 mod underlay;

@@ -217,12 +217,7 @@ impl MemberFlags {
     }
 
     fn stream_proxy(&self) -> Result<Option<Proxy>, Fault> {
-        let relay = self.relay_tls.as_ref().unwrap_or(&self.relay);
-        let unusable = |e| Fault::new(ExitCode::Configuration, e, "correct the environment variable, or say --proxy");
-        match &self.proxy {
-            Some(proxy) => Ok(Some(proxy.clone())),
-            None => Proxy::from_environment(|name| std::env::var(name).ok(), relay).map_err(unusable),
-        }
+        Proxy::for_stream(self.proxy.as_ref(), self.relay_tls.as_ref().unwrap_or(&self.relay))
     }
 
     /// The sizes that the flags ask for.

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use lanparty_doctor::{Code, Facts, HostFacts, NotExamined, Report, examine};
-use lanparty_node::{Fault, PmtuDiscovery, ProbePorts, RelayAddress, RelayExamination, RelayTrust, UnderlayFix, examine_host, print};
+use lanparty_node::{
+    Fault, PmtuDiscovery, ProbePorts, Proxy, RelayAddress, RelayExamination, RelayTrust, UnderlayFix, examine_host, print,
+};
 use lanparty_proto::{LanMtu, RoomCode};
 use serde_json::json;
 
@@ -43,6 +45,14 @@ pub(crate) struct DoctorArgs {
     /// The relay's certificate (DER or PEM); without it this machine's certificate authorities decide
     #[arg(long, value_name = "FILE", requires = "relay")]
     relay_ca_cert: Option<PathBuf>,
+
+    /// HTTP proxy for the stream (TLS over TCP), as it is given to the member; without it https_proxy and no_proxy decide
+    #[arg(long, value_name = "URL", requires = "relay")]
+    proxy: Option<Proxy>,
+
+    /// Where the relay takes streams, when that is neither HOST:PORT of --relay nor port 443 there
+    #[arg(long, value_name = "HOST:PORT", requires = "relay")]
+    relay_tls: Option<RelayAddress>,
 
     /// UDP ports of the relay's probe service, when they are not the two above its own, or off
     #[arg(long, value_name = "A,B|off", requires = "relay")]
@@ -136,7 +146,9 @@ impl DoctorArgs {
         let Some(relay) = self.relay.clone() else { return Ok(None) };
         let trust = RelayTrust::load(self.relay_ca_cert.as_deref())?;
         let ports = self.probe_ports.unwrap_or_default();
-        Ok(Some(RelayExamination { relay, server_name: self.server_name.clone(), trust, ports }))
+        let stream_relay = self.relay_tls.clone();
+        let proxy = Proxy::for_stream(self.proxy.as_ref(), stream_relay.as_ref().unwrap_or(&relay))?;
+        Ok(Some(RelayExamination { relay, server_name: self.server_name.clone(), trust, ports, proxy, stream_relay }))
     }
 
     async fn host(&self) -> HostFacts {

@@ -4,7 +4,7 @@ use std::process::ExitCode as ProcessExit;
 
 use lanparty_doctor::{Facts, RoomFacts, examine};
 use lanparty_node::{
-    Ask, Conversation, ExitCode, Fault, ProbePorts, RelayExamination, RelayTrust, block_on, examine_host, member_sockets, query_all,
+    Ask, Conversation, ExitCode, Fault, ProbePorts, Proxy, RelayExamination, RelayTrust, block_on, examine_host, member_sockets, query_all,
 };
 
 use super::host::print;
@@ -37,7 +37,9 @@ async fn examine_all(cli: &Cli) -> Result<u8, Fault> {
 fn relay_examination(alone: &Alone) -> Result<Option<RelayExamination>, Fault> {
     let Some(relay) = alone.relay.clone() else { return Ok(None) };
     let trust = RelayTrust::load(alone.relay_ca_cert.as_deref())?;
-    Ok(Some(RelayExamination { relay, server_name: alone.server_name.clone(), trust, ports: ProbePorts::default() }))
+    let (server_name, stream_relay) = (alone.server_name.clone(), alone.relay_tls.clone());
+    let proxy = Proxy::for_stream(alone.proxy.as_ref(), stream_relay.as_ref().unwrap_or(&relay))?;
+    Ok(Some(RelayExamination { relay, server_name, trust, ports: ProbePorts::default(), proxy, stream_relay }))
 }
 
 /// The room that a client of this user is in, if there is one.

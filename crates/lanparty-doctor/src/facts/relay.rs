@@ -28,6 +28,8 @@ pub struct RelayFacts {
     pub port_unreachable: Option<bool>,
     /// The QUIC handshake.
     pub quic: Option<QuicHandshake>,
+    /// The places that a member dials by TLS over TCP, in its order; nothing where QUIC left no need for them.
+    pub streams: Option<Vec<StreamFacts>>,
     /// By which way the relay is reached.
     pub way: Option<Way>,
     /// Whether the relay offers the probe service and it answered. `Some(false)`: sizes and NAT could not be measured.
@@ -52,6 +54,34 @@ pub struct RelayFacts {
     pub budget_up: Option<u16>,
     /// The same from the relay to this host.
     pub budget_down: Option<u16>,
+}
+
+impl RelayFacts {
+    /// Takes note of what the places for streams answered, where QUIC did not get through.
+    pub fn note_streams(&mut self, streams: Vec<StreamFacts>) {
+        self.streams = Some(streams);
+        self.way = self.stream().map(|_| Way::Stream);
+    }
+
+    /// The stream that a member takes.
+    #[must_use]
+    pub fn stream(&self) -> Option<&StreamFacts> {
+        self.streams.iter().flatten().find(|stream| stream.ok)
+    }
+}
+
+/// One place that a member dials by TLS over TCP.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StreamFacts {
+    /// Its address, and the proxy where one is between.
+    pub place: String,
+    /// The relay took the stream and was believed.
+    pub ok: bool,
+    /// Why not.
+    pub error: Option<String>,
+    /// Until it was taken or failed, in milliseconds.
+    pub duration_ms: Option<f64>,
 }
 
 /// One address of the relay.

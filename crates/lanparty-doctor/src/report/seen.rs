@@ -32,6 +32,10 @@ fn host(h: &HostFacts) -> Option<String> {
 }
 
 fn reached(r: &RelayFacts) -> Option<String> {
+    if let Some(stream) = r.stream() {
+        let took = stream.duration_ms.map_or_else(String::new, |ms| format!(" in {ms:.0} ms"));
+        return Some(format!("the relay {} answers by TLS (TCP) at {}{took}", r.name, stream.place));
+    }
     let quic = r.quic.as_ref().filter(|q| q.ok)?;
     let address = r.remote.map_or_else(String::new, |remote| format!(" at {remote}"));
     let took = quic.duration_ms.map_or_else(String::new, |ms| format!(" in {ms:.0} ms"));

@@ -75,7 +75,7 @@ pub fn blocked_cable_finding(interface: &str) -> Finding {
 }
 
 fn no_default_route(host: &HostFacts, relay: Option<&RelayFacts>) -> Option<Finding> {
-    let has_a_way = relay.is_some_and(|r| r.uplink.is_some() || r.udp_reachable == Some(true));
+    let has_a_way = relay.is_some_and(|r| r.uplink.is_some() || r.udp_reachable == Some(true) || r.stream().is_some());
     if has_a_way || !host.default_routes.as_ref()?.is_empty() {
         return None;
     }

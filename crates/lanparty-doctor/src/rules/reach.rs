@@ -16,34 +16,75 @@ pub(super) fn findings(relay: &RelayFacts, found: &mut Vec<Finding>) {
 fn name_unresolved(relay: &RelayFacts) -> Option<Finding> {
     let nothing = relay.resolve_error.is_some() || relay.resolved.as_ref().is_some_and(Vec::is_empty);
     nothing.then(|| {
-        Finding::error(Code::RelayNameUnresolved, format!("the relay's name `{}` has no address", relay.name))
-            .seen_by(relay.resolve_error.clone())
-            .advise("check the spelling of --relay, and this machine's name servers (/etc/resolv.conf)")
-            .hiding(&[Code::RelayPortClosed, Code::UdpBlocked])
-            .hiding(Code::BEHIND_THE_RELAY)
+        // As the user wrote it, with its port.
+        let name = relay.name.rsplit_once(':').map_or(relay.name.as_str(), |(host, _)| host);
+        without_quic(
+            relay,
+            Code::RelayNameUnresolved,
+            &format!("the relay's name `{name}` has no address"),
+            "check the spelling of --relay, and this machine's name servers (/etc/resolv.conf)",
+        )
+        .seen_by(relay.resolve_error.clone())
+        .hiding(&[Code::RelayPortClosed, Code::UdpBlocked])
+        .hiding(behind(relay))
     })
 }
 
 fn port_closed(relay: &RelayFacts) -> Option<Finding> {
     (relay.port_unreachable? && relay.udp_reachable != Some(true)).then(|| {
-        Finding::error(Code::RelayPortClosed, format!("no relay runs at {}: its host says that nothing listens there", relay.name))
+        let (what, advice) = if relay.stream().is_some() {
+            (
+                format!("UDP to {} is refused: nothing listens there, or a firewall rejects it", relay.name),
+                "let the relay listen by UDP as well, or ask for UDP to this port to be allowed",
+            )
+        } else {
+            let what = format!("no relay runs at {}: its host says that nothing listens there", relay.name);
+            (what, "start the relay, or correct the port in --relay")
+        };
+        without_quic(relay, Code::RelayPortClosed, &what, advice)
             .seen_by(asked(relay))
             .seen_by(["ICMP port unreachable came back".to_owned()])
-            .advise("start the relay, or correct the port in --relay")
             .hiding(&[Code::UdpBlocked])
-            .hiding(Code::BEHIND_THE_RELAY)
+            .hiding(behind(relay))
     })
 }
 
 fn udp_blocked(relay: &RelayFacts) -> Option<Finding> {
     (!relay.udp_reachable?).then(|| {
-        let title = format!("nothing comes back from {} by UDP: a network on the way blocks UDP, or no relay runs there", relay.name);
-        Finding::error(Code::UdpBlocked, title)
+        let nothing = format!("nothing comes back from {} by UDP", relay.name);
+        let (what, advice) = if relay.stream().is_some() {
+            (nothing, "ask for UDP to this port to be allowed, here and in the relay's firewall; many networks pass UDP 443")
+        } else {
+            let advice = "try from another network, such as a phone's: when it works there, ask for UDP, or TCP, to this port to be allowed here; when it does not, look at the relay and its firewall";
+            (format!("{nothing}: a network on the way blocks UDP, or no relay runs there"), advice)
+        };
+        without_quic(relay, Code::UdpBlocked, &what, advice)
             .seen_by(asked(relay))
             .seen_by(relay.quic.iter().filter_map(|q| q.error.clone()))
-            .advise("try from another network, such as a phone's: when it works there, ask for UDP to this port to be allowed here; when it does not, look at the relay and its firewall")
-            .hiding(Code::BEHIND_THE_RELAY)
+            .hiding(behind(relay))
     })
+}
+
+/// An error where nothing gets through; where members join by TLS instead, a warning that says what it costs.
+pub(super) fn without_quic(relay: &RelayFacts, code: Code, what: &str, advice: &str) -> Finding {
+    let tried = relay.streams.iter().flatten().map(|stream| match &stream.error {
+        None => format!("TLS over TCP to {}: works", stream.place),
+        Some(error) => format!("TLS over TCP to {}: {error}", stream.place),
+    });
+    let finding = match (relay.stream(), relay.streams.iter().flatten().find_map(|stream| stream.error.as_deref())) {
+        (Some(_), _) => {
+            let title = format!("{what}; members join by TLS over TCP, where each lost packet holds up those behind it");
+            Finding::warning(code, title).advise(format!("nothing, when it plays well enough; else {advice}"))
+        }
+        (None, Some(error)) => Finding::error(code, format!("{what}; over TCP: {error}")).advise(advice),
+        (None, None) => Finding::error(code, what).advise(advice),
+    };
+    finding.seen_by(tried)
+}
+
+/// What is not said without QUIC: a room is reached by a stream as well.
+fn behind(relay: &RelayFacts) -> &'static [Code] {
+    if relay.stream().is_some() { Code::BEHIND_UDP } else { Code::BEHIND_THE_RELAY }
 }
 
 fn asked(relay: &RelayFacts) -> Option<String> {
@@ -58,10 +99,15 @@ fn asked(relay: &RelayFacts) -> Option<String> {
 fn quic_handshake_failed(relay: &RelayFacts) -> Option<Finding> {
     let quic = relay.quic.as_ref()?;
     (!quic.ok).then(|| {
-        Finding::error(Code::QuicHandshakeFailed, format!("{} cannot be joined: the QUIC handshake fails", relay.name))
+        let what = if relay.stream().is_some() {
+            format!("the QUIC handshake with {} fails", relay.name)
+        } else {
+            format!("{} cannot be joined: the QUIC handshake fails", relay.name)
+        };
+        let advice = "check that the port is the relay's and passes UDP through every firewall, that relay and this program are of compatible versions, and the relay's log";
+        without_quic(relay, Code::QuicHandshakeFailed, &what, advice)
             .seen_by(asked(relay))
             .seen_by(quic.error.clone())
-            .advise("check that the port is the relay's, that relay and this program are of compatible versions, and the relay's log")
             .hiding(&[Code::ProbeServiceMissing])
     })
 }

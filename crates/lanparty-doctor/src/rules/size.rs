@@ -1,5 +1,6 @@
 //! Which sizes pass on the way to the relay and back, and what becomes of the others.
 
+use super::reach::without_quic;
 use crate::sizes::{ETHERNET_MTU, QUIC_PAYLOAD_MIN, headers};
 use crate::{Code, DirectionFacts, Finding, HostFacts, RelayFacts, SizeFailure};
 
@@ -25,12 +26,11 @@ fn below_quic_minimum(relay: &RelayFacts) -> Option<Finding> {
     };
     let small: Vec<_> = directions(relay).filter_map(too_small).collect();
     let (name, passed) = small.iter().min_by_key(|(_, passed)| *passed)?;
-    let title =
-        format!("packets {name} pass only up to {passed} bytes, and QUIC needs {QUIC_PAYLOAD_MIN}: lanparty cannot work on this path");
+    let what = format!("packets {name} pass only up to {passed} bytes, and QUIC needs {QUIC_PAYLOAD_MIN}");
+    let advice = "find the hop with the small MTU (`tracepath` toward the relay), raise it, or use another network";
     Some(
-        Finding::error(Code::PathBelowQuicMinimum, title)
+        without_quic(relay, Code::PathBelowQuicMinimum, &what, advice)
             .seen_by(small.iter().map(|(name, passed)| format!("{name}: {passed} bytes of UDP payload pass, {} do not", passed + 1)))
-            .advise("find the hop with the small MTU (`tracepath` toward the relay), raise it, or use another network")
             .hiding(&[
                 Code::PathBlackHole,
                 Code::IcmpFiltered,

@@ -3,7 +3,7 @@
 use lanparty_proto::{IPV6_LAN_MTU_MIN, Role};
 
 use crate::sizes::{lan_mtu_of_budget, lan_mtu_of_payload, payload_for, wire_for_ipv6};
-use crate::{Code, DirectionFacts, Facts, Finding, MemberFacts, RelayFacts};
+use crate::{Code, DirectionFacts, Facts, Finding, MemberFacts, RelayFacts, Way};
 
 /// What the IPv6 header of the underlay costs more than IPv4's, in bytes.
 const IPV6_UNDERLAY_COST: u16 = 20;
@@ -22,8 +22,11 @@ pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// The LAN MTU that the path allows: the smaller of the two directions, as a room has one size for both. QUIC finds the size
-/// up; down only the relay knows it, so there the probes tell, and up where QUIC did not.
+/// up; down only the relay knows it, so there the probes tell, and up where QUIC did not. A stream takes every size.
 pub(crate) fn path_lan_mtu(relay: &RelayFacts) -> Option<u16> {
+    if relay.way == Some(Way::Stream) {
+        return None;
+    }
     let direction = |budget: Option<u16>, probed: &Option<DirectionFacts>| {
         let probed = || Some(lan_mtu_of_payload(probed.as_ref()?.with_df.as_ref()?.passed?));
         budget.map(lan_mtu_of_budget).or_else(probed)

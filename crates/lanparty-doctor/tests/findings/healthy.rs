@@ -67,6 +67,7 @@ fn relay() -> RelayFacts {
         udp_reachable: Some(true),
         port_unreachable: Some(false),
         quic: Some(QuicHandshake { ok: true, error: None, duration_ms: Some(21.0) }),
+        streams: None,
         way: Some(Way::Quic),
         probe_service: Some(true),
         unmeasured: vec![],

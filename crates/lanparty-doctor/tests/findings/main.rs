@@ -7,8 +7,8 @@ mod pages;
 mod scenarios;
 
 use lanparty_doctor::{
-    Code, DirectionFacts, Facts, HostFacts, Interface, NotExamined, RelayFacts, Report, RoomFacts, Severity, SizeFailure, ThrottleFacts,
-    Unfit, UnknownCode, examine,
+    Code, DirectionFacts, Facts, HostFacts, Interface, NotExamined, RelayFacts, Report, RoomFacts, Severity, SizeFailure, StreamFacts,
+    ThrottleFacts, Unfit, UnknownCode, examine,
 };
 
 use healthy::healthy;
@@ -247,6 +247,61 @@ fn a_dead_address_is_a_problem_only_where_a_join_waits_for_it() {
         (r.udp_reachable, r.addresses.as_mut().unwrap()[1].quic.ok) = (Some(false), false);
     });
     assert_eq!(all_dead, [(Code::UdpBlocked, Severity::Error)]);
+}
+
+/// The scenario of `code`, where each place for streams answers like this: nothing is wrong, or why not.
+fn with_streams(code: Code, answers: &[Option<&str>]) -> Report {
+    let mut facts = scenario(code);
+    let stream = |(port, error): (u16, &Option<&str>)| StreamFacts {
+        place: format!("203.0.113.5:{port}"),
+        ok: error.is_none(),
+        error: error.map(str::to_owned),
+        duration_ms: Some(31.0),
+    };
+    facts.relay.as_mut().unwrap().note_streams([8443, 443].into_iter().zip(answers).map(stream).collect());
+    examine(facts)
+}
+
+const WITHOUT_QUIC: [Code; 5] =
+    [Code::RelayNameUnresolved, Code::RelayPortClosed, Code::UdpBlocked, Code::PathBelowQuicMinimum, Code::QuicHandshakeFailed];
+
+#[test]
+fn where_tcp_passes_a_member_joins_and_no_way_for_quic_is_a_warning_with_its_cost() {
+    for code in WITHOUT_QUIC {
+        let report = with_streams(code, &[Some("it does not answer (TCP)"), None]);
+        let found = &report.findings[0];
+        assert_eq!((codes(&report), found.severity, report.exit_code), (vec![code], Severity::Warning, 1), "{report:#}");
+        assert!(found.title.ends_with("members join by TLS over TCP, where each lost packet holds up those behind it"), "{report}");
+        assert!(!found.title.contains("cannot be joined") && !found.title.contains("no relay runs"), "{report}");
+        let text = format!("{report:#}");
+        assert!(text.contains("TLS over TCP to 203.0.113.5:443: works") && text.contains("203.0.113.5:8443: it does not answer"), "{text}");
+        assert!(text.contains("answers by TLS (TCP) at 203.0.113.5:443 in 31 ms") && !text.contains("has a LAN MTU of up to"), "{text}");
+    }
+}
+
+#[test]
+fn where_neither_passes_it_is_an_error_and_each_way_has_its_cause() {
+    for code in WITHOUT_QUIC {
+        let report = with_streams(code, &[Some("it refuses connections (TCP)"), Some("it does not answer (TCP)")]);
+        let found = &report.findings[0];
+        assert_eq!((codes(&report), found.severity, report.exit_code), (vec![code], Severity::Error, 1), "{report:#}");
+        assert!(found.title.ends_with("; over TCP: it refuses connections (TCP)"), "{report}");
+        let tried = found.evidence.iter().filter(|e| e.starts_with("TLS over TCP to 203.0.113.5:")).count();
+        assert_eq!(tried, 2, "{report:#}");
+    }
+}
+
+/// Who joined by TLS is in the room, and what is wrong there is wrong for another reason.
+#[test]
+fn a_room_that_is_reached_by_tls_is_looked_into_without_udp() {
+    let mut facts = scenario(Code::NoGatewayInRoom);
+    let relay = facts.relay.as_mut().unwrap();
+    relay.udp_reachable = Some(false);
+    assert_eq!(codes(&examine(facts.clone())), [Code::UdpBlocked]);
+    facts.relay.as_mut().unwrap().note_streams(vec![StreamFacts { ok: true, ..StreamFacts::default() }]);
+    let mut found = codes(&examine(facts));
+    found.sort();
+    assert_eq!(found, [Code::UdpBlocked, Code::NoGatewayInRoom]);
 }
 
 #[test]

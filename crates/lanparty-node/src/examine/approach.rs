@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::relay::RelayExamination;
 use super::witness::Witness;
 use crate::endpoint::dial_endpoint;
+use crate::membership::words;
 use crate::probe::{Opening, Survey};
 use crate::{CongestionControl, Identity, Link, RelayTrust, Sizing, uplink};
 
@@ -26,6 +27,8 @@ pub(super) struct Approach {
     pub(super) certificate: Option<CertificateFacts>,
     /// Whether any UDP came back.
     pub(super) is_heard: bool,
+    /// Whether a join ends here: the relay answered, and is not what was asked for.
+    pub(super) is_final: bool,
     /// Open, when the handshake went through; the endpoint carries it.
     pub(super) link: Option<(Link, noq::Endpoint)>,
     pub(super) opening: Option<Opening>,
@@ -46,6 +49,7 @@ impl Approach {
             quic: QuicHandshake { ok: false, error: Some("this host has no route to it".into()), duration_ms: None },
             certificate: None,
             is_heard: false,
+            is_final: false,
             link: None,
             opening: None,
         };
@@ -79,10 +83,12 @@ impl Approach {
         let error = match outcome {
             Ok(link) => {
                 self.link = Some(link);
-                self.certificate.as_ref().and_then(disbelief)
+                let disbelief = self.certificate.as_ref().and_then(disbelief);
+                self.is_final = disbelief.is_some();
+                disbelief
             }
             Err(failure) => {
-                self.is_heard = failure.came_back;
+                (self.is_heard, self.is_final) = (failure.came_back, failure.is_final);
                 Some(failure.words)
             }
         };
@@ -97,11 +103,13 @@ struct Failure {
     words: String,
     /// Whether something came back, and so UDP passes.
     came_back: bool,
+    /// Whether no other way is tried after it.
+    is_final: bool,
 }
 
 impl<T: ToString> From<T> for Failure {
     fn from(words: T) -> Self {
-        Self { words: words.to_string(), came_back: false }
+        Self { words: words.to_string(), came_back: false, is_final: false }
     }
 }
 
@@ -116,7 +124,7 @@ async fn handshake(
     let name = examination.server_name.as_deref().unwrap_or_else(|| examination.relay.host());
     match timeout(HANDSHAKE_TIMEOUT, endpoint.connect(remote, name)?).await {
         Ok(Ok(connection)) => Ok((Link::new(connection), endpoint)),
-        Ok(Err(e)) => Err(Failure { words: e.to_string(), came_back: comes_from_peer(&e) }),
+        Ok(Err(e)) => Err(Failure { words: e.to_string(), came_back: comes_from_peer(&e), is_final: words::has_no_common_protocol(&e) }),
         Err(_) => Err(Failure::from(format!("no answer within {} s", HANDSHAKE_TIMEOUT.as_secs()))),
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::approach::{Approach, HANDSHAKE_TIMEOUT};
 use crate::membership::settled_budget;
 use crate::probe::{ProbePorts, Survey, bound};
-use crate::{RelayAddress, RelayTrust};
+use crate::{Proxy, RelayAddress, RelayTrust};
 
 /// What all of it may take, whatever happens: every stage has what the ones before it have left.
 const EXAMINATION_MAX: Duration = Duration::from_secs(14);
@@ -35,6 +35,10 @@ pub struct RelayExamination {
     pub trust: RelayTrust,
     /// Where its probe service is.
     pub ports: ProbePorts,
+    /// The HTTP proxy that streams go through.
+    pub proxy: Option<Proxy>,
+    /// Where streams are taken, when that is not the relay's address.
+    pub stream_relay: Option<RelayAddress>,
 }
 
 impl RelayExamination {
@@ -43,7 +47,13 @@ impl RelayExamination {
         let by = Instant::now() + EXAMINATION_MAX;
         let mut facts = RelayFacts { name: self.relay.to_string(), ..RelayFacts::default() };
         tell("looking up the relay's name");
-        let Some(addresses) = self.resolve(&mut facts).await else { return facts };
+        let Some(addresses) = self.resolve(&mut facts).await else {
+            // A proxy resolves names itself, and streams may be taken elsewhere.
+            if self.proxy.is_some() || self.stream_relay.is_some() {
+                facts.note_streams(self.try_streams(by, tell).await);
+            }
+            return facts;
+        };
         tell(&format!("shaking hands with {}", self.relay));
         let approaches = join_all(addresses.into_iter().take(ADDRESSES_MAX).map(|remote| Approach::make(self, remote))).await;
         facts.addresses = Some(approaches.iter().map(Approach::facts).collect());
@@ -51,7 +61,12 @@ impl RelayExamination {
         let rank = |a: &Approach| (a.quic.ok, a.opening.is_some(), a.is_heard);
         let best = approaches.into_iter().reduce(|best, next| if rank(&next) > rank(&best) { next } else { best });
         if let Some(approach) = best {
-            self.look_closer(approach, &mut facts, by, tell).await;
+            let needs_stream = !approach.quic.ok && !approach.is_final;
+            let streams = async { if needs_stream { self.try_streams(by, tell).await } else { vec![] } };
+            let ((), streams) = tokio::join!(self.look_closer(approach, &mut facts, by, tell), streams);
+            if needs_stream {
+                facts.note_streams(streams);
+            }
         }
         facts
     }

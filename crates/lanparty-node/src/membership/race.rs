@@ -131,7 +131,22 @@ impl Dialer {
         }
     }
 
+    /// Every place that a member dials for a stream, for who examines the way.
+    ///
+    /// # Errors
+    /// When the name of the place does not resolve.
+    pub(crate) async fn stream_targets(&mut self) -> Result<Vec<StreamTarget>, JoinError> {
+        let addresses = self.resolve().await;
+        self.targets(addresses).await
+    }
+
     async fn streams(&self, addresses: Result<Vec<SocketAddr>, JoinError>) -> Result<Streams, JoinError> {
+        let targets = self.targets(addresses).await?;
+        let (trust, budget_max, device_limit) = (self.trust.clone(), self.sizing.budget_max, self.device_limit.clone());
+        Ok(Streams { targets, trust, budget_max, device_limit })
+    }
+
+    async fn targets(&self, addresses: Result<Vec<SocketAddr>, JoinError>) -> Result<Vec<StreamTarget>, JoinError> {
         let mut relays = vec![self.stream_relay.clone().unwrap_or_else(|| self.relay.clone())];
         if self.stream_relay.is_none() && self.relay.port() != HTTPS_PORT {
             relays.push(self.relay.with_port(HTTPS_PORT));
@@ -149,9 +164,7 @@ impl Dialer {
             let (relay, server_name, uplink) = (relay.clone(), self.server_name.clone(), self.stream_uplink(&way));
             StreamTarget { relay, way, server_name, uplink }
         };
-        let targets = relays.iter().flat_map(|relay| ways(relay.port()).into_iter().map(|way| target(relay, way)).collect::<Vec<_>>());
-        let (trust, budget_max, device_limit) = (self.trust.clone(), self.sizing.budget_max, self.device_limit.clone());
-        Ok(Streams { targets: targets.collect(), trust, budget_max, device_limit })
+        Ok(relays.iter().flat_map(|relay| ways(relay.port()).into_iter().map(|way| target(relay, way)).collect::<Vec<_>>()).collect())
     }
 
     /// A proxy is where the routing table says, unless a LAN's DHCP server has put the tunnel there.

@@ -66,7 +66,7 @@ pub(super) fn neither(quic: JoinError, stream: JoinError) -> JoinError {
 }
 
 /// No common version of QUIC, or of what is spoken over it: the TLS alert says so, whichever side raised it (RFC 7301 §3.2).
-fn has_no_common_protocol(error: &ConnectionError) -> bool {
+pub(crate) fn has_no_common_protocol(error: &ConnectionError) -> bool {
     const NO_APPLICATION_PROTOCOL: u8 = 120;
     let alert = TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL);
     match error {

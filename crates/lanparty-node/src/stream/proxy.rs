@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use data_encoding::BASE64;
 
-use crate::RelayAddress;
+use crate::{ExitCode, Fault, RelayAddress};
 
 /// Port of `http://` when none is given.
 const HTTP_PORT: u16 = 80;
@@ -21,6 +21,18 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// The proxy for a stream to `relay`: the one that the user gave, or what this program's environment names.
+    ///
+    /// # Errors
+    /// When the environment names what is no proxy that we can use.
+    pub fn for_stream(given: Option<&Self>, relay: &RelayAddress) -> Result<Option<Self>, Fault> {
+        let unusable = |e| Fault::new(ExitCode::Configuration, e, "correct the environment variable, or say --proxy");
+        match given {
+            Some(proxy) => Ok(Some(proxy.clone())),
+            None => Self::from_environment(|name| std::env::var(name).ok(), relay).map_err(unusable),
+        }
+    }
+
     /// The proxy for `relay` that the environment names: `https_proxy`, `HTTPS_PROXY`, `all_proxy` or `ALL_PROXY`, the first that is
     /// set, unless `no_proxy` or `NO_PROXY` excepts the relay.
     ///

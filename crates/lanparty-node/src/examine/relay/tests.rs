@@ -28,7 +28,8 @@ async fn a_refused_handshake_shows_that_udp_passes() {
         }
     });
     let (relay, trust) = (address.to_string().parse().unwrap(), RelayTrust::load(None).unwrap());
-    let facts = RelayExamination { relay, server_name: None, trust, ports: ProbePorts::Off }.run(&|_| {}).await;
+    let facts =
+        RelayExamination { relay, server_name: None, trust, ports: ProbePorts::Off, proxy: None, stream_relay: None }.run(&|_| {}).await;
     accepting.abort();
     assert_eq!((facts.udp_reachable, facts.port_unreachable, facts.probe_service), (Some(true), None, None));
     let report = lanparty_doctor::examine(lanparty_doctor::Facts { relay: Some(facts), ..Default::default() });
