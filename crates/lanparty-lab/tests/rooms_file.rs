@@ -206,13 +206,20 @@ fn a_relay_that_strangers_reach_starts_with_rooms_or_when_told_to_be_open() {
         assert!(run(starts).stdout.contains("listening on"), "{starts:?}");
     }
     let front = ["--listen", "127.0.0.1:8443", "--listen-plain", "127.0.0.1:8444", "--public-name", "x"];
-    assert_eq!(run(&front).status.code(), Some(WRONG), "others are behind what stands in front");
+    let behind = run(&front);
+    assert_eq!(behind.status.code(), Some(WRONG), "others are behind what stands in front");
+    assert!(behind.stderr.contains("on 127.0.0.1:8444 (--listen-plain)"), "{}", behind.stderr);
     let bad = town.write("bad.toml", "[[room]]\nmatch = \"(((a{99}){99}){99}){99}\"\nnets = [\"10.0.0.0/33\"]\ngatway = true\n");
     let check = run(&["check", &bad]);
     assert_eq!(check.status.code(), Some(WRONG));
     for words in ["bad.toml:2: the expression becomes too large", "bad.toml:3: /33 is longer", "did you mean `gateway`"] {
         assert!(check.stderr.contains(words), "{words}: {}", check.stderr);
     }
+    let many: String = (1..=30).map(|n| format!("[[room]]\nname = \"R{n}\"\nmembers = 0\n")).collect();
+    let many = town.write("many.toml", &many);
+    let told = |words: &[&str]| run(words).stderr.lines().filter(|line| line.contains("many.toml:")).count();
+    assert_eq!(told(&["check", &many]), 30, "everything that is wrong with it");
+    assert_eq!(told(&["--rooms", &many]), 12, "a relay's log is told enough");
     let list = town.write("community.list", "netleo\n* logan nHWum\nntop[0-1][0-9]\nhome 192.168.168.0/24\nmy:net\n");
     let imported = run(&["import-communities", &list]).success().unwrap();
     assert!(imported.stderr.contains("line 2: user logan") && imported.stderr.contains("line 5: `my:net`"), "{}", imported.stderr);

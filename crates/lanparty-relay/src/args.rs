@@ -149,23 +149,26 @@ impl RelayArgs {
     /// # Errors
     /// When strangers could make some, and nobody has said that they may.
     pub(crate) fn rooms_file(&self) -> Result<RoomsFile, Fault> {
-        let is_open = self.open || (self.rooms.is_none() && self.is_local());
-        if self.rooms.is_none() && !is_open {
-            let cause = format!("strangers reach a relay on {}, and nobody has said which rooms it has", self.listen);
+        let place = self.public_place();
+        let is_open = self.open || (self.rooms.is_none() && place.is_none());
+        if let Some(place) = place.filter(|_| self.rooms.is_none() && !is_open) {
+            let cause = format!("strangers reach a relay on {place}, and nobody has said which rooms it has");
             let advice = "name its rooms in a file (--rooms FILE, docs/rooms.md), or let anybody who reaches it make one (--open)";
             return Err(Fault::new(ExitCode::Configuration, cause, advice));
         }
         Ok(RoomsFile::new(self.rooms.clone(), is_open))
     }
 
-    /// Only this machine reaches it.
-    fn is_local(&self) -> bool {
+    /// Where others than this machine reach it.
+    fn public_place(&self) -> Option<String> {
         let streams = match self.listen_tls {
-            Some(ListenTls::At(addr)) => addr.ip().is_loopback(),
-            Some(ListenTls::Off) | None => true,
+            Some(ListenTls::At(addr)) => Some(addr),
+            Some(ListenTls::Off) | None => None,
         };
+        let direct = [Some(self.listen), streams].into_iter().flatten().find(|addr| !addr.ip().is_loopback());
         // Whoever stands in front of that is reached by others.
-        self.listen.ip().is_loopback() && streams && self.listen_plain.is_none()
+        let behind = || self.listen_plain.map(|addr| format!("{addr} (--listen-plain), through the server in front of it"));
+        direct.map(|addr| addr.to_string()).or_else(behind)
     }
 
     pub(crate) fn config(&self) -> RelayConfig {

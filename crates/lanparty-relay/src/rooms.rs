@@ -14,7 +14,7 @@ pub(crate) use import::import;
 
 /// Largest file of rooms: ten thousand of them with their users need less.
 const FILE_LEN_MAX: u64 = 8 << 20;
-/// Problems of a file that are told at once: more of them have one cause.
+/// Lines about a file that a relay logs at once. Who has it checked is told all of them.
 const PROBLEMS_MAX: usize = 12;
 
 /// The file, and whether there may be rooms beside those in it.
@@ -36,7 +36,7 @@ impl RoomsFile {
 
     /// The rules that it has now.
     pub(crate) fn load(&self) -> Result<RoomRules, Fault> {
-        let rules = self.path.as_deref().map(read).transpose()?.unwrap_or_default();
+        let rules = self.path.as_deref().map(|path| read(path, PROBLEMS_MAX)).transpose()?.unwrap_or_default();
         Ok(RoomRules::new(rules, self.is_open))
     }
 
@@ -68,11 +68,16 @@ impl RoomsFile {
     }
 }
 
-/// The rules of a file.
+/// The rules of a file, for who has it checked.
 ///
 /// # Errors
-/// In words, when it cannot be used.
-pub(crate) fn read(path: &Path) -> Result<Vec<RoomRule>, Fault> {
+/// In words, when it cannot be used: everything that is wrong with it.
+pub(crate) fn read_checked(path: &Path) -> Result<Vec<RoomRule>, Fault> {
+    read(path, usize::MAX)
+}
+
+/// At most `told_max` problems are in the words.
+fn read(path: &Path, told_max: usize) -> Result<Vec<RoomRule>, Fault> {
     let text = std::fs::File::open(path).and_then(|file| {
         let mut text = String::new();
         file.take(FILE_LEN_MAX + 1).read_to_string(&mut text).map(|_| text)
@@ -85,7 +90,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<RoomRule>, Fault> {
     if text.len() as u64 > FILE_LEN_MAX {
         return Err(unreadable(format!("it is larger than {} MiB", FILE_LEN_MAX >> 20)));
     }
-    file::read(&text).map_err(|problems| not_understood(path, &problems))
+    file::read(&text).map_err(|problems| not_understood(path, &problems, told_max))
 }
 
 /// The rules in a text.
@@ -96,9 +101,9 @@ pub(crate) fn of_text(text: &str) -> Result<Vec<RoomRule>, Vec<TomlProblem>> {
     file::read(text)
 }
 
-fn not_understood(path: &Path, problems: &[TomlProblem]) -> Fault {
-    let more = problems.len().saturating_sub(PROBLEMS_MAX);
-    let told = problems.iter().take(PROBLEMS_MAX).map(|problem| format!("\n  {}:{problem}", path.display()));
+fn not_understood(path: &Path, problems: &[TomlProblem], told_max: usize) -> Fault {
+    let more = problems.len().saturating_sub(told_max);
+    let told = problems.iter().take(told_max).map(|problem| format!("\n  {}:{problem}", path.display()));
     let rest = if more > 0 { format!("\n  and {more} more") } else { String::new() };
     let cause = format!("the rooms are not understood:{}{rest}", told.collect::<String>());
     Fault::new(ExitCode::Configuration, cause, format!("correct it, then ask `lanparty-relay check {}`", path.display()))

@@ -10,7 +10,7 @@ use lanparty_node::{Fault, block_on, print, serve};
 use lanparty_proto::PASSWORD_LEN_MAX;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use crate::rooms::{import, in_words, read};
+use crate::rooms::{import, in_words, read_checked};
 use crate::{RelayArgs, passwords};
 
 /// Largest list of communities.
@@ -99,7 +99,7 @@ impl Drop for Quiet {
 }
 
 fn check(file: &Path) -> Result<(), Fault> {
-    let rules = RoomRules::new(read(file)?, false);
+    let rules = RoomRules::new(read_checked(file)?, false);
     print(&format!("{}: {}\n", file.display(), in_words(&rules)))
 }
 

@@ -87,19 +87,25 @@ impl Reader {
                 other => self.toml.problem(key.span(), unknown_word("key", other, &ROOM_KEYS)),
             }
         }
-        if self.toml.problems() > before {
-            return None;
-        }
-        let [name] = <[RoomName; 1]>::try_from(names)
-            .map_err(|_| {
+        match [table.contains_key("name"), table.contains_key("match")] {
+            [true, true] => {
+                let words = "a room has a name or an expression that names match, and here are both: leave out name or match";
+                self.toml.problem(value.span(), words.to_owned());
+            }
+            [false, false] => {
                 let words = "a room has a name, or an expression that names match: write name = \"…\" or match = \"…\"";
                 self.toml.problem(value.span(), words.to_owned());
-            })
-            .ok()?;
-        let line = self.toml.line(value.span());
-        if let Some(first) = self.lines.insert(name.to_string(), line) {
-            self.toml.problem(value.span(), format!("room {name} is on line {first} already"));
+            }
+            _ => {}
         }
+        // Also of a room with something else wrong: all of it is told at once.
+        for name in &names {
+            let line = self.toml.line(value.span());
+            if let Some(first) = self.lines.insert(name.to_string(), line) {
+                self.toml.problem(value.span(), format!("room {name} is on line {first} already"));
+            }
+        }
+        let name = names.pop().filter(|_| self.toml.problems() == before)?;
         Some(RoomRule { name, ..rule })
     }
 

@@ -118,7 +118,8 @@ fn bad_values_are_told_with_their_line() {
         (room("[[room.member]]\nkey = \"abc\""), 4, "is no key"),
         (room("[[room.member]]\nname = \"x\""), 3, "a machine has a key"),
         (room("[[room.user]]\nname = \"x\""), 3, "a name and the hash"),
-        (room("match = \"x\""), 1, "a name, or an expression"),
+        (room("match = \"x\""), 1, "here are both"),
+        (room("match = \"(a\""), 1, "here are both"),
         ("[[room]]\ngateway = true".to_owned(), 1, "a name, or an expression"),
         ("[[room]]\nname = \"a b\"".to_owned(), 2, "cannot be a room code"),
         ("[[room]]\nmatch = \"(a\"".to_owned(), 2, "unclosed group"),
@@ -132,6 +133,15 @@ fn bad_values_are_told_with_their_line() {
         let is_told = told.iter().any(|told| told.starts_with(&format!("{line}: ")) && told.contains(words));
         assert!(is_told, "{text}: {told:?}");
     }
+}
+
+/// Nobody corrects a file to be told of the next mistake.
+#[test]
+fn two_rooms_of_one_name_are_told_beside_what_else_is_wrong() {
+    let told = problems("[[room]]\nname = \"A\"\nmembers = 0\n[[room]]\nname = \"A\"\nmatch = \"(\"\n[[room]]\nname = \"A\"\n");
+    let expected = ["3: a number", "4: a room has a name or", "4: room A is on line 1 already", "6: ", "7: room A is on line 4 already"];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    assert!(told.iter().zip(expected).all(|(told, begins)| told.starts_with(begins)), "{told:#?}");
 }
 
 #[test]
