@@ -203,12 +203,17 @@ impl Host for LinuxHost {
             () = tell(&mut self.name) => return Ok(()),
         };
         warn!("{words}; starting it again");
+        let rest = self.dhcp.as_ref().map(DhcpClient::next_rest);
         if let Some(client) = &mut self.dhcp {
             client.leave_lease();
         }
         // The old one's files have the new one's names.
         self.dhcp = None;
-        self.dhcp = Some(DhcpClient::start(&self.interface, self.args.metric)?);
+        let client = DhcpClient::start(&self.interface, self.args.metric)?;
+        self.dhcp = Some(match rest {
+            Some(rest) => client.resting(rest),
+            None => client,
+        });
         Ok(())
     }
 
