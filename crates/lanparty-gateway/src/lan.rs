@@ -34,7 +34,15 @@ pub(crate) struct Lan {
 
 /// Looks at the interface, or says why it cannot be the LAN's.
 pub(crate) fn check(interface: &str) -> Result<Lan, Fault> {
-    let failed = |e: FactsError| Fault::new(ExitCode::Unexpected, format!("cannot look at the interfaces: {e}"), "");
+    let failed = |e: FactsError| {
+        let advice = match e {
+            FactsError::OtherNamespace { .. } => {
+                "start it where /sys belongs to the same network namespace: `ip netns exec NAME lanparty-gateway …`, or `unshare --mount` and a new sysfs on /sys"
+            }
+            _ => "mount sysfs: mount -t sysfs sysfs /sys",
+        };
+        Fault::new(ExitCode::Unexpected, format!("cannot look at the interfaces: {e}"), advice)
+    };
     let facts = interface_facts(interface).map_err(failed)?;
     let all = list_interfaces().map_err(failed)?;
     check_lan_interface(&facts, &all).map_err(|unfit| Fault::new(ExitCode::Configuration, unfit.to_string(), ""))?;

@@ -140,6 +140,12 @@ fn an_interface_that_is_no_lan_is_refused_before_the_relay_hears_of_it() {
         fails(&desk.run_gateway_through(gateway, &LIMIT, interface), 2, words);
         assert!(started.elapsed() < Duration::from_secs(5));
     }
+    // As a container does that took a network namespace and kept /sys.
+    let net = format!("--net=/run/netns/{}", gateway.netns());
+    let program = desk.programs.path("lanparty-gateway");
+    let words = ["nsenter", &net, program.to_str().unwrap(), "--relay", programs::RELAY, "--room", ROOM, "--interface", LAN];
+    let foreign = lanparty_lab::run_any(&[&words[..], &["--relay-ca-cert", desk.programs.certificate().to_str().unwrap()]].concat());
+    fails(&foreign.unwrap(), 1, &["/sys shows another network namespace", "ip netns exec NAME"]);
     assert_eq!(wan.next(Duration::from_millis(200)), None, "nothing left the gateway");
     // The same host does bridge its LAN, so nothing but the interface was wrong; and its client's TAP is no LAN for its gateway.
     let _client = desk.programs.client(gateway);
@@ -182,7 +188,7 @@ fn a_relay_that_cannot_be_trusted_or_reached_is_named_with_the_next_step() {
     let options = ["--open", "--listen", "0.0.0.0:8500", "--state-dir", &other_state, "--dev-cert-der-out", &other];
     let other_relay = desk.relay.spawn(other_relay.args(options)).unwrap();
     other_relay.wait_for("listening on", SOON).unwrap();
-    fails(&dial(RELAY, stranger::RELAY_NAME, &other, &[]), 2, &["10.99.0.1:8443", "does not vouch for", "copy relay-cert.der anew"]);
+    fails(&dial(RELAY, stranger::RELAY_NAME, &other, &[]), 2, &["10.99.0.1:8443", "is not vouched for by", "copy relay-cert.der anew"]);
     fails(&dial(RELAY, "wrong.example", &good, &[]), 2, &["a certificate for another name than `wrong.example`", "set --server-name"]);
     fails(&dial(RELAY, "not a name", &good, &[]), 2, &["check --relay and --server-name"]);
     let theirs = desk.lab.dir().join("h3-cert.der").display().to_string();
@@ -259,7 +265,11 @@ fn who_is_refused_by_the_relay_reads_why_and_exits_with_4() {
     let mac = desk.home.mac(programs::TAP).unwrap();
     let identity = edited_identity(&desk, &mac);
     let copy = desk.run_client(&desk.friend, &["--identity", identity.to_str().unwrap()]);
-    fails(&copy, 4, &["DuplicateMac", &mac, "is already in room ROOM1", "10.99.0.30", "Delete the identity file on one of them"]);
+    fails(
+        &copy,
+        4,
+        &["DuplicateMac", &mac, "is already in room ROOM1", "10.99.0.30", "each machine needs one of its own", "--new-identity"],
+    );
     let told = home.wait_for("tried to join with your MAC", SOON).unwrap();
     assert!(told.contains("10.99.0.31") && told.contains(&mac) && told.contains("WARN"), "{told}");
     relay.wait_for("refused Client peer in room ROOM1", SOON).unwrap();

@@ -12,11 +12,12 @@ use crate::rpc::refused_words;
 #[derive(Subcommand)]
 enum Action {
     /// Reach a network through a member, until the client ends: `lanparty route add 192.168.50.0/24 via 2`
+    #[command(override_usage = "lanparty route add <NETWORK> via <MEMBER>")]
     Add {
         /// The network; `default` is all of IPv4
         network: String,
         /// The word `via`
-        #[arg(value_parser = ["via"])]
+        #[arg(value_name = "via", value_parser = ["via"], hide = true)]
         via: String,
         /// The member: its MAC address, or its peer number as `lanparty status` shows it
         member: String,
@@ -93,4 +94,18 @@ pub(crate) fn in_words(route: &Value) -> String {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn via_is_a_word_and_nothing_that_one_fills_in() {
+        let mut command = RouteArgs::augment_args(clap::Command::new("route"));
+        let help = command.find_subcommand_mut("add").unwrap().render_help().to_string();
+        assert!(help.contains("<NETWORK> via <MEMBER>") && !help.contains("<VIA>"), "{help}");
+        let parse = |word: &str| command.clone().try_get_matches_from(["route", "add", "10.0.0.0/8", word, "2"]);
+        assert!(parse("via").is_ok() && parse("to").is_err());
+    }
 }

@@ -135,7 +135,7 @@ impl Relay {
         }
         if let Some(holder) = room.by_mac(hello.mac).filter(other) {
             let message = format!(
-                "MAC {} is already in room {code}: member {} from {}; two machines were set up from one copy? Delete the identity file on one of them",
+                "MAC {} is already in room {code}: member {} from {}; each machine needs one of its own: leave --mac out, start a copy once with --new-identity, or give a cloned gateway's interface another address",
                 hello.mac, holder.id, holder.remote
             );
             return Err((Refusal::DuplicateMac, message));

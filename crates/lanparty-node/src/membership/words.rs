@@ -41,7 +41,7 @@ pub(crate) fn certificate(name: &str, trust: &RelayTrust, place: &dyn std::fmt::
         return fault(cause, "issue the relay's certificate with CA:FALSE (openssl: -addext basicConstraints=critical,CA:FALSE)");
     }
     if text.contains("UnknownIssuer") || text.contains("BadSignature") || text.contains("invalid peer certificate") {
-        let cause = format!("the relay at {place} has a certificate that {} does not vouch for ({text})", trust.source());
+        let cause = format!("the relay at {place} has a certificate that is not vouched for by {} ({text})", trust.source());
         let advice = "copy relay-cert.der anew from the relay's --dev-cert-der-out, and check that this is the relay you mean";
         return fault(cause, advice);
     }
