@@ -143,7 +143,7 @@ fn an_interface_that_is_no_lan_is_refused_before_the_relay_hears_of_it() {
     // As a container does that took a network namespace and kept /sys.
     let net = format!("--net=/run/netns/{}", gateway.netns());
     let program = desk.programs.path("lanparty-gateway");
-    let words = ["nsenter", &net, program.to_str().unwrap(), "--relay", programs::RELAY, "--room", ROOM, "--interface", LAN];
+    let words = ["nsenter", &net, program.to_str().unwrap(), "--relay", RELAY, "--room", ROOM, "--interface", LAN];
     let foreign = lanparty_lab::run_any(&[&words[..], &["--relay-ca-cert", desk.programs.certificate().to_str().unwrap()]].concat());
     fails(&foreign.unwrap(), 1, &["/sys shows another network namespace", "ip netns exec NAME"]);
     assert_eq!(wan.next(Duration::from_millis(200)), None, "nothing left the gateway");
@@ -365,6 +365,11 @@ fn missing_permissions_and_drivers_are_named_with_their_remedy() {
     fails(&desk.run_client_through(&desk.home, &hidden, &[]), 3, &["/dev/net/tun is missing", "modprobe tun"]);
     let low = desk.programs.run_through(&desk.home, &no_low_ports, &["lanparty-relay", "--open", "--listen", "0.0.0.0:443"]);
     fails(&low, 3, &["cannot listen on 0.0.0.0:443/udp", "CAP_NET_BIND_SERVICE"]);
+    // The client may do its own work, and its DHCP client may not.
+    let _gateway = desk.programs.gateway(&desk.gateway);
+    let played = desk.run_client_through(&desk.home, &[&["timeout", "6"], &no_raw[2..]].concat(), &["--dhcp"]);
+    let said = format!("{}{}", played.stdout, played.stderr);
+    assert!(said.contains("ended: exit status: 1, and said last: ") && said.contains("not permitted; starting it again"), "{said}");
 }
 
 #[test]

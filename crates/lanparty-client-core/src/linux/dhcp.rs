@@ -72,7 +72,8 @@ impl DhcpClient {
         let mut udhcpc = Command::new("udhcpc");
         udhcpc.args(["-f", "-t", "5", "-T", "2", "-A", "5", "-i", interface, "-s"]).arg(&script);
         let mut dhclient = Command::new("dhclient");
-        dhclient.args(["-4", "-d", "-q", "-sf"]).arg(&script).arg("-lf").arg(&leases).arg("-pf").arg(&pid).arg(interface);
+        // Without `-q`: that keeps its errors back, too.
+        dhclient.args(["-4", "-d", "-sf"]).arg(&script).arg("-lf").arg(&leases).arg("-pf").arg(&pid).arg(interface);
         let files = vec![script, leases, pid, lease];
         let metric = metric.map_or_else(String::new, |metric| format!("metric {metric}"));
         // dhclient hands on what `-e` says, and nothing else.
@@ -122,7 +123,7 @@ impl DhcpClient {
         let is_refused = why.contains("not permitted") || why.contains("denied");
         let rights =
             if is_refused && !rustix::process::geteuid().is_root() { "; it needs root: run the client as root for --dhcp" } else { "" };
-        let why = if why.is_empty() { why } else { format!(" ({why})") };
+        let why = if why.is_empty() { why } else { format!(", and said last: {why}") };
         match status {
             Ok(status) => format!("{} ended: {status}{why}{rights}", self.name),
             Err(e) => format!("{} is lost: {e}", self.name),
@@ -149,7 +150,7 @@ async fn listen(errors: ChildStderr, said: Arc<Mutex<VecDeque<String>>>) {
     }
 }
 
-/// The last line that says something of this machine.
+/// The last line of it, without what dhclient says behind every error.
 fn reason(said: &VecDeque<String>) -> Option<String> {
     said.iter().rev().find(|line| !line.contains(BOILERPLATE)).map(|line| line.trim().to_owned())
 }
@@ -180,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_line_before_the_boilerplate_is_the_reason() {
-        let script = "echo 'Open a socket for LPF: Operation not permitted' >&2; echo >&2; \
+        let script = "echo 'For info, please visit https://www.isc.org/software/dhcp/' >&2; echo >&2; echo 'Open a socket for LPF: Operation not permitted' >&2; echo >&2; \
             echo 'If you think you have received this message due to a bug rather' >&2; echo 'exiting.' >&2";
         let mut child = Command::new("sh").args(["-c", script]).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::<Mutex<VecDeque<String>>>::default();
