@@ -22,6 +22,9 @@ use serde_json::Value;
 const HOME: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 1);
 const FRIEND: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 2);
 
+/// Length of an ARP frame, without padding.
+const ARP_LEN: usize = 42;
+
 /// Both homes in one room.
 struct Street {
     relay: Option<Proc>,
@@ -350,4 +353,45 @@ fn status_and_ping_name_the_paths_of_a_direct_link() {
     let said = street.programs.run(&street.dual.home, &["lanparty", "ping", &peer, "--count", "2"]).success().unwrap().stdout;
     eprintln!("{said}");
     assert!(said.contains("direct (dsl0, lte0)"), "{said}");
+}
+
+#[test]
+fn a_line_that_is_taken_away_carries_nothing_directly_any_more() {
+    if !ready() {
+        return;
+    }
+    let mut street = Street::new("direct-removed", [NatKind::Open; 2], NatKind::Open);
+    street.goes_by(LINES);
+    let uplink = |street: &Street, words: &[&str]| {
+        street.programs.run(&street.dual.home, &[&["lanparty", "uplink"], words].concat()).success().unwrap();
+    };
+    let quiet = |street: &Street, name: &str, meanwhile: Way| {
+        let probe = Probe::small(ms(4000));
+        let mut late = vec![];
+        let report = street.probe_while(meanwhile, &probe, || {
+            uplink(street, &["remove", name]);
+            street.goes_by(LINES.iter().copied().filter(|line| *line != name).collect::<Vec<_>>().as_slice());
+            // What belongs to closing the paths is over then.
+            thread::sleep(ms(1500));
+            let capture = street.dual.line(name).capture().unwrap();
+            thread::sleep(ms(1500));
+            late = capture.finish().unwrap();
+            // The system asks for its router's MAC address when it likes to.
+            late.retain(|frame| frame.len > ARP_LEN);
+        });
+        eprintln!("{name} removed: lost {}, {} frames of the line later", report.lost(), late.len());
+        assert!(late.is_empty(), "{late:?}\n{}", street.home.tail());
+        assert!(report.lost() * 10 < report.sent, "{} of {} lost", report.lost(), report.sent);
+    };
+    quiet(&street, "lte0", Way::Up);
+    uplink(&street, &["add", "lte0"]);
+    street.goes_by(LINES);
+    quiet(&street, "dsl0", Way::Down);
+    // Also while no relay is there.
+    uplink(&street, &["add", "dsl0"]);
+    street.goes_by(LINES);
+    let relay = street.relay.take().unwrap();
+    relay.kill9();
+    relay.exit_code(SOON).unwrap();
+    quiet(&street, "lte0", Way::Up);
 }

@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::port_mapping::PortMapping;
-use crate::{Captures, Link, LinkEnded, UseBook};
+use crate::{Captures, Link, LinkEnded, PlannedUplinks, UseBook};
 use bonding::{Bonding, Forming, PathMade};
 use carry::Shared;
 use met::{Met, Own, Reached};
@@ -157,6 +157,8 @@ pub(crate) struct Peers {
     captures: Captures,
     /// What goes by two paths at once.
     redundancy: Redundancy,
+    /// The uplinks that the owner names, when they are named.
+    planned: Option<PlannedUplinks>,
     /// So many lines carry our frames to the relay.
     own_lines: u8,
     known: BTreeMap<MemberId, Known>,
@@ -185,6 +187,7 @@ impl Default for Peers {
             book: None,
             captures: Captures::default(),
             redundancy: Redundancy::default(),
+            planned: None,
             own_lines: 1,
             known,
             live,

@@ -70,6 +70,11 @@ impl PlannedUplinks {
         self.lock().clone()
     }
 
+    /// Whether this interface may be used.
+    pub(crate) fn allow(&self, interface: &str) -> bool {
+        self.lock().iter().any(|known| known.interface == interface && known.role.is_some())
+    }
+
     /// One more. `own` is the tunnel's interface.
     ///
     /// # Errors
@@ -144,7 +149,9 @@ mod tests {
         let planned = PlannedUplinks::new(vec![UplinkPlan::plain("dsl0".into())]);
         planned.add("lo,role=backup".parse().unwrap(), "lan0").unwrap();
         assert!(planned.add("lo".parse().unwrap(), "lan0").unwrap_err().message.contains("already"));
+        assert!(planned.allow("lo") && planned.allow("dsl0"));
         planned.remove("dsl0").unwrap();
+        assert!(planned.allow("lo") && !planned.allow("dsl0"));
         assert_eq!(planned.now().len(), 1);
         for n in 1..BOND_PATHS_MAX {
             planned.lock().push(UplinkPlan::plain(format!("x{n}")));

@@ -39,10 +39,14 @@ impl Dialer {
             None => self.sockets_of_host(identity),
         };
         let plan = self.bond.as_ref().filter(|_| bond.is_some());
+        let planned = plan.filter(|plan| !plan.is_automatic).map(|plan| plan.uplinks.clone());
+        if let Some(planned) = &planned {
+            self.beside.retain(|beside| planned.allow(&beside.interface));
+        }
         let redundancy = plan.map_or_else(Redundancy::default, |plan| plan.redundancy);
         let book = plan.and_then(|plan| plan.book.clone());
         let captures = plan.map_or_else(Default::default, |plan| plan.captures.clone());
-        Some(PeerSockets { sockets, own_interface: self.own_interface.clone(), redundancy, book, captures })
+        Some(PeerSockets { sockets, own_interface: self.own_interface.clone(), redundancy, planned, book, captures })
     }
 
     fn sockets_of_host(&mut self, identity: &Identity) -> Vec<PeerSocket> {

@@ -10,12 +10,14 @@ use tracing::{debug, info};
 
 use super::met::{Met, Terms};
 use super::used::Used;
-use super::{Peer, PeerEvent, Peers};
+use super::{Peer, PeerEvent, Peers, REDIAL_FIRST};
 use crate::membership::random_run;
 use crate::{BOND_PATHS_MAX, BondLink, BondPathUp, Link, LinkEnded};
 
 /// Why a connection is closed that nobody needs.
 const ENOUGH: &str = "the direct link has paths by these uplinks";
+/// Why a path ends that works.
+const NOT_WANTED: &str = "its uplink is not to be used any more";
 
 /// A numbered link that is being made: its first path is on its way, others wait for that.
 pub(super) struct Forming {
@@ -198,6 +200,27 @@ impl Peers {
                 link.shared_arc().path_is_down(pair.path(bond.leads));
             }
         }
+    }
+
+    /// Ends all paths by uplinks that the owner does not want any more, and links that have no other path. Without a relay the only path
+    /// that lives is kept until there is another: what it carries is more than nothing.
+    pub(super) fn leave_unwanted(&mut self, now: Instant) {
+        let Some(planned) = &self.planned else { return };
+        let without_relay = self.own_lines == 0;
+        self.live.retain(|member, peer| {
+            let Some((link, bond)) = peer.link.bond().zip(peer.bond.as_ref()) else { return true };
+            let shared = link.shared_arc();
+            let is_unwanted = |used: &Used| used.interface.as_ref().is_some_and(|interface| !planned.allow(interface));
+            let unwanted = bond.used.iter().filter(|(path, used)| is_unwanted(used) && shared.path_state(**path).is_some());
+            let only_way = unwanted.filter(|(path, _)| !shared.leave(**path, NOT_WANTED)).count() > 0;
+            if only_way && !without_relay {
+                info!("the direct link to peer {member} ends: {NOT_WANTED}; it is dialled anew by the others");
+                if let Some(known) = self.known.get_mut(member) {
+                    (known.next, known.pause) = (Some(now), REDIAL_FIRST);
+                }
+            }
+            !only_way || without_relay
+        });
     }
 
     fn begin(&mut self, (member, identity): (MemberId, IdentityId), run: u64, by_us: bool, terms: &Terms, path: BondPathUp, now: Instant) {

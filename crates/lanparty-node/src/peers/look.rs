@@ -16,6 +16,7 @@ impl Peers {
     pub(crate) fn look(&mut self, roster: &Roster, own_lines: u8, now: Instant) -> Vec<MacAddr> {
         self.set_lines(own_lines);
         self.follow_uplinks();
+        self.leave_unwanted(now);
         self.end_unproven(now);
         self.dial_due(now);
         let (mut begin, mut is_busy) = (vec![], false);

@@ -18,7 +18,7 @@ use super::{PeerEvent, Peers, dial};
 use crate::bond::{Captures, has_lost_carrier};
 use crate::membership::bond::{CARRIER_LOOK_INTERVAL, lost_carrier};
 use crate::port_mapping::{OpenedPort, PortMapping};
-use crate::{Identity, UseBook};
+use crate::{Identity, PlannedUplinks, UseBook};
 
 /// A socket by which others may come in.
 #[derive(Clone)]
@@ -45,6 +45,8 @@ pub(crate) struct PeerSockets {
     /// The tunnel's own interface, which leads to nobody.
     pub(crate) own_interface: Option<String>,
     pub(crate) redundancy: Redundancy,
+    /// The uplinks that the owner names, when they are named.
+    pub(crate) planned: Option<PlannedUplinks>,
     /// Where what uplinks carry is counted.
     pub(crate) book: Option<Arc<UseBook>>,
     /// Where what the paths of direct links carry is written down.
@@ -76,10 +78,12 @@ impl PeerSocket {
 }
 
 impl Peers {
-    /// Uses these sockets from now on, and no others for what comes new. Links that are there stay.
+    /// Uses these sockets from now on, and no others for what comes new. Links that are there stay, but for paths by uplinks that the
+    /// owner does not want any more ([`Self::leave_unwanted`]).
     pub(crate) fn listen_on(&mut self, ways: PeerSockets, own: &Arc<Identity>) {
-        let PeerSockets { sockets, own_interface, redundancy, book, captures } = ways;
-        (self.own_interface, self.redundancy, self.book, self.captures) = (own_interface, redundancy, book, captures);
+        let PeerSockets { sockets, own_interface, redundancy, planned, book, captures } = ways;
+        (self.own_interface, self.redundancy, self.planned) = (own_interface, redundancy, planned);
+        (self.book, self.captures) = (book, captures);
         let own = self.own.get_or_insert_with(|| Arc::new(Own { identity: Arc::clone(own), lines: AtomicU8::new(1) }));
         let before = std::mem::take(&mut self.listening);
         let mut is_new = before.len() != sockets.len();

@@ -51,7 +51,14 @@ impl Side {
         let (identity, addresses) = (Arc::new(identity), sockets.iter().map(|socket| socket.local().unwrap()).collect());
         let mut peers = Peers::default();
         peers.listen_on(
-            PeerSockets { sockets, own_interface: None, redundancy: Redundancy::Auto, book: None, captures: Captures::default() },
+            PeerSockets {
+                sockets,
+                own_interface: None,
+                redundancy: Redundancy::Auto,
+                planned: None,
+                book: None,
+                captures: Captures::default(),
+            },
             &identity,
         );
         let welcome = Welcome {

@@ -8,7 +8,7 @@ use super::met::Terms;
 /// What a path goes by, at the last look.
 #[derive(Default)]
 pub(super) struct Used {
-    interface: Option<String>,
+    pub(super) interface: Option<String>,
     carried: u64,
     own_role: BondRole,
     their_role: BondRole,
