@@ -278,6 +278,37 @@ fn the_end_of_the_relay_ends_no_game_between_two_homes_and_a_line_may_die_then()
 }
 
 #[test]
+fn who_is_reached_directly_is_shown_and_answers_while_the_relay_is_away() {
+    if !ready() {
+        return;
+    }
+    let street = Street::new("direct-shown", [NatKind::Open; 2], NatKind::Open);
+    street.goes_by(LINES);
+    let peer = street.ways()[0]["id"].to_string();
+    let run = |words: &[&str]| street.programs.run(&street.dual.home, &[&["lanparty"], words].concat());
+    let relay = street.relay.as_ref().unwrap();
+    relay.pause();
+    street.home.wait_for("connection to the relay lost", SOON).unwrap();
+    let said = run(&["status"]).success().unwrap().stdout;
+    assert!(said.contains("the relay is away") && said.contains(&format!("peer {peer} ")) && said.contains("directly by"), "{said}");
+    let members = run(&["rpc", "members"]).success().unwrap().stdout;
+    assert!(members.contains(&format!("\"id\": {peer}")), "{members}");
+    let answered = run(&["ping", &peer, "--count", "2"]).success().unwrap().stdout;
+    assert!(answered.contains("direct (dsl0, lte0)"), "{answered}");
+    assert!(run(&["ping", "77", "--count", "1"]).stderr.contains("nobody in this room is `77`"));
+    // With the other one gone nobody is left of the room, once its link is given up.
+    street.friend.kill9();
+    street.friend.exit_code(SOON).unwrap();
+    let begin = Instant::now();
+    while !run(&["status"]).stdout.contains(": not joined") {
+        assert!(begin.elapsed() < SOON * 2, "{}", run(&["status"]).stdout);
+        thread::sleep(ms(200));
+    }
+    assert!(run(&["ping", &peer, "--count", "1"]).stderr.contains("in no room"));
+    relay.resume();
+}
+
+#[test]
 fn a_direct_way_by_one_of_two_lines_is_not_taken_while_the_relay_has_both() {
     if !ready() {
         return;

@@ -67,7 +67,7 @@ pub struct MemberDriver<D> {
     draining: Option<Draining>,
     /// Other members that are reached without the relay.
     peers: Peers,
-    /// The room as it was when the relay went, while some of its members are reached directly.
+    /// The room as it was when the relay went, while there are direct links to some of its members: one that is silent may be heard again.
     island: Option<Roster>,
     /// Members of the island that have not come back to the relay.
     awaited: awaited::Awaited,
@@ -155,6 +155,11 @@ impl<D: Device> MemberDriver<D> {
         self.connected.as_ref().map(|c| &c.roster)
     }
 
+    /// The room, while joined; or as it was when the relay went, while there are direct links to some of its members.
+    pub fn known_room(&self) -> Option<&Roster> {
+        self.roster().or(self.island.as_ref())
+    }
+
     /// The link, while joined.
     pub fn link(&self) -> Option<&Link> {
         self.connected.as_ref().map(|c| &c.link)
@@ -182,7 +187,7 @@ impl<D: Device> MemberDriver<D> {
                     if let Some(roster) = &roster {
                         self.peers.without_relay(roster, Instant::now());
                     }
-                    self.island = roster.filter(|_| !self.peers.reached().is_empty());
+                    self.island = roster.filter(|_| self.peers.has_links());
                     self.draining = None;
                     return DriverEvent::LinkEnded(ended);
                 }
@@ -193,8 +198,14 @@ impl<D: Device> MemberDriver<D> {
     async fn step(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
         let Self { device, connected, draining, peers, batch, pending, received, runs, observed, addresses, groups, desk, .. } = self;
         let Some(c) = connected else {
-            runs.end();
+            if self.island.is_none() {
+                runs.end();
+            }
             return tokio::select! {
+                () = runs.due() => {
+                    self.drive_runs()?;
+                    Ok(None)
+                }
                 outcome = device_frames(device, batch) => self.handle_outbound(outcome),
                 event = peers.next() => self.handle_peer(event),
                 () = desk.due() => Ok(Some(desk.hand_over())),

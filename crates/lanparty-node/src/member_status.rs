@@ -25,7 +25,7 @@ pub struct MemberStatus {
     pub relay_reachable: bool,
     /// Its number in the room, while joined.
     pub peer: Option<MemberId>,
-    /// The others in the room.
+    /// The others in the room. While the relay is away, those who were there when it went, as long as there is a direct link to any of them.
     pub members: Vec<MemberInfo>,
     /// The interface with its frames: a TAP, or a LAN's.
     pub interface: String,
@@ -68,8 +68,8 @@ impl<D: Device> Session<D> {
     /// How this member is.
     pub fn member_status(&mut self, flags: &MemberFlags, interface: &str, mac: MacAddr) -> MemberStatus {
         let device = self.driver.device().map(|device| format!("{:?}", device.device_ref().stats()));
-        let roster = self.roster();
-        let (link, peer) = (self.driver.link(), roster.map(|r| r.own().id));
+        let (link, peer) = (self.driver.link(), self.roster().map(|r| r.own().id));
+        let roster = self.driver.known_room();
         let (packets_sent, packets_lost) = link.map_or((0, 0), Link::packets);
         MemberStatus {
             room: flags.room.clone(),

@@ -406,6 +406,11 @@ impl Peers {
         self.live.get(&member).is_some_and(|peer| peer.carries)
     }
 
+    /// Whether there are direct links, be they silent or not.
+    pub(crate) fn has_links(&self) -> bool {
+        !self.live.is_empty()
+    }
+
     /// Everybody that is reached directly.
     pub(crate) fn reached(&self) -> Vec<MemberId> {
         self.live.iter().filter(|(_, peer)| peer.carries).map(|(id, _)| *id).collect()

@@ -1,7 +1,7 @@
 //! `lanparty status`: what the programs on this machine are doing, in words or JSON.
 
 use clap::Args;
-use lanparty_node::{Fault, print, query_all};
+use lanparty_node::{Fault, print, program_at, query_all};
 use serde_json::Value;
 
 use crate::program::unreadable;
@@ -41,15 +41,31 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Fault> {
 }
 
 fn in_words(program: &Value) -> String {
-    let name = program["program"].as_str().unwrap_or("a program that does not answer");
+    let Some(name) = program["program"].as_str() else {
+        let (title, advice) = silent(program);
+        return format!("{title}\n  {}: {advice}\n", text(&program["socket"]));
+    };
     let mut out = format!("{name} {}\n", text(&program["version"]));
     match name {
         "lanparty-relay" => relay(program, &mut out),
         "lanparty-cable" => cable(program, &mut out),
         "lanparty-client" | "lanparty-gateway" => member(program, &mut out),
-        _ => out.push_str(&format!("  {}: {}\n", text(&program["socket"]), text(&program["error"]))),
+        _ => {}
     }
     out
+}
+
+/// A program that was asked in vain: what is wrong, and what to do.
+fn silent(program: &Value) -> (String, &'static str) {
+    let name = program_at(std::path::Path::new(&text(&program["socket"])));
+    match program["because"].as_str() {
+        Some("not-permitted") => {
+            let advice = "ask as the user who started it, often root, or as a member of its --management-group";
+            (format!("{name} belongs to another user"), advice)
+        }
+        Some("no-answer") => (format!("{name} does not answer"), "look at its log, or start it again"),
+        _ => (format!("{name} cannot be asked: {}", text(&program["error"])), "look at its log"),
+    }
 }
 
 fn relay(program: &Value, out: &mut String) {
@@ -141,7 +157,8 @@ fn member(program: &Value, out: &mut String) {
     let reachable = match program["standby"]["behind"].as_u64() {
         _ if program["relay_reachable"] == Value::Bool(true) => "joined".to_owned(),
         Some(peer) => format!("standby behind peer {peer} at {} for {} s", text(&program["standby"]["mac"]), program["standby"]["since_s"]),
-        None => "not joined".to_owned(),
+        None if array(&program["members"]).is_empty() => "not joined".to_owned(),
+        None => "the relay is away; those who are reached directly play on".to_owned(),
     };
     out.push_str(&format!("  room {} at {}: {reachable}", text(&program["room"]), text(&program["relay"])));
     if let Some(rtt) = program["rtt_ms"].as_f64() {
@@ -149,7 +166,11 @@ fn member(program: &Value, out: &mut String) {
     }
     carrier(&program["way"], out);
     let (interface, mac) = (text(&program["interface"]), text(&program["mac"]));
-    out.push_str(&format!("\n  interface {interface} MAC {mac} LAN MTU {}{}", program["lan_mtu"], limited_by(program)));
+    out.push_str(&format!("\n  interface {interface} MAC {mac}"));
+    // Outside of a room there is none.
+    if let Some(lan_mtu) = program["lan_mtu"].as_u64() {
+        out.push_str(&format!(" LAN MTU {lan_mtu}{}", limited_by(program)));
+    }
     let addresses: Vec<String> = array(&program["addresses"]).iter().map(text).collect();
     if !addresses.is_empty() {
         out.push_str(&format!(" address {}", addresses.join(", ")));
@@ -160,8 +181,10 @@ fn member(program: &Value, out: &mut String) {
     }
     origins(program, out);
     bond::in_words(&program["bond"], "  ", out);
+    let is_joined = program["relay_reachable"] == Value::Bool(true);
     for m in array(&program["members"]) {
-        let reached = array(&program["peers"]).iter().find(|peer| peer["id"] == m["id"]).map_or_else(String::new, reached);
+        let reached =
+            array(&program["peers"]).iter().find(|peer| peer["id"] == m["id"]).map_or_else(String::new, |peer| reached(peer, is_joined));
         out.push_str(&format!("    {} peer {} {}{}{}{reached}\n", text(&m["role"]), m["id"], text(&m["mac"]), calls_itself(m), way(m)));
     }
     if program["frames"]["is_bridged"] == Value::Bool(true) {
@@ -249,12 +272,12 @@ fn findings(all: &Value, out: &mut String) {
     }
 }
 
-/// What the way to a member takes, when that is less than the LAN MTU.
 /// By which way a member is reached, and why not directly.
-fn reached(peer: &Value) -> String {
+fn reached(peer: &Value, has_relay: bool) -> String {
     let paths: String = array(&peer["paths"]).iter().map(|path| format!("\n        {}", bond::path(path, array(&peer["paths"])))).collect();
     if let Some(because) = peer["because"].as_str() {
-        return format!("\n      by the relay: {because}{paths}");
+        let way = if has_relay { "by the relay" } else { "not reached while the relay is away" };
+        return format!("\n      {way}: {because}{paths}");
     }
     let rtt = peer["rtt_ms"].as_f64().map_or_else(String::new, |rtt| format!(", RTT {rtt:.1} ms"));
     let (sent, lost) = (&peer["packets"][0], &peer["packets"][1]);
@@ -266,6 +289,7 @@ fn reached(peer: &Value) -> String {
     format!("\n      {way}{rtt}, {lost} of {sent} packets lost, for {} s{paths}", peer["seconds"])
 }
 
+/// What the way to a member takes, when that is less than the LAN MTU.
 fn way(member: &Value) -> String {
     member["path_mtu"].as_u64().map_or_else(String::new, |mtu| format!(", its path takes {mtu} bytes only for now"))
 }
@@ -305,4 +329,36 @@ fn array(value: &Value) -> &[Value] {
 
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_cannot_be_asked_is_named_with_the_reason() {
+        let said = |because: &str| in_words(&json!({ "socket": "/run/lanparty/client-lan0.sock", "error": "told so", "because": because }));
+        assert!(said("not-permitted").starts_with("the client lan0 belongs to another user\n"), "{}", said("not-permitted"));
+        assert!(said("no-answer").starts_with("the client lan0 does not answer\n"), "{}", said("no-answer"));
+        assert!(said("").starts_with("the client lan0 cannot be asked: told so\n"), "{}", said(""));
+    }
+
+    #[test]
+    fn outside_of_a_room_there_is_no_lan_mtu_and_a_relay_that_is_away_is_named() {
+        let frames = json!({ "frames_in": 0, "forwarded": 0, "dropped": {} });
+        let mut member = json!({
+            "program": "lanparty-gateway", "version": "1", "room": "R", "relay": "x", "relay_reachable": false, "interface": "eth0",
+            "mac": "02:00:00:00:00:01", "lan_mtu": null, "members": [], "peers": [], "frames": { "outbound": frames, "inbound": frames },
+        });
+        let said = in_words(&member);
+        assert!(!said.contains("null") && said.contains(": not joined\n"), "{said}");
+        member["lan_mtu"] = json!(1400);
+        member["members"] = json!([{ "id": 2, "role": "client", "mac": "02:00:00:00:00:02" }]);
+        member["peers"] = json!([{ "id": 2, "because": "it is being tried", "paths": [] }]);
+        let said = in_words(&member);
+        assert!(said.contains("the relay is away") && said.contains("LAN MTU 1400"), "{said}");
+        assert!(said.contains("not reached while the relay is away: it is being tried"), "{said}");
+    }
 }

@@ -74,7 +74,7 @@ impl<D: Device> MemberDriver<D> {
             return Ok(None);
         }
         let arrived = self.peers.handle(event, Instant::now());
-        if self.island.is_some() && self.peers.reached().is_empty() {
+        if self.island.is_some() && !self.peers.has_links() {
             self.island = None;
         }
         self.take_in(&arrived)

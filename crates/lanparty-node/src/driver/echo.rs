@@ -88,11 +88,14 @@ impl Course {
 impl<D: Device> MemberDriver<D> {
     /// Starts a run of requests; what it finds goes to `answers`, line by line.
     pub fn ping(&mut self, ask: &PingAsk, answers: Answers) {
-        let Some(roster) = self.roster() else { return answers.give(not_joined()) };
+        let Some(roster) = self.known_room() else { return answers.give(not_joined()) };
         let member = match find(roster, &ask.member) {
             Ok(member) => member,
             Err(error) => return answers.give(error),
         };
+        if self.island.is_some() && !self.peers.carries(member.id) {
+            return answers.give(not_reached(member.id));
+        }
         if self.runs.0.len() >= RUNS_MAX {
             return answers.give(json!({ "error": "busy", "message": "too many pings run here at once; wait for one to end" }));
         }
@@ -156,7 +159,7 @@ impl<D: Device> MemberDriver<D> {
 
     /// Whether the run goes on.
     fn drive(&mut self, run: &mut Run, now: Instant) -> Result<bool, LinkEnded> {
-        let Some(own) = self.roster().map(|r| r.own().mac) else { return Ok(false) };
+        let Some(own) = self.known_room().map(|r| r.own().mac) else { return Ok(false) };
         let way = self.way_to(run.member);
         let is_other = matches!(run.course, Course::Ping(_)) && std::mem::replace(&mut run.way, way) != way;
         if is_other && !run.answers.offer(json!({ "event": "way", "way": way })) {
@@ -201,6 +204,10 @@ impl<D: Device> MemberDriver<D> {
         }
         let (datagram, c) = match (outcome, &self.connected) {
             (Ok(datagram), Some(c)) => (datagram, c),
+            (Ok(datagram), None) => {
+                self.outbound.take_back(&datagram, DropReason::LinkDown);
+                return Ok(Err(DropReason::LinkDown));
+            }
             (outcome, _) => return Ok(outcome.map(drop)),
         };
         if !self.pending.has_room() {
@@ -235,6 +242,11 @@ fn find<'a>(roster: &'a Roster, text: &str) -> Result<&'a MemberInfo, Value> {
 
 pub(super) fn not_joined() -> Value {
     json!({ "error": "not-joined", "message": "this program is in no room at the moment" })
+}
+
+fn not_reached(member: MemberId) -> Value {
+    let words = format!("the relay is away, and peer {member} is not reached directly");
+    json!({ "error": "not-reached", "message": words })
 }
 
 fn event_value(event: EchoEvent) -> Value {

@@ -201,7 +201,12 @@ pub async fn query_all() -> io::Result<Vec<Value>> {
         match query(&path).await {
             Ok(value) => answers.push(value),
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => drop(std::fs::remove_file(&path)),
-            Err(e) if e.kind() == io::ErrorKind::TimedOut => answers.push(json!({ "socket": path, "error": "no answer" })),
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+                answers.push(json!({ "socket": path, "error": "no answer", "because": "no-answer" }));
+            }
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                answers.push(json!({ "socket": path, "error": e.to_string(), "because": "not-permitted" }));
+            }
             Err(e) => answers.push(json!({ "socket": path, "error": e.to_string() })),
         }
     }

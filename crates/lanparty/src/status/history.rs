@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::{array, bond, text};
+use super::{array, bond, silent, text};
 
 /// Looks that are remembered: more than a wide terminal shows.
 const LOOKS_MAX: usize = 240;
@@ -91,7 +91,9 @@ fn push(rates: &mut VecDeque<u64>, rate: u64) {
 }
 
 fn program(program: &Value) -> Program {
-    let name = program["program"].as_str().unwrap_or("a program that does not answer");
+    let Some(name) = program["program"].as_str() else {
+        return Program { title: silent(program).0, notes: vec![], paths: vec![] };
+    };
     match name {
         "lanparty-client" | "lanparty-gateway" => member(name, program),
         "lanparty-relay" => relay(name, program),
@@ -103,7 +105,8 @@ fn member(name: &str, program: &Value) -> Program {
     let title = format!("{name} {} in room {} at {}", text(&program["interface"]), text(&program["room"]), text(&program["relay"]));
     let (report, mut notes) = (&program["bond"], vec![]);
     if program["relay_reachable"] != Value::Bool(true) {
-        notes.push("not joined".to_owned());
+        let is_alone = array(&program["members"]).is_empty();
+        notes.push(if is_alone { "not joined" } else { "the relay is away; those who are reached directly play on" }.to_owned());
     }
     if !report.is_null() {
         notes.push(bond::summary(report));
