@@ -35,7 +35,8 @@ impl UplinkChange {
                 Err(NotChanged::new("no-bond", words))
             }
             (Some((_, true)), _) => {
-                let words = "with --bond the uplinks are the interfaces with a default route; give this one such a route, or take it away";
+                let words = "with --bond alone the uplinks are the interfaces with a default route: give this one such a route, or take it \
+                             away; or start the program with --uplink for each line, which is what may be changed";
                 Err(NotChanged::new("automatic-bond", words))
             }
             (Some((planned, false)), Self::Add(plan)) => planned.add(plan.clone(), own),
