@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lanparty_nic::{Tap, TapConfig, interface_facts};
 use lanparty_node::{
     AsyncDevice, BondLink, CableEndpoint, CableEvent, CablePlan, CableSession, Conditions, Event, Events, ExitCode, Fault, FilterRules,
-    Link, Management, Rights, StateFile, at_work, describe, run_script, shutdown_requested, start_logging,
+    Link, Management, Rights, StateFile, at_work, describe, run_script, shutdown_requested, start_logging, warn_of_description,
 };
 use lanparty_proto::{IdentityId, LanMtu, MacAddr};
 use tokio::task::JoinHandle;
@@ -45,7 +45,10 @@ pub async fn run(args: CableArgs) -> Result<(), Fault> {
     info!("lanparty cable listening on {listen}; this end's key is {}, the other one's {}", identity.id().to_hex(), peer.to_hex());
     if let Some(remote) = &args.remote {
         info!("lanparty cable dialling {remote}");
+    } else if args.bonding.bond || !args.bonding.uplink.is_empty() {
+        warn!("this end waits for the other one, so --bond and --uplink choose no lines here; say them at the end with --remote");
     }
+    warn_of_description(args.description.as_deref());
     let mut cable = Cable::new(args, tap, endpoint, identity_file, mac, listen, filter)?;
     let mut management = Management::open("cable", &cable.args.tap_name, &cable.args.management, status::api(), &cable.events)?;
     at_work(Rights::Network, &format!("listening on {listen}"));

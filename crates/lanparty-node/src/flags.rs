@@ -39,6 +39,7 @@ impl BondFlags {
     /// # Errors
     /// When they contradict themselves, or the count that a cap needs is damaged.
     pub fn plan(&self, state_dir: Option<PathBuf>) -> Result<Option<BondPlan>, Fault> {
+        self.warn();
         if self.uplink.is_empty() && !self.bond {
             return Ok(None);
         }
@@ -71,6 +72,22 @@ impl BondFlags {
             book: self.use_book(state_dir)?,
             captures: Captures::default(),
         }))
+    }
+
+    /// Says what has no effect.
+    fn warn(&self) {
+        self.without_effect().iter().for_each(|words| tracing::warn!("{words}"));
+    }
+
+    fn without_effect(&self) -> Vec<&'static str> {
+        let mut without = vec![];
+        if self.bond && !self.uplink.is_empty() {
+            without.push("--bond has no effect beside --uplink: the uplinks that are named are used, and no others");
+        }
+        if self.redundant != Redundancy::default() && !self.bond && self.uplink.is_empty() {
+            without.push("--redundant has no effect with one way only; say --bond or --uplink, too");
+        }
+        without
     }
 
     /// What the uplinks have carried so far. A count that cannot be read matters to caps alone.
@@ -152,7 +169,7 @@ pub struct MemberFlags {
     pub state_dir: Option<PathBuf>,
 
     /// Give up when the relay cannot be joined for the first time within this many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub connect_timeout: u64,
 
     /// Largest IP packet that this member asks the room to carry (its LAN MTU), 576 to 1500; the path may carry less
@@ -257,5 +274,23 @@ fn parse_redundancy(text: &str) -> Result<Redundancy, String> {
         "off" => Ok(Redundancy::Off),
         "all" => Ok(Redundancy::All),
         _ => Err("it is none of auto, off, all".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_effect_is_said() {
+        let said = |bond: bool, uplink: &[&str], redundant| {
+            let uplink = uplink.iter().map(|name| UplinkPlan::plain((*name).to_owned())).collect();
+            BondFlags { uplink, bond, redundant }.without_effect().len()
+        };
+        assert_eq!((said(true, &["dsl0"], Redundancy::All), said(false, &[], Redundancy::All)), (1, 1));
+        assert_eq!(
+            (said(true, &[], Redundancy::All), said(false, &["dsl0"], Redundancy::Off), said(false, &[], Redundancy::Auto)),
+            (0, 0, 0)
+        );
     }
 }

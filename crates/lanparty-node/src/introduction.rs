@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lanparty_proto::{Description, Login, PASSWORD_LEN_MAX, Password};
+use lanparty_proto::{DESCRIPTION_LEN_MAX, Description, Login, PASSWORD_LEN_MAX, Password};
 
 use crate::{ExitCode, Fault};
 
@@ -50,7 +50,21 @@ impl IntroductionFlags {
         if let Some(file) = self.password_file.as_deref().filter(|file| is_open_to_others(file)) {
             tracing::warn!("others on this machine may read the password in {}; chmod 600 it", file.display());
         }
+        warn_of_description(self.description.as_deref());
     }
+}
+
+/// Says what the others hear instead of a description that is too long.
+pub fn warn_of_description(told: Option<&str>) {
+    if let Some(words) = told.and_then(shortened) {
+        tracing::warn!("{words}");
+    }
+}
+
+fn shortened(told: &str) -> Option<String> {
+    let heard = Description::new(told);
+    (told.trim().len() > DESCRIPTION_LEN_MAX && told != heard.as_str())
+        .then(|| format!("--description has {} bytes, and {DESCRIPTION_LEN_MAX} are told to the others: {}", told.len(), heard.as_str()))
 }
 
 /// What this machine calls itself: as it was told, else its host name.
@@ -99,6 +113,13 @@ mod tests {
 
     fn flags(file: &Path) -> IntroductionFlags {
         IntroductionFlags { description: None, user: Some("anna".into()), password_file: Some(file.to_owned()) }
+    }
+
+    #[test]
+    fn a_description_that_is_cut_is_said_to_be() {
+        assert_eq!(["a".repeat(63), " the  den ".into(), String::new()].map(|told| shortened(&told)), [None, None, None]);
+        let said = shortened(&"ä".repeat(32)).unwrap();
+        assert!(said.contains("64 bytes") && said.ends_with(&"ä".repeat(31)) && !said.ends_with(&"ä".repeat(32)), "{said}");
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub use fault::{ExitCode, Fault, block_on, serve};
 pub use filter::{FilterFlags, PacketWords, parse_packet};
 pub use flags::{BondFlags, MemberFlags};
 pub use identity::Identity;
-pub use introduction::{IntroductionFlags, describe};
+pub use introduction::{IntroductionFlags, describe, warn_of_description};
 pub use lanparty_core::{Filter, FilterRules, Judgement, Redundancy, Verdict, Why};
 pub use link::{Draining, LINK_DEAD_AFTER, Link, LinkEnded, SendOutcome, fair_queue};
 pub use local::is_answered;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use lanparty_core::{AddressPool, Limits, Rate, RelayConfig};
 use lanparty_node::{
     BusyPoll, CertificateFiles, ExitCode, Fault, LogFormat, ManagementFlags, ProbePorts, every_frame_is_logged, parse_lan_mtu,
@@ -85,7 +86,7 @@ pub struct RelayArgs {
     pub open: bool,
 
     /// Most rooms at once
-    #[arg(long, value_name = "N", default_value_t = 1024)]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub rooms_max: usize,
 
     /// Most members in one room
