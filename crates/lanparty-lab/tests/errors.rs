@@ -535,7 +535,7 @@ fn a_wrong_word_on_the_command_line_is_a_configuration_error() {
     }
     let desk = Desk::build("wrong-words");
     let client = |more: &[&'static str]| [&["lanparty", "client", "--relay", "10.99.0.1"], more].concat();
-    let wrong: [(Vec<&str>, &str); 19] = [
+    let wrong: [(Vec<&str>, &str); 21] = [
         (vec!["lanparty"], "Usage"),
         (vec!["lanparty", "party"], "party"),
         (vec!["lanparty", "status", "--yaml"], "--yaml"),
@@ -543,6 +543,7 @@ fn a_wrong_word_on_the_command_line_is_a_configuration_error() {
         (vec!["lanparty-relay", "--listen", "relay.example.net:8443"], "is no address to listen on"),
         (vec!["lanparty-relay", "--listen", "0.0.0.0:65536"], "is no address to listen on"),
         (vec!["lanparty-relay", "--members", "1"], "--members"),
+        (vec!["lanparty-relay", "--rooms-max", "0"], "--rooms-max"),
         (vec!["lanparty-relay", "--member-rate", "fast"], "write it like 500k"),
         (vec!["lanparty-relay", "--cert", "chain.pem"], "--key"),
         (vec!["lanparty-relay", "--log-format", "xml"], "text or json"),
@@ -551,6 +552,7 @@ fn a_wrong_word_on_the_command_line_is_a_configuration_error() {
         (client(&["--room", "ROOM 1"]), "cannot be a room code"),
         (client(&["--room", ""]), "cannot be a room code"),
         (client(&["--room", "ROOM1", "--connect-timeout", "soon"]), "--connect-timeout"),
+        (client(&["--room", "ROOM1", "--connect-timeout", "0"]), "--connect-timeout"),
         (client(&["--room", "ROOM1", "--unknown"]), "--unknown"),
         (client(&["--room", "ROOM1", "--tap-name", "a/b"]), "`a/b` cannot be the name of an interface"),
         (client(&["--room", "ROOM1", "--tap-name", "a_name_of_16_char"]), "cannot be the name of an interface"),

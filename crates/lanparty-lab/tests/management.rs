@@ -274,6 +274,7 @@ fn a_line_is_added_carries_traffic_and_is_removed_again_while_the_client_runs() 
     ] {
         let output = uplink(&bonded, &words);
         assert!(output.status.code() == Some(code) && output.stderr.contains(why), "{words:?}: {}", output.stderr);
+        assert!(!output.stderr.contains("lan0"), "the tunnel is no line: {}", output.stderr);
     }
     assert!(passed_by(&bonded, "lte0") < 100_000);
     uplink(&bonded, &["add", "lte0"]).success().unwrap();

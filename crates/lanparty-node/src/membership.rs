@@ -130,6 +130,8 @@ pub struct Dialer {
     /// must not wait for it.
     probed: Option<Option<Fault>>,
     transport: Transport,
+    /// Why the newest try of a stream failed.
+    stream_fault: race::StreamFault,
     /// Whether other members may reach us without the relay.
     is_direct: bool,
     /// Sockets of uplinks for addresses of the family by which the relay is not reached.
@@ -168,6 +170,7 @@ impl Dialer {
             resolving: false,
             probed: None,
             transport: Transport::Auto,
+            stream_fault: race::StreamFault::default(),
             is_direct: false,
             beside: vec![],
             maps_ports: false,
@@ -249,16 +252,21 @@ impl Dialer {
 
     /// What an attempt that was cut off had been waiting for.
     pub(crate) fn unanswered(&self) -> JoinError {
-        if let Some(fault) = self.probed.clone().flatten() {
-            return JoinError::Unreachable(fault);
-        }
-        let (cause, advice) = if self.resolving {
+        let unreachable = |cause: String, advice| JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, advice));
+        if self.resolving && self.probed.is_none() {
             let cause = format!("the relay's name `{}` does not resolve: DNS does not answer", self.relay.host());
-            (cause, "check the spelling of --relay and this machine's DNS")
-        } else {
-            (words::does_not_answer(&self.relay), words::REACH_ADVICE)
+            return unreachable(cause, "check the spelling of --relay and this machine's DNS");
+        }
+        let by_quic = || {
+            let probed = self.probed.clone().flatten().map(JoinError::Unreachable);
+            probed.unwrap_or_else(|| unreachable(words::does_not_answer(&self.relay), words::REACH_ADVICE))
         };
-        JoinError::Unreachable(Fault::new(ExitCode::Unexpected, cause, advice))
+        match (self.transport, self.stream_fault.now().map(JoinError::Unreachable)) {
+            (Transport::Quic, _) | (Transport::Auto, None) => by_quic(),
+            (Transport::Auto, Some(stream)) => words::neither(by_quic(), stream),
+            (Transport::Stream, Some(stream)) => stream,
+            (Transport::Stream, None) => unreachable(format!("the relay at {} does not answer (TCP)", self.relay), words::STREAM_ADVICE),
+        }
     }
 
     /// The relay.

@@ -264,7 +264,8 @@ impl<D: Device> Session<D> {
                     return Some(SessionEvent::Failed(fault));
                 }
                 if let State::Waiting { dialer, .. } = std::mem::replace(&mut self.state, State::Between) {
-                    let task = spawn_join(dialer, Arc::clone(&self.identity), self.request.clone(), self.patience_until);
+                    let until = self.patience_until.map(|until| (until, self.last_fault.clone()));
+                    let task = spawn_join(dialer, Arc::clone(&self.identity), self.request.clone(), until);
                     self.state = State::Joining(task);
                 }
                 None
@@ -433,16 +434,16 @@ fn spawn_move(mut dialer: Dialer, identity: Arc<Identity>, request: JoinRequest,
     })
 }
 
-/// One attempt, cut off at `until`.
-fn spawn_join(mut dialer: Dialer, identity: Arc<Identity>, request: JoinRequest, until: Option<Instant>) -> JoinTask {
+/// One attempt, cut off at `until`; then the attempt before it, which had its time, has the say in what is wrong.
+fn spawn_join(mut dialer: Dialer, identity: Arc<Identity>, request: JoinRequest, until: Option<(Instant, Option<Fault>)>) -> JoinTask {
     tokio::spawn(async move {
         let line = dialer.standby();
         let joining = dialer.join(&identity, &request);
-        let outcome = match until {
-            None => Some(joining.await),
-            Some(until) => give_up_at(until, joining, &line).await,
+        let (outcome, before) = match until {
+            None => (Some(joining.await), None),
+            Some((until, before)) => (give_up_at(until, joining, &line).await, before),
         };
-        let outcome = outcome.unwrap_or_else(|| Err(dialer.unanswered()));
+        let outcome = outcome.unwrap_or_else(|| Err(before.map_or_else(|| dialer.unanswered(), JoinError::Unreachable)));
         (dialer, outcome)
     })
 }
@@ -503,7 +504,7 @@ mod tests {
         let event = session.next_event().await;
         let took = started.elapsed();
         let SessionEvent::Failed(fault) = event else { panic!("{event:?}") };
-        assert!(fault.cause.contains("does not answer (UDP)") && fault.code == ExitCode::Unexpected, "{fault}");
+        assert!(fault.cause.contains("does not answer (UDP); over TCP: ") && fault.code == ExitCode::Unexpected, "{fault}");
         assert!(took >= PATIENCE && took < PATIENCE * 4, "{took:?}");
     }
 }

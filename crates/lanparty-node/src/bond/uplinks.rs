@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use lanparty_core::CapUse;
 use lanparty_doctor::BondUplink;
+use lanparty_nic::InterfaceFacts;
 use lanparty_proto::BondRole;
 #[cfg(not(windows))]
 use rtnetlink::MulticastGroup;
@@ -15,6 +16,9 @@ use tracing::warn;
 
 use crate::CongestionControl;
 use crate::uplink::Place;
+
+/// The kind of link that a TAP is, and a TUN is not.
+const ARPHRD_ETHER: u16 = 1;
 
 /// What an uplink is for, as its owner says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,10 +153,12 @@ pub(crate) fn obstacle_of_name(name: &str) -> Option<String> {
     lanparty_nic::interface_facts(name).ok().filter(|facts| !facts.exists).and_then(|_| obstacle(name))
 }
 
-/// The interfaces that there are, for who mistook a name.
+/// The interfaces that there are, for who mistook a name. A TAP, as the tunnel's own, is no line.
 fn others() -> String {
     let all = lanparty_nic::list_interfaces().unwrap_or_default();
-    let names: Vec<_> = all.into_iter().filter(|facts| !facts.is_loopback).map(|facts| facts.name).collect();
+    let is_tap = |facts: &InterfaceFacts| facts.is_tun_tap && facts.arphrd == ARPHRD_ETHER;
+    let may_lead_out = |facts: &InterfaceFacts| !facts.is_loopback && !is_tap(facts);
+    let names: Vec<_> = all.into_iter().filter(may_lead_out).map(|facts| facts.name).collect();
     if names.is_empty() { String::new() } else { format!("; there are {}", names.join(", ")) }
 }
 

@@ -242,6 +242,15 @@ impl Dialer {
 
 type Reached = (Link, SocketAddr);
 
+/// What no other try would change is said alone.
+fn by_neither(quic: JoinError, stream: JoinError) -> JoinError {
+    match (quic, stream) {
+        (quic @ JoinError::Unreachable(_), stream @ JoinError::Unreachable(_)) => words::neither(quic, stream),
+        (JoinError::Unreachable(_), stream) => stream,
+        (quic, _) => quic,
+    }
+}
+
 impl Dial {
     /// The first uplink that reaches the relay.
     async fn any(&self, uplinks: &[Uplink]) -> Result<(Reached, Uplink), JoinError> {
@@ -279,12 +288,12 @@ impl Dial {
                 let (mut quic, mut stream) = (std::pin::pin!(quic), std::pin::pin!(stream));
                 tokio::select! {
                     outcome = &mut quic => match outcome {
-                        Err(JoinError::Unreachable(_)) => stream.await,
+                        Err(error @ JoinError::Unreachable(_)) => stream.await.map_err(|stream| by_neither(error, stream)),
                         outcome => outcome,
                     },
                     outcome = &mut stream => match outcome {
                         Ok(reached) => Ok(reached),
-                        Err(_) => quic.await,
+                        Err(stream) => quic.await.map_err(|error| by_neither(error, stream)),
                     },
                 }
             }

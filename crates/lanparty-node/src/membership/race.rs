@@ -1,6 +1,7 @@
 //! QUIC and the stream side by side: the first that is usable carries the membership, and QUIC has a head start.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,8 +45,28 @@ impl Reached {
     }
 }
 
+/// Why the newest try of a stream failed, for when no time is left to try both ways to the end. Clones are handles of the same.
+#[derive(Clone, Default)]
+pub(super) struct StreamFault(Arc<Mutex<Option<Fault>>>);
+
+impl StreamFault {
+    pub(super) fn now(&self) -> Option<Fault> {
+        self.lock().clone()
+    }
+
+    fn keep(&self, fault: Option<Fault>) {
+        *self.lock() = fault;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Fault>> {
+        // Whole after every call.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Every place that may take a stream of ours.
 struct Streams {
+    fault: StreamFault,
     targets: Vec<StreamTarget>,
     trust: RelayTrust,
     budget_max: Option<DatagramBudget>,
@@ -143,7 +164,7 @@ impl Dialer {
     async fn streams(&self, addresses: Result<Vec<SocketAddr>, JoinError>) -> Result<Streams, JoinError> {
         let targets = self.targets(addresses).await?;
         let (trust, budget_max, device_limit) = (self.trust.clone(), self.sizing.budget_max, self.device_limit.clone());
-        Ok(Streams { targets, trust, budget_max, device_limit })
+        Ok(Streams { fault: self.stream_fault.clone(), targets, trust, budget_max, device_limit })
     }
 
     async fn targets(&self, addresses: Result<Vec<SocketAddr>, JoinError>) -> Result<Vec<StreamTarget>, JoinError> {
@@ -188,12 +209,19 @@ impl Streams {
     async fn dial(&self, identity: &Identity) -> Result<Reached, JoinError> {
         let tries: FuturesUnordered<_> = (0u32..).zip(&self.targets).map(|(n, target)| self.dial_one(n, target, identity)).collect();
         let mut tries = std::pin::pin!(tries);
-        let mut last = None;
+        let mut last: Option<(u32, JoinError)> = None;
         while let Some(tried) = tries.next().await {
             match tried {
-                Ok(reached) => return Ok(reached),
+                Ok(reached) => {
+                    self.fault.keep(None);
+                    return Ok(reached);
+                }
                 // The place that was named first has the say in what is wrong.
-                Err((n, error)) => last = last.filter(|(before, _)| *before < n).or(Some((n, error))),
+                Err((n, error)) => {
+                    let (n, error) = last.filter(|(before, _)| *before < n).unwrap_or((n, error));
+                    self.fault.keep(Some(error.clone().into_fault()));
+                    last = Some((n, error));
+                }
             }
         }
         Err(last.map_or_else(|| unreachable("the relay has no address".into()), |(_, error)| error))

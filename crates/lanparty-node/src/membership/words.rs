@@ -10,6 +10,7 @@ use crate::{ExitCode, Fault, LinkEnded, RelayTrust};
 
 pub(crate) const NO_PROTOCOL_ADVICE: &str = "install the same lanparty version on both, and check the port";
 pub(super) const REACH_ADVICE: &str = "check that the relay runs, that --relay names it, and that no firewall blocks this UDP port";
+pub(super) const STREAM_ADVICE: &str = "check that the relay runs, that --relay names it, and that it takes streams (--listen-tls)";
 
 /// What went wrong in the handshake, and what to do.
 pub(super) fn handshake(name: &str, trust: &RelayTrust, remote: SocketAddr, error: &ConnectionError) -> JoinError {
@@ -62,7 +63,9 @@ pub(super) fn does_not_answer(relay: &dyn std::fmt::Display) -> String {
 /// By QUIC it fails for one reason, by the stream for another.
 pub(super) fn neither(quic: JoinError, stream: JoinError) -> JoinError {
     let (quic, stream) = (quic.into_fault(), stream.into_fault());
-    JoinError::Unreachable(Fault::new(quic.code, format!("{}; over TCP: {}", quic.cause, stream.cause), quic.advice))
+    let both = |quic: &str, stream: &str| format!("{quic}; over TCP: {stream}");
+    let advice = if stream.advice.is_empty() { quic.advice } else { both(&quic.advice, &stream.advice) };
+    JoinError::Unreachable(Fault::new(quic.code, both(&quic.cause, &stream.cause), advice))
 }
 
 /// No common version of QUIC, or of what is spoken over it: the TLS alert says so, whichever side raised it (RFC 7301 §3.2).
