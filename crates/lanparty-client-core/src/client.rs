@@ -1,6 +1,7 @@
 //! The life of a client: prepare, join, carry frames, say how it goes, leave nothing behind.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -250,6 +251,11 @@ impl<H: Host> Client<H> {
         Ok(())
     }
 
+    /// With `--address none` whoever made the interface, or works on it, sets its addresses.
+    fn not_leased(&self) -> Vec<Ipv4Addr> {
+        if self.addressing.plan == AddressPlan::default() { self.known.addresses.clone() } else { self.addressing.set_here() }
+    }
+
     fn facts(&self) -> ClientFacts {
         let gateway = self.session.roster().and_then(|r| r.gateway());
         ClientFacts {
@@ -257,7 +263,7 @@ impl<H: Host> Client<H> {
             gateway_connected: gateway.is_some(),
             lan_up: gateway.is_some_and(|g| g.lan_up),
             addresses: self.known.addresses.clone(),
-            set_here: self.addressing.set_here(),
+            not_leased: self.not_leased(),
             route_pinned: self.known.route_pinned,
             rtt: self.session.driver.link().and_then(Link::rtt),
             broadcasts_sent: self.session.driver.outbound().flooded(),

@@ -48,6 +48,7 @@ pub async fn run(args: ClientArgs) -> Result<(), Fault> {
     let dialer = dialer.avoiding(interface.clone());
     let identity = keep_given_mac(identity, &tap, &args)?;
     let mac = identity.mac();
+    info!(%interface, %mac, "prepared TAP adapter {interface}: MAC {mac} configured and media disconnected before relay connect");
     let member = args.member.clone();
     let (behind, routes) = (args.route_from.clone(), args.route.clone());
     let host = LinuxHost { args, interface, mac, wants_dhcp: plan.dhcp, dhcp: None, lan_mtu: None, index: None, name: None };
@@ -59,7 +60,6 @@ fn prepare_tap(args: &ClientArgs, mac: MacAddr) -> Result<Tap, Fault> {
     let tap = create_tap(args.tap_name.as_deref(), &args.member.room, mac)?;
     let name = tap.name();
     tap.set_carrier(false).map_err(|e| Fault::new(ExitCode::Unexpected, format!("cannot unplug {name}: {e}"), ""))?;
-    info!(interface = %name, %mac, "prepared TAP adapter {name}: MAC {mac} configured and media disconnected before relay connect");
     Ok(tap)
 }
 

@@ -18,8 +18,8 @@ pub struct ClientFacts {
     pub lan_up: bool,
     /// The TAP's IPv4 addresses.
     pub addresses: Vec<Ipv4Addr>,
-    /// Those of them that the client has set itself: not of DHCP.
-    pub set_here: Vec<Ipv4Addr>,
+    /// Those of them that are not of DHCP, as far as the client knows.
+    pub not_leased: Vec<Ipv4Addr>,
     /// Whether a route keeps the way to the relay out of the tunnel; nothing where that takes no route.
     pub route_pinned: Option<bool>,
     /// Smoothed round-trip time to the relay.
@@ -68,7 +68,7 @@ impl ClientFacts {
             (false, _) => "Waiting for LAN gateway".into(),
         });
         states.push(match self.lan_address() {
-            Some(ip) if self.set_here.contains(&ip) => format!("Address set: {ip}"),
+            Some(ip) if self.not_leased.contains(&ip) => format!("Address set: {ip}"),
             Some(ip) => format!("DHCP received: {ip}"),
             None => "Waiting for TAP IP".to_owned(),
         });
@@ -151,7 +151,7 @@ mod tests {
         facts.addresses.push(Ipv4Addr::new(10, 1, 2, 3));
         assert!(facts.states().contains(&"DHCP received: 10.1.2.3".into()));
         assert!(facts.summary().contains("IP 10.1.2.3 "));
-        facts.set_here = vec![Ipv4Addr::new(10, 1, 2, 3)];
+        facts.not_leased = vec![Ipv4Addr::new(10, 1, 2, 3)];
         assert!(facts.states().contains(&"Address set: 10.1.2.3".into()));
     }
 

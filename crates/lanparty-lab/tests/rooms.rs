@@ -256,6 +256,8 @@ fn a_tap_that_the_administrator_made_is_used_without_root_and_metrics_are_kept()
     let client = town.programs.program(given, "lanparty").arg("client").args(town.programs.member_options("RED")).behind(&user);
     let client = given.spawn(client.args(["--no-direct", "--address", "none", "--tap-name", "mine"])).unwrap();
     client.wait_for("TAP is up", SOON).unwrap();
+    client.wait_for("prepared TAP adapter mine: MAC 02:00:00:00:00:07 ", SOON).unwrap();
+    client.wait_for("Address set: 10.66.0.1", SOON).unwrap();
     let ping = given.run_any(&["ping", "-n", "-c", "2", "-i", "0.2", "-w", "15", "-I", "mine", "10.66.0.2"]).unwrap();
     assert!(ping.status.success(), "{}", client.tail());
     let seen = other.ip(&format!("neigh show 10.66.0.1 dev {TAP}")).unwrap().stdout;

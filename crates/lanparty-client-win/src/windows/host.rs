@@ -165,7 +165,9 @@ where
             return Err(fault);
         }
     };
-    let client = Client::new(member, identity, identity_file, dialer, host, device, AddressPlan::default())?;
+    // Windows asks for a lease by itself.
+    let plan = AddressPlan { dhcp: true, ..AddressPlan::default() };
+    let client = Client::new(member, identity, identity_file, dialer, host, device, plan)?;
     client.filtered(filter.as_ref()).routing(&machine.route_from, &machine.route)?.run().await
 }
 
