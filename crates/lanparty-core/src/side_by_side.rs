@@ -1,7 +1,7 @@
 //! Frames of one flow beside each other, so that a device can take them as one.
 //!
 //! Whoever shares a path fairly sends a packet of each flow in turn, and a kernel joins only what is consecutive (GRO): four downloads at
-//! once arrived frame by frame. Frames of one flow keep their order; a switch promises no more either (IEEE 802.1Q §8.6.6).
+//! once arrived frame by frame. Frames of one flow keep their order; between flows there is none that a host may count on.
 
 use bytes::Bytes;
 use lanparty_proto::{ETHERNET_HEADER_LEN, Flow, Frame};

@@ -1,6 +1,6 @@
 //! Looks for what comes instead of sleeping, for those who give a processor for the last microseconds.
 //!
-//! A processor that rests takes some ten microseconds to be woken, and is cold then. Who said `--busy-poll` does not let it rest for so
+//! A processor that rests takes tens of microseconds to be woken, and is cold then. Who said `--busy-poll` does not let it rest for so
 //! long after anything came: a task gives way to all others again and again, and each time the runtime looks at every socket and device.
 
 use std::str::FromStr;
