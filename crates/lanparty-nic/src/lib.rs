@@ -40,6 +40,6 @@ pub use packet::{LinkState, PacketError, PacketSocket};
 pub use pcap::{Capture, CaptureWay, LinkType, PcapTee};
 #[cfg(unix)]
 pub use tap::{Tap, TapConfig, TapError};
-#[cfg(unix)]
-pub use udp::set_buffers;
 pub use udp::{Fragmentation, route_mtu, set_fragmentation};
+#[cfg(unix)]
+pub use udp::{set_buffers, share_port, steer_by_connection_id};

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
-use crate::sys::socket::{option, set_buffer, set_option};
+use crate::sys::socket::{choose_socket_by, option, set_buffer, set_option};
 
 /// Whether packets of a socket may be fragmented.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +46,36 @@ pub fn set_buffers(socket: &impl AsFd, bytes: usize) -> io::Result<(usize, usize
         Ok(usize::try_from(given).unwrap_or(0) / 2)
     };
     Ok((given(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF)?, given(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)?))
+}
+
+/// Lets further sockets be bound to the port of this one, or this one to that of another which was given the same.
+///
+/// # Errors
+/// What the system said.
+pub fn share_port(socket: &impl AsFd) -> io::Result<()> {
+    set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, &1)
+}
+
+/// Has the kernel give QUIC packets (RFC 9000 §17.3) to that one of `sockets` sockets on a port, in the order in which they were bound,
+/// which the first byte of their connection ID says, modulo their number. What opens a connection, and everything else with a long header,
+/// goes by addresses and ports, so that one sender's stays together. `socket` is one of them.
+///
+/// # Errors
+/// What the system said: Linux before 4.5 does not know this.
+pub fn steer_by_connection_id(socket: &impl AsFd, sockets: u8) -> io::Result<()> {
+    const NO_SOCKET: u32 = u32::MAX;
+    let instruction = |code, jt, k| libc::sock_filter { code: code as libc::c_ushort, jt, jf: 0, k };
+    let program = [
+        // The header's form. A packet without this byte, or without the next, goes to the first socket.
+        instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 3, 0x80),
+        instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 1),
+        instruction(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, 0, u32::from(sockets.max(1))),
+        instruction(libc::BPF_RET | libc::BPF_A, 0, 0),
+        // Where there is no such socket the kernel goes by addresses and ports.
+        instruction(libc::BPF_RET | libc::BPF_K, 0, NO_SOCKET),
+    ];
+    choose_socket_by(socket.as_fd(), &program)
 }
 
 /// IP MTU of the route to `remote` in bytes: what the system has learnt, and at first that of the interface.
@@ -94,6 +124,41 @@ mod tests {
         let (small, large) = (set_buffers(&socket, 64 << 10).unwrap(), set_buffers(&socket, 1 << 30).unwrap());
         assert_eq!(small, (64 << 10, 64 << 10));
         assert!(large.0 >= small.0 && large.1 >= small.1 && large.0 <= 1 << 30, "{large:?}");
+    }
+
+    /// Which of `sockets` gets what is sent.
+    fn taker(sockets: &[UdpSocket], from: &UdpSocket, packet: &[u8]) -> usize {
+        from.send_to(packet, sockets[0].local_addr().unwrap()).unwrap();
+        let taken = |socket: &UdpSocket| socket.recv(&mut [0; 64]).is_ok();
+        // Loopback delivers within the call.
+        sockets.iter().position(taken).unwrap()
+    }
+
+    #[test]
+    fn a_packet_goes_to_the_socket_that_its_connection_id_says_and_what_opens_one_by_its_sender() {
+        let shared = |at: SocketAddr| {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+            share_port(&socket).unwrap();
+            socket.bind(&at.into()).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            UdpSocket::from(socket)
+        };
+        let first = shared("127.0.0.1:0".parse().unwrap());
+        let at = first.local_addr().unwrap();
+        let sockets = [first, shared(at), shared(at)];
+        steer_by_connection_id(&sockets[0], 3).unwrap();
+        let senders: Vec<_> = (0..32).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        let mut openers = [0; 3];
+        for sender in &senders {
+            for id in [0, 1, 2, 7, 255] {
+                assert_eq!(taker(&sockets, sender, &[0x40, id, 9, 9]), usize::from(id) % 3, "connection ID {id}");
+            }
+            let opener = taker(&sockets, sender, &[0xc0, 0, 0, 0, 1, 8, 1, 2, 3]);
+            assert_eq!(taker(&sockets, sender, &[0xe0, 0, 0, 0, 1, 8, 3, 2, 1]), opener, "another packet of the same sender");
+            openers[opener] += 1;
+            assert_eq!([taker(&sockets, sender, &[]), taker(&sockets, sender, &[0x40])], [0, 0], "nothing to go by");
+        }
+        assert!(openers.iter().all(|count| *count > 0), "32 senders are spread: {openers:?}");
     }
 
     #[test]

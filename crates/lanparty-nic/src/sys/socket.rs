@@ -34,6 +34,16 @@ pub(crate) fn set_buffer(fd: BorrowedFd<'_>, forced: libc::c_int, plain: libc::c
     set_option(fd, libc::SOL_SOCKET, forced, &bytes).or_else(|_| set_option(fd, libc::SOL_SOCKET, plain, &bytes))
 }
 
+/// Has a classic BPF program choose which socket of a port's group gets a packet (SO_ATTACH_REUSEPORT_CBPF, socket(7)).
+pub(crate) fn choose_socket_by(fd: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let len = libc::c_ushort::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    let size = size_of_val(&program) as libc::socklen_t;
+    let (value, name) = (std::ptr::from_ref(&program).cast(), libc::SO_ATTACH_REUSEPORT_CBPF);
+    // SAFETY: `program` points at as many readable instructions as it says; the kernel writes nothing, and copies them before it returns.
+    checked(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, value, size) }).map(drop)
+}
+
 /// Two connected UNIX sockets that keep message boundaries and order, non-blocking.
 pub(crate) fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];
