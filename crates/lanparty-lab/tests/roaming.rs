@@ -43,7 +43,8 @@ struct Away {
 impl Away {
     fn new(name: &str, kind: NatKind) -> Self {
         let (evening, household) = Self::at(name, kind, HouseholdOptions::default());
-        let members = evening.all();
+        // Whoever comes from another address has to reach the thread that it was at.
+        let members = evening.all_at(evening.relay_with(&["--listen", "0.0.0.0:8443", "--threads", "4"]));
         Self::settle(evening, household, members)
     }
 

@@ -3,8 +3,8 @@
 //! A processor that rests takes tens of microseconds to be woken, and is cold then. Who said `--busy-poll` does not let it rest for so
 //! long after anything came: a task gives way to all others again and again, and each time the runtime looks at every socket and device.
 
+use std::cell::Cell;
 use std::str::FromStr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,10 @@ use tokio::sync::Notify;
 /// The longest that may be asked for. Whoever has traffic twice in that time never rests.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// One per process, because a process has one runtime that rests or does not.
-static LOOKOUT: OnceLock<Lookout> = OnceLock::new();
+thread_local! {
+    /// One per thread, because a thread has one runtime that rests or does not; they last as long as the program.
+    static LOOKOUT: Cell<Option<&'static Lookout>> = const { Cell::new(None) };
+}
 
 struct Lookout {
     /// Something came since the last look.
@@ -41,8 +43,9 @@ impl FromStr for BusyPoll {
 impl BusyPoll {
     /// Begins, as a task of the current runtime, when it was asked for.
     pub fn start(self) {
-        if !self.0.is_zero() {
-            let lookout = LOOKOUT.get_or_init(Lookout::new);
+        if !self.0.is_zero() && LOOKOUT.get().is_none() {
+            let lookout = Box::leak(Box::new(Lookout::new()));
+            LOOKOUT.set(Some(lookout));
             tokio::spawn(look_out(lookout, self.0));
         }
     }

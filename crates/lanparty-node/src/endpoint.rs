@@ -8,17 +8,14 @@ use std::sync::Once;
 use std::time::Duration;
 
 use noq::congestion::{Bbr3Config, ControllerFactory, CubicConfig};
-use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use noq::crypto::rustls::QuicClientConfig;
 use noq::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
-use noq_proto::HashedConnectionIdGenerator;
-use ring::hmac;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use lanparty_core::FALLEN_REST;
-use lanparty_proto::IdentityId;
 
 use crate::link::{DATAGRAM_BUFFER_LEN, DelayConfig, LINK_DEAD_AFTER, Watching};
-use crate::{ExitCode, Fault, Link, LinkEnded, RelayKeys, ServerTls, Sizing, uplink};
+use crate::{ExitCode, Fault, Sizing, uplink};
 
 /// Heartbeat: at least one packet a second each way.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -108,6 +105,13 @@ pub(crate) fn peer_transport() -> Arc<TransportConfig> {
 
 /// A UDP socket with large buffers; larger than the system's limit when we are allowed to.
 pub(crate) fn udp_socket(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = unbound(addr)?;
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+/// The same, not bound yet.
+pub(crate) fn unbound(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() {
         // `[::]` also listens on IPv4; a socket for one IPv6 address does not need to.
@@ -115,8 +119,7 @@ pub(crate) fn udp_socket(addr: SocketAddr) -> io::Result<UdpSocket> {
     }
     enlarge_buffers(&socket)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// What the system gives less than is asked for it says once.
@@ -141,96 +144,6 @@ fn enlarge_buffers(socket: &Socket) -> io::Result<()> {
 fn enlarge_buffers(socket: &Socket) -> io::Result<()> {
     socket.set_recv_buffer_size(SOCKET_BUFFER_LEN)?;
     socket.set_send_buffer_size(SOCKET_BUFFER_LEN)
-}
-
-/// A relay's end of QUIC.
-pub struct RelayEndpoint {
-    endpoint: noq::Endpoint,
-}
-
-impl RelayEndpoint {
-    /// Listens on `addr`.
-    ///
-    /// # Errors
-    /// When the port is taken or not allowed, or the certificate cannot be used.
-    pub fn listen(addr: SocketAddr, tls: &ServerTls, keys: &RelayKeys) -> Result<Self, Fault> {
-        let socket = udp_socket(addr).map_err(|e| cannot_listen(addr, "udp", &e))?;
-        let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, keys.reset_key())));
-        let cid_key = keys.cid_key();
-        config
-            .cid_generator(Arc::new(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key))))
-            // The stack's limit is one for all members: after a restart it would keep all but one of them waiting.
-            .min_reset_interval(Duration::ZERO);
-        let unusable = |e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("TLS cannot be set up: {e}"), "");
-        let tls = tls.config().map_err(|e| unusable(&e))?;
-        let quic = QuicServerConfig::try_from(tls).map_err(|e| unusable(&e))?;
-        let mut server = noq::ServerConfig::with_crypto(Arc::new(quic));
-        let mut transport = TransportConfig::clone(&transport(Sizing::default(), CongestionControl::default()));
-        // Its members tell each other where they are seen.
-        transport.send_observed_address_reports(true);
-        server.transport_config(Arc::new(transport));
-        let endpoint =
-            noq::Endpoint::new(config, Some(server), socket, crate::udp::runtime()).map_err(|e| cannot_listen(addr, "udp", &e))?;
-        Ok(Self { endpoint })
-    }
-
-    /// The address it really listens on.
-    ///
-    /// # Errors
-    /// When the socket is gone.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.endpoint.local_addr()
-    }
-
-    /// The next connection attempt; `None` after [`Self::close`].
-    pub async fn accept(&self) -> Option<Incoming> {
-        self.endpoint.accept().await.map(Incoming)
-    }
-
-    /// Connections whose handshake has begun and not ended, and those established.
-    #[must_use]
-    pub fn open_connections(&self) -> usize {
-        self.endpoint.open_connections()
-    }
-
-    /// Ends every connection.
-    pub async fn close(&self, reason: &str) {
-        self.endpoint.close(VarInt::from_u32(0), reason.as_bytes());
-        // Bounded: a peer that is gone does not acknowledge.
-        let _ = tokio::time::timeout(Duration::from_millis(300), self.endpoint.wait_idle()).await;
-    }
-}
-
-/// A connection attempt at a relay.
-pub struct Incoming(noq::Incoming);
-
-impl Incoming {
-    /// Where it seems to come from.
-    #[must_use]
-    pub fn remote_address(&self) -> SocketAddr {
-        canonical(self.0.remote_address())
-    }
-
-    /// Whether the address is proven: the attempt carries a token we sent there (RFC 9000 §8.1.2).
-    #[must_use]
-    pub fn is_validated(&self) -> bool {
-        self.0.remote_address_validated()
-    }
-
-    /// Asks for that proof before anything is kept for the attempt.
-    pub fn retry(self) {
-        // Fails only when the attempt has its token already; then there is nothing to ask for.
-        let _ = self.0.retry();
-    }
-
-    /// Completes the handshake: the link, and whose it is.
-    ///
-    /// # Errors
-    /// When the handshake fails or the member proves no identity.
-    pub async fn establish(self) -> Result<(Link, IdentityId), LinkEnded> {
-        let connection = self.0.accept()?.await?;
-        Link::accepted(connection)
-    }
 }
 
 /// A socket for both address families calls 192.0.2.1 `::ffff:192.0.2.1` (RFC 4291 §2.5.5.2); people do not.

@@ -33,6 +33,7 @@ mod pin;
 mod port_mapping;
 mod print;
 mod probe;
+mod relay_endpoint;
 mod relay_keys;
 #[cfg_attr(windows, path = "examine/routes_windows.rs")]
 mod routes;
@@ -62,7 +63,7 @@ pub use cable::{CableDriver, CableEndpoint, CableEvent, CablePlan, CableReport, 
 pub use control::{ControlReader, ControlWriter};
 pub use device::{AsyncDevice, Written};
 pub use driver::{DriverEvent, DriverReport, MemberDriver, Side, warn_of_gateway};
-pub use endpoint::{CongestionControl, Incoming, RelayEndpoint};
+pub use endpoint::CongestionControl;
 pub use examine::{RelayExamination, UnderlayFix, examine_host, is_wsl2};
 pub use fault::{ExitCode, Fault, block_on, serve};
 pub use filter::{FilterFlags, PacketWords, parse_packet};
@@ -87,6 +88,7 @@ pub use peers::PeerReport;
 pub use port_mapping::OpenedPort;
 pub use print::print;
 pub use probe::{ProbePorts, ProbeReport, ProbeService};
+pub use relay_endpoint::{Incoming, RELAY_THREADS_MAX, RelayEndpoint, RelaySocket};
 pub use relay_keys::{RELAY_DEV_NAME, RelayKeys};
 pub use scripts::run_script;
 pub use service::{Rights, at_work};

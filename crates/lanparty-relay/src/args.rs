@@ -8,7 +8,8 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use lanparty_core::{AddressPool, Limits, Rate, RelayConfig};
 use lanparty_node::{
-    BusyPoll, CertificateFiles, ExitCode, Fault, LogFormat, ManagementFlags, ProbePorts, every_frame_is_logged, parse_lan_mtu,
+    BusyPoll, CertificateFiles, ExitCode, Fault, LogFormat, ManagementFlags, ProbePorts, RELAY_THREADS_MAX, every_frame_is_logged,
+    parse_lan_mtu,
 };
 use lanparty_proto::{LanMtu, MulticastPolicy};
 
@@ -117,6 +118,10 @@ pub struct RelayArgs {
     /// UDP ports on which `lanparty doctor` may measure the way here, as A,B, or off; the two above the relay's own when left out
     #[arg(long, value_name = "A,B|off")]
     pub probe_ports: Option<ProbePorts>,
+
+    /// Threads that carry members, for machines with several processors and more to carry than one of them can
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=i64::from(RELAY_THREADS_MAX)))]
+    pub threads: u8,
 
     /// After anything came, look for more for so many microseconds instead of letting the processor rest: shorter round trips for a
     /// processor that is always busy

@@ -1,7 +1,7 @@
 //! The relay program: rooms of members on one UDP port, forwarded frame by frame.
 //!
-//! `lanparty-core` decides; this crate moves its decisions: a task per connection, one `Hub` that they share, one
-//! `Outbox` toward each member.
+//! `lanparty-core` decides; this crate moves its decisions: a task per connection, on one of the relay's threads, one `Hub` that they
+//! share, one `Outbox` toward each member.
 
 mod addresses;
 mod args;
@@ -15,6 +15,7 @@ mod run;
 mod serve;
 mod streams;
 mod tasks;
+mod threads;
 mod told;
 
 pub use args::RelayArgs;

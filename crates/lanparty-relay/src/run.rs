@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use lanparty_core::AddressBook;
 use lanparty_node::{
-    CertificateSource, Event, ExitCode, Fault, Incoming, Management, ProbeService, RELAY_DEV_NAME, RelayEndpoint, RelayKeys, Rights,
-    ServerTls, StateDir, StreamIncoming, TrialSeat, at_work, shutdown_requested, start_logging, termination_requested,
+    CertificateSource, Event, ExitCode, Fault, Management, ProbeService, RELAY_DEV_NAME, RelayKeys, RelaySocket, Rights, ServerTls,
+    StateDir, StreamIncoming, TrialSeat, at_work, shutdown_requested, start_logging, termination_requested,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -17,22 +17,19 @@ use crate::RelayArgs;
 use crate::addresses::AddressFile;
 use crate::hub::Hub;
 use crate::rooms::RoomsFile;
-use crate::serve::{serve, serve_stream};
+use crate::serve::serve_stream;
 use crate::streams::Streams;
+use crate::threads::{HALF_OPEN_MAX, Threads};
 
 mod status;
 
 /// How often certificate files and unsaved state are looked at.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);
-/// Above this many half-open handshakes a newcomer must prove its address first (THREATS C1).
-const HALF_OPEN_UNPROVEN_MAX: usize = 64;
-/// Above this many half-open handshakes nobody else is let in.
-const HALF_OPEN_MAX: usize = 1024;
 const FAREWELL: &str = "the relay is shutting down";
 
 /// A relay that listens.
 pub struct RunningRelay {
-    endpoint: Arc<RelayEndpoint>,
+    threads: Threads,
     hub: Arc<Hub>,
     keys: RelayKeys,
     tls: ServerTls,
@@ -65,7 +62,7 @@ pub async fn run(args: RelayArgs) -> Result<(), Fault> {
     };
     info!("lanparty-relay ending: {reason}");
     relay.hub.events().tell(Event::Ending { reason: reason.to_owned() });
-    tokio::join!(relay.endpoint.close(FAREWELL), relay.streams.close(FAREWELL));
+    tokio::join!(relay.threads.close(FAREWELL), relay.streams.close(FAREWELL));
     Ok(())
 }
 
@@ -95,21 +92,14 @@ impl RunningRelay {
         let tls = ServerTls::load(source)?;
         let fingerprint = keys.fingerprint().map_or_else(String::new, |f| f.to_string());
         info!(state_dir = %dir.path().display(), server_name = %name, %fingerprint, "lanparty-relay configured for {}/udp", args.listen);
-        let endpoint = RelayEndpoint::listen(args.listen, &tls, &keys)?;
-        let listen = endpoint.local_addr().map_err(|e| Fault::new(ExitCode::Unexpected, e.to_string(), ""))?;
+        let sockets = RelaySocket::bind(args.listen, args.threads, &tls, &keys)?;
+        let listen = sockets[0].local_addr().map_err(|e| Fault::new(ExitCode::Unexpected, e.to_string(), ""))?;
+        let hub = Hub::new(args.config(), rules, (!args.no_bond_test).then(TrialSeat::default), book, address_file);
+        let threads = Threads::start(sockets, args.busy_poll, &hub)?;
         info!("lanparty-relay listening on {listen}");
         let probes = ProbeService::listen(listen, args.probe_ports.unwrap_or_default());
         let streams = Streams::listen(args, listen, &tls)?;
-        Ok(Self {
-            endpoint: Arc::new(endpoint),
-            hub: Hub::new(args.config(), rules, (!args.no_bond_test).then(TrialSeat::default), book, address_file),
-            keys,
-            tls,
-            probes,
-            streams,
-            listen,
-            rooms,
-        })
+        Ok(Self { threads, hub, keys, tls, probes, streams, listen, rooms })
     }
 
     /// Where it listens.
@@ -131,8 +121,8 @@ impl RunningRelay {
         let mut housekeeping = std::pin::pin!(housekeeping);
         loop {
             tokio::select! {
-                incoming = self.endpoint.accept() => match incoming {
-                    Some(incoming) => self.admit(incoming),
+                incoming = self.threads.accept() => match incoming {
+                    Some(incoming) => self.threads.admit(incoming),
                     None => return,
                 },
                 incoming = self.streams.accept() => self.admit_stream(incoming),
@@ -142,17 +132,6 @@ impl RunningRelay {
                 () = &mut housekeeping => return,
             }
         }
-    }
-
-    fn admit(&self, incoming: Incoming) {
-        let half_open = self.endpoint.open_connections().saturating_sub(self.hub.quic_connections());
-        if half_open >= HALF_OPEN_MAX {
-            return drop(incoming);
-        }
-        if half_open >= HALF_OPEN_UNPROVEN_MAX && !incoming.is_validated() {
-            return incoming.retry();
-        }
-        tokio::spawn(serve(incoming, Arc::clone(&self.hub)));
     }
 
     fn admit_stream(&self, incoming: StreamIncoming) {

@@ -150,7 +150,11 @@ impl Evening {
 
     /// Relay, gateway and a client with a lease.
     pub(crate) fn all(&self) -> Members {
-        let relay = self.relay();
+        self.all_at(self.relay())
+    }
+
+    /// The same at this relay.
+    pub(crate) fn all_at(&self, relay: Proc) -> Members {
         let gateway = self.gateway();
         let (client, address) = self.client_with_lease();
         Members { relay, gateway, client, address }

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::RunningRelay;
 use crate::hub::RoomMember;
+use crate::threads::ThreadReport;
 
 const PROGRAM: &str = "lanparty-relay";
 
@@ -28,6 +29,8 @@ pub struct RelayStatus {
     listen_tls: Option<String>,
     /// Connections past their handshake.
     connections: usize,
+    /// The threads that carry members by QUIC.
+    threads: Vec<ThreadReport>,
     /// What it answered to those who measure the way here.
     probes: ProbeReport,
     /// Its rooms, with their members.
@@ -80,6 +83,7 @@ impl RunningRelay {
             listen: self.listen.to_string(),
             listen_tls: self.streams.report(),
             connections: self.hub.connections(),
+            threads: self.threads.report(),
             probes: self.probes.report(),
             rooms: self.hub.report(),
         }
