@@ -105,12 +105,12 @@ pub struct Limits {
 
 impl Default for Limits {
     /// Generous for play, far below what hurts a room of 16 (THREATS A12: a storm of 20,000 frames a second passes about
-    /// 130 of them): 2.5 Gbit/s with 8 MiB at once; per second 1,000 copies of ARP/ND, 200 of DHCP, 2,000 each of
+    /// 130 of them): 10 Gbit/s, more than a member sends, with 8 MiB at once; per second 1,000 copies of ARP/ND, 200 of DHCP, 2,000 each of
     /// discovery and the rest, with two seconds' worth saved up.
     fn default() -> Self {
         let copies = Rate::of_copies;
         Self {
-            bandwidth: Rate { per_second: 2_500_000_000 / 8, burst: 8 << 20 },
+            bandwidth: Rate { per_second: 10_000_000_000 / 8, burst: 8 << 20 },
             bum: BumLimits { arp_nd: copies(1000), dhcp: copies(200), discovery: copies(2000), other: copies(2000) },
         }
     }

@@ -71,7 +71,7 @@ pub struct RelayArgs {
     pub state_dir: Option<PathBuf>,
 
     /// Most each member may send, in bits per second, e.g. 500M or 1G
-    #[arg(long, value_name = "RATE", value_parser = parse_scaled, default_value = "2500M")]
+    #[arg(long, value_name = "RATE", value_parser = parse_scaled, default_value = "10G")]
     pub member_rate: u64,
 
     /// What a member may send at once above its rate, in bytes, e.g. 4M
