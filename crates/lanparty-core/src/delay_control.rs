@@ -100,6 +100,7 @@ pub struct DelayControl {
     round_bytes: u64,
     round_lost: u64,
     window: u64,
+    pace: Option<u64>,
 }
 
 /// How the beginning goes.
@@ -132,6 +133,7 @@ impl DelayControl {
             round_bytes: 0,
             round_lost: 0,
             window: WINDOW_FIRST * mtu,
+            pace: None,
         }
     }
 
@@ -172,6 +174,7 @@ impl DelayControl {
     /// An acknowledgement has been dealt with.
     pub fn end_acks(&mut self, now: Instant, app_limited: bool) {
         self.set_window(!app_limited, now);
+        self.set_pace();
     }
 
     /// Packets of `bytes` together are lost; `is_persistent`: everything for so long that the path must be learnt anew (RFC 9002 §7.6).
@@ -188,12 +191,14 @@ impl DelayControl {
             self.window = WINDOW_MIN * self.mtu;
         }
         self.set_window(true, now);
+        self.set_pace();
     }
 
     /// Packets have another size from now on.
     pub fn set_mtu(&mut self, mtu: u16) {
         self.mtu = u64::from(mtu);
         self.window = self.window.max(WINDOW_MIN * self.mtu);
+        self.set_pace();
     }
 
     /// Bytes that may be in flight.
@@ -210,7 +215,16 @@ impl DelayControl {
 
     /// Bytes per second that packets should leave at, once that is known.
     #[must_use]
-    pub fn pacing_rate(&self) -> Option<u64> {
+    pub const fn pacing_rate(&self) -> Option<u64> {
+        self.pace
+    }
+
+    /// It is asked for with every packet, and is another one when acknowledgements or losses have been dealt with.
+    fn set_pace(&mut self) {
+        self.pace = self.pace_of_window();
+    }
+
+    fn pace_of_window(&self) -> Option<u64> {
         let gain = if self.startup.is_some() { STARTUP_GAIN } else { PACE_GAIN };
         let (rate, (least, _)) = self.rate().zip(self.min_rtt)?;
         // What the window is for, when the rate is only what was asked for so far.

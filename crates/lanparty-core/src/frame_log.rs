@@ -65,7 +65,8 @@ impl FrameRecord {
 
 #[derive(Clone, Copy, Default)]
 struct Slot {
-    last: Option<Instant>,
+    /// When the next line may come.
+    next: Option<Instant>,
     suppressed: u64,
 }
 
@@ -101,11 +102,11 @@ impl FrameLog {
 
     fn record(&mut self, kind: usize, frame: &[u8], outcome: Result<usize, DropReason>, now: Instant) -> Option<FrameRecord> {
         let slot = &mut self.slots[kind];
-        if !self.every_frame && slot.last.is_some_and(|last| now.saturating_duration_since(last) < SAMPLE_INTERVAL) {
+        if !self.every_frame && slot.next.is_some_and(|next| now < next) {
             slot.suppressed += 1;
             return None;
         }
-        slot.last = Some(now);
+        slot.next = Some(now + SAMPLE_INTERVAL);
         let suppressed = std::mem::take(&mut slot.suppressed);
         let mac = |at: usize| frame.get(at..at + 6).and_then(|b| b.try_into().ok()).map(MacAddr);
         Some(FrameRecord {

@@ -57,8 +57,11 @@ impl TokenBucket {
 
     /// Takes `tokens`, or nothing when fewer are left.
     pub fn take(&mut self, tokens: u64, now: Instant) -> bool {
-        self.level = self.level_at(now);
-        self.at = self.at.max(now);
+        // Frames of a batch have one time.
+        if now > self.at {
+            self.level = self.level_at(now);
+            self.at = now;
+        }
         match self.level.checked_sub(u128::from(tokens) * NANOS) {
             Some(left) => {
                 self.level = left;
