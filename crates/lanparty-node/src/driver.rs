@@ -215,7 +215,7 @@ impl<D: Device> MemberDriver<D> {
         let (backlog, room) = (!pending.is_empty(), pending.has_room());
         let fronts = c.link.fronts(pending);
         tokio::select! {
-            outcome = device_frames_after(device, batch, backlog), if room => self.handle_outbound(outcome),
+            outcome = device_frames_after(device, batch, backlog || peers.are_behind()), if room => self.handle_outbound(outcome),
             ready = c.link.ready(&fronts), if backlog => {
                 ready?;
                 self.send_pending()

@@ -23,6 +23,7 @@ use quic::Quic;
 mod delay;
 mod draining;
 mod fair;
+mod outbox;
 mod packing;
 mod quic;
 mod watched;
@@ -31,6 +32,7 @@ pub(crate) use delay::DelayConfig;
 pub use draining::Draining;
 pub(crate) use fair::FRONTS_MAX;
 pub use fair::fair_queue;
+pub use outbox::Outbox;
 pub(crate) use quic::DATAGRAM_BUFFER_LEN;
 pub(crate) use watched::Watching;
 

@@ -25,13 +25,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{Drops, INTRODUCTIONS_MAX, Redundancy, Roster, worth_trying};
-use lanparty_proto::{DatagramHeader, DropReason, IdentityId, MacAddr, MemberId, PeerPath, Role};
+use lanparty_proto::{DatagramHeader, IdentityId, MacAddr, MemberId, PeerPath, Role};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::port_mapping::PortMapping;
-use crate::{Captures, Link, LinkEnded, PlannedUplinks, UseBook};
+use crate::{Captures, Link, LinkEnded, Outbox, PlannedUplinks, UseBook};
 use bonding::{Bonding, Forming, PathMade};
 use carry::Shared;
 use met::{Met, Own, Reached};
@@ -45,8 +45,6 @@ pub(crate) use sockets::{PeerSocket, PeerSockets, SocketUplink};
 
 /// Events that wait for the driver.
 const EVENTS_MAX: usize = 64;
-/// Frames that wait for one direct link.
-const OUTGOING_MAX: usize = 1024;
 /// First pause before a member is dialled again, and the longest.
 const REDIAL_FIRST: Duration = Duration::from_secs(5);
 const REDIAL_LONGEST: Duration = Duration::from_secs(300);
@@ -339,15 +337,15 @@ impl Peers {
     /// A member has this link from now on.
     fn insert(&mut self, member: MemberId, link: Link, by_us: bool, bond: Option<Bonding>, now: Instant) {
         self.serial += 1;
-        let ((outgoing, rx), shared) = (mpsc::channel(OUTGOING_MAX), Arc::new(Shared::default()));
-        let task = tokio::spawn(carry::carry((member, self.serial), link.clone(), rx, self.sender.clone(), Arc::clone(&shared)));
+        let (outbox, shared) = (Arc::new(Outbox::new(link.clone())), Arc::new(Shared::default()));
+        let task = tokio::spawn(carry::carry((member, self.serial), Arc::clone(&outbox), self.sender.clone(), Arc::clone(&shared)));
         let inbound = Hold::Waiting { since: None, frames: vec![] };
         let peer = Peer {
             serial: self.serial,
             by_us,
             link,
+            outbox,
             bond,
-            outgoing,
             task,
             shared,
             since: now,
@@ -386,10 +384,18 @@ impl Peers {
         }
     }
 
-    /// Takes a datagram whose frame goes to `member` alone; gives it back when it goes by the relay, with a reason when it is dropped.
-    pub(crate) fn take(&self, member: MemberId, datagram: Bytes) -> Result<(), (Bytes, Option<DropReason>)> {
-        let Some(peer) = self.live.get(&member).filter(|peer| peer.carries) else { return Err((datagram, None)) };
-        peer.outgoing.try_send(datagram).map_err(|e| (e.into_inner(), Some(DropReason::QueueFull)))
+    /// Takes datagrams whose frames go to `member`; not when it is not reached directly, and so goes by the relay.
+    pub(crate) fn take(&self, member: MemberId, datagrams: &[Bytes], now: Instant) -> bool {
+        let Some(peer) = self.live.get(&member).filter(|peer| peer.carries) else { return false };
+        if let Some(dropped) = peer.outbox.offer(datagrams, now) {
+            peer.shared.count(&dropped);
+        }
+        true
+    }
+
+    /// Whether something waits for a direct link.
+    pub(crate) fn are_behind(&self) -> bool {
+        self.live.values().any(|peer| peer.outbox.is_behind())
     }
 
     /// The member that a frame from `roster`'s own member goes to, when it goes to one alone.

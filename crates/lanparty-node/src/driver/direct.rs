@@ -36,36 +36,42 @@ impl<D: Device> MemberDriver<D> {
         if reached.is_empty() && self.island.is_none() {
             return;
         }
+        let (now, mut run, mut to) = (Instant::now(), vec![], None);
         for datagram in std::mem::take(&mut self.work.datagrams) {
             if !self.awaited.is_empty() && destination(&datagram).is_some_and(MacAddr::is_group) {
                 // The relay cannot give it to them, and to it they are not there.
-                self.awaited.members().for_each(|member| drop(self.peers.take(member, datagram.clone())));
-            }
-            let target = destination(&datagram).and_then(|dst| Peers::target(roster, dst));
-            let left = match target {
-                Some(member) => self.peers.take(member, datagram),
-                None => Err((datagram, None)),
-            };
-            match left {
-                Ok(()) => {}
-                Err((datagram, Some(reason))) => self.outbound.take_back(&datagram, reason),
-                Err((datagram, None)) if self.island.is_none() => self.work.datagrams.push(datagram),
-                Err((datagram, None)) => {
-                    let is_for_all = target.is_none();
-                    // One frame is one frame to the counters, however many get it.
-                    let taken = reached.iter().filter(|member| is_for_all && self.peers.take(**member, datagram.clone()).is_ok()).count();
-                    if taken == 0 {
-                        self.outbound.take_back(&datagram, DropReason::LinkDown);
-                    }
+                for member in self.awaited.members() {
+                    self.peers.take(member, std::slice::from_ref(&datagram), now);
                 }
             }
+            let target = destination(&datagram).and_then(|dst| Peers::target(roster, dst));
+            if let Some(member) = target.filter(|member| self.peers.carries(*member)) {
+                // What goes to one member is handed over together.
+                if let Some(before) = to.replace(member).filter(|before| *before != member) {
+                    self.peers.take(before, &run, now);
+                    run.clear();
+                }
+                run.push(datagram);
+            } else if self.island.is_none() {
+                self.work.datagrams.push(datagram);
+            } else {
+                let all = if target.is_none() { &reached[..] } else { &[] };
+                // One frame is one frame to the counters, however many get it.
+                let taken = all.iter().filter(|member| self.peers.take(**member, std::slice::from_ref(&datagram), now)).count();
+                if taken == 0 {
+                    self.outbound.take_back(&datagram, DropReason::LinkDown);
+                }
+            }
+        }
+        if let Some(member) = to {
+            self.peers.take(member, &run, now);
         }
     }
 
     /// A frame of our own making goes directly, when its member is reached so.
     pub(super) fn takes_directly(&self, roster: &Roster, datagram: &Bytes) -> bool {
         let target = destination(datagram).and_then(|dst| Peers::target(roster, dst));
-        target.is_some_and(|member| self.peers.take(member, datagram.clone()).is_ok())
+        target.is_some_and(|member| self.peers.take(member, std::slice::from_ref(datagram), Instant::now()))
     }
 
     pub(super) fn handle_peer(&mut self, event: PeerEvent) -> Result<Option<DriverEvent>, LinkEnded> {
@@ -77,17 +83,15 @@ impl<D: Device> MemberDriver<D> {
         if self.island.is_some() && !self.peers.has_links() {
             self.island = None;
         }
-        self.take_in(&arrived)
+        self.take_in(arrived)
     }
 
     /// Stations 10 and 11 for datagrams of direct links.
-    pub(super) fn take_in(&mut self, arrived: &[Bytes]) -> Result<Option<DriverEvent>, LinkEnded> {
-        let mut event = None;
-        for chunk in arrived.chunks(self.received.len()) {
-            for (into, datagram) in self.received.iter_mut().zip(chunk) {
-                *into = datagram.clone();
-            }
-            event = self.handle_inbound(chunk.len())?.or(event);
+    pub(super) fn take_in(&mut self, arrived: Vec<Bytes>) -> Result<Option<DriverEvent>, LinkEnded> {
+        let (mut event, mut arrived) = (None, arrived.into_iter().peekable());
+        while arrived.peek().is_some() {
+            let count = self.received.iter_mut().zip(&mut arrived).map(|(into, datagram)| *into = datagram).count();
+            event = self.handle_inbound(count)?.or(event);
         }
         Ok(event)
     }

@@ -138,7 +138,7 @@ impl<D: Device> MemberDriver<D> {
         let member = self.roster().and_then(|roster| roster.by_mac(from)).map(|member| member.id);
         let waited = member.map(|member| self.peers.open(member)).unwrap_or_default();
         // The device says of itself what is wrong with it.
-        self.take_in(&waited).map(drop)
+        self.take_in(waited).map(drop)
     }
 
     /// Polls every run that is due; those that ended, or that nobody listens to, go.

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::bonding::Bonding;
 use super::carry::Shared;
 use super::dial::DIAL_TIMEOUT;
-use crate::Link;
+use crate::{Link, Outbox};
 
 /// Of two links to one member, the younger one is the better one; unless both were dialled at once, and come within this time.
 const CROSSING_MAX: Duration = DIAL_TIMEOUT;
@@ -20,9 +19,9 @@ pub(super) struct Peer {
     pub(super) serial: u64,
     pub(super) by_us: bool,
     pub(super) link: Link,
+    pub(super) outbox: Arc<Outbox>,
     /// What it is beside its paths, when it has several.
     pub(super) bond: Option<Bonding>,
-    pub(super) outgoing: mpsc::Sender<Bytes>,
     pub(super) task: JoinHandle<()>,
     pub(super) shared: Arc<Shared>,
     pub(super) since: Instant,

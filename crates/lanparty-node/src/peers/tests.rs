@@ -157,8 +157,8 @@ async fn two_that_dial_each_other_at_once_keep_one_link_and_the_same() {
 async fn frames_wait_for_the_end_of_the_way_by_the_relay_and_nobody_speaks_for_others() {
     let dir = tempfile::tempdir().unwrap();
     let (mut one, mut two) = meet(&dir).await;
-    one.peers.take(MemberId(2), frame(1, 7)).unwrap();
-    one.peers.take(MemberId(2), frame(2, 8)).unwrap();
+    assert!(one.peers.take(MemberId(2), &[frame(1, 7)], Instant::now()));
+    assert!(one.peers.take(MemberId(2), &[frame(2, 8)], Instant::now()));
     both(
         &mut one,
         &mut two,
@@ -168,7 +168,7 @@ async fn frames_wait_for_the_end_of_the_way_by_the_relay_and_nobody_speaks_for_o
     .await;
     assert!(two.came.is_empty(), "what came before by the relay may be on its way");
     assert_eq!(two.peers.open(MemberId(1)), [frame(1, 7)]);
-    one.peers.take(MemberId(2), frame(1, 9)).unwrap();
+    assert!(one.peers.take(MemberId(2), &[frame(1, 9)], Instant::now()));
     both(&mut one, &mut two, "the next one does not wait", |_, two| two.came == [frame(1, 9)]).await;
 }
 
@@ -176,7 +176,7 @@ async fn frames_wait_for_the_end_of_the_way_by_the_relay_and_nobody_speaks_for_o
 async fn frames_do_not_wait_for_ever() {
     let dir = tempfile::tempdir().unwrap();
     let (mut one, mut two) = meet(&dir).await;
-    one.peers.take(MemberId(2), frame(1, 7)).unwrap();
+    assert!(one.peers.take(MemberId(2), &[frame(1, 7)], Instant::now()));
     both(&mut one, &mut two, "the relay says nothing", |_, two| two.came == [frame(1, 7)]).await;
 }
 
@@ -286,11 +286,11 @@ async fn frames_pass_a_link_of_several_paths_once() {
     let dir = tempfile::tempdir().unwrap();
     let (mut one, mut two) = meet_as(Side::with(&dir, 1, &[Some(0), Some(1)]), Side::new(&dir, 2)).await;
     two.peers.open(MemberId(1));
-    (0..100).for_each(|what| one.peers.take(MemberId(2), frame(1, what)).unwrap());
+    (0..100).for_each(|what| assert!(one.peers.take(MemberId(2), &[frame(1, what)], Instant::now())));
     both(&mut one, &mut two, "all frames are there", |_, two| two.came.len() >= 100).await;
     assert_eq!(two.came, (0..100).map(|what| frame(1, what)).collect::<Vec<_>>());
-    one.peers.take(MemberId(2), frame(2, 8)).unwrap();
-    one.peers.take(MemberId(2), frame(1, 101)).unwrap();
+    assert!(one.peers.take(MemberId(2), &[frame(2, 8)], Instant::now()));
+    assert!(one.peers.take(MemberId(2), &[frame(1, 101)], Instant::now()));
     both(&mut one, &mut two, "nobody speaks for others", |_, two| two.came.len() > 100).await;
     assert_eq!(two.came[100..], [frame(1, 101)]);
 }
