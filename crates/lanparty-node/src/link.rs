@@ -455,7 +455,7 @@ impl Link {
     }
 }
 
-/// Moves the frames to the front, in order. How many they are.
+/// Moves the frames to the front, in order. How many they are. The others are let go: each keeps all that came with it in memory.
 fn remove_padding(datagrams: &mut [Bytes]) -> usize {
     let mut kept = 0;
     for at in 0..datagrams.len() {
@@ -464,6 +464,7 @@ fn remove_padding(datagrams: &mut [Bytes]) -> usize {
             kept += 1;
         }
     }
+    datagrams.iter_mut().skip(kept).for_each(|other| *other = Bytes::new());
     kept
 }
 
@@ -477,6 +478,7 @@ mod tests {
         let mut datagrams = [pad(), frame(1), frame(2), pad(), pad(), frame(3)];
         assert_eq!(remove_padding(&mut datagrams), 3);
         assert_eq!(datagrams[..3], [frame(1), frame(2), frame(3)]);
+        assert!(datagrams[3..].iter().all(Bytes::is_empty), "padding keeps no memory");
         assert_eq!(remove_padding(&mut [pad()]), 0);
     }
 }
