@@ -29,16 +29,16 @@ const CONTROL_QUEUE_MAX: usize = 256;
 /// A gateway that gives no sign on its LAN, and of which nothing came here for so long, is gone. One that lives sends a packet a second at least.
 const SILENT_AFTER: Duration = Duration::from_millis(1100);
 
-/// What a connection's task is told by others.
+/// What a connection's task is told by others. A channel has room for 32 of them from its beginning, so each is a pointer.
 pub(crate) enum Command {
-    Send(Control),
+    Send(Box<Control>),
     /// Read nothing before this older connection of the same member is drained.
-    After(Link),
-    Refuse {
-        code: Refusal,
-        message: String,
-    },
+    After(Box<Link>),
+    /// Say this, and close.
+    Refuse(Box<Control>),
 }
+
+const _: () = assert!(size_of::<Command>() <= 16);
 
 struct Way {
     outbox: Arc<Outbox>,
@@ -303,8 +303,10 @@ impl State {
         self.keep_addresses(Instant::now());
         while let Some(output) = self.relay.poll_output() {
             match output {
-                RelayOutput::Send { link, message } => self.command(link, Command::Send(message)),
-                RelayOutput::Refuse { link, code, message } => self.command(link, Command::Refuse { code, message }),
+                RelayOutput::Send { link, message } => self.command(link, Command::Send(Box::new(message))),
+                RelayOutput::Refuse { link, code, message } => {
+                    self.command(link, Command::Refuse(Box::new(Control::Refused { code, message })));
+                }
                 RelayOutput::Moved { from, to } => self.moved(from, to),
                 RelayOutput::Event(event) => {
                     log_event(&event);
@@ -321,7 +323,7 @@ impl State {
     fn moved(&mut self, from: LinkId, to: LinkId) {
         let Some(way) = self.ways.get(&from) else { return };
         way.outbox.end();
-        let before = way.outbox.link().clone();
+        let before = Box::new(way.outbox.link().clone());
         self.command(to, Command::After(before));
     }
 

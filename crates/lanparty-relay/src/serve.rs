@@ -108,9 +108,9 @@ impl Peer {
                     Err(e) => Err(e),
                 },
                 command = commands.recv() => match command {
-                    Some(Command::After(link)) => { before = Some(Draining::new(link)); Ok(()) }
+                    Some(Command::After(link)) => { before = Some(Draining::new(*link)); Ok(()) }
                     Some(Command::Send(message)) => self.control_out.send(&message).await,
-                    Some(Command::Refuse { code, message }) => return self.refuse(&Control::Refused { code, message }).await,
+                    Some(Command::Refuse(message)) => return self.refuse(&message).await,
                     None => Ok(()),
                 },
                 () = watch.due() => {
