@@ -18,8 +18,10 @@ use crate::outbox::Outbox;
 
 /// Time for a handshake, and again for the first message.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Datagrams taken from a connection at once.
+/// Datagrams taken from a connection at once, of one that says much.
 const RECV_BATCH: usize = 128;
+/// The same of one that says little: it is doubled as often as it was not enough.
+const RECV_BATCH_FIRST: usize = 4;
 /// Longest wait, before answering a hello, for our own search to find what the member's search found.
 const SETTLE_MAX: Duration = Duration::from_millis(800);
 /// Time for a refusal to reach the member before the connection closes.
@@ -94,7 +96,7 @@ impl Peer {
         if let Err(message) = self.first(first, from).await {
             return self.refuse(&Control::Refused { code: Refusal::TooManyJoins, message }).await;
         }
-        let mut received = vec![Bytes::new(); RECV_BATCH];
+        let mut received = vec![Bytes::new(); RECV_BATCH_FIRST];
         let (mut budget, mut packets) = (DatagramBudget(0), 0);
         let mut watch = PathWatch::new(&self.link);
         let mut before: Option<Draining> = None;
@@ -125,9 +127,12 @@ impl Peer {
         }
     }
 
-    fn take(&self, received: &mut [Bytes], count: usize) {
+    fn take(&self, received: &mut Vec<Bytes>, count: usize) {
         self.outbox.hear();
         self.hub.forward(self.id, received.iter_mut().take(count).map(std::mem::take));
+        if count == received.len() && count < RECV_BATCH {
+            received.resize(2 * count, Bytes::new());
+        }
     }
 
     /// Whether the member is there, even when it has nothing to say. A stream does not count its packets.
