@@ -45,9 +45,9 @@ async fn next_of_quic(stream: &mut RecvStream, decoder: &mut ControlDecoder) -> 
         if let Some(message) = decoder.next_message().map_err(|e| broken(&e))? {
             return Ok(message);
         }
-        let mut chunk = [0; CHUNK_LEN];
-        match stream.read(&mut chunk).await {
-            Ok(Some(n)) => decoder.extend(&chunk[..n]),
+        // No buffer of our own: it would be there all the time that nothing comes.
+        match stream.read_chunk(CHUNK_LEN).await {
+            Ok(Some(bytes)) => decoder.extend(&bytes),
             Ok(None) => return Err(LinkEnded { reason: "closed by the other side".into(), by_peer: true }),
             Err(noq::ReadError::ConnectionLost(e)) => return Err(e.into()),
             Err(e) => return Err(broken(&e)),

@@ -30,48 +30,88 @@ const REFUSAL_LINGER: Duration = Duration::from_millis(500);
 /// How often it is looked where a member's packets come from: an address that changes with every packet is nobody's.
 const ADDRESS_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Serves one connection attempt over QUIC.
+/// Serves one connection attempt over QUIC. A task keeps room for the largest of what it does until it ends, so what is short is boxed.
 pub(crate) async fn serve(incoming: Incoming, hub: Arc<Hub>) {
-    let (from, remote) = (incoming.remote_address().ip(), incoming.remote_address().to_string());
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, incoming.establish()).await {
-        Ok(Ok((link, identity))) => serve_link(link, identity, (from, remote), hub).await,
-        Ok(Err(e)) => debug!(%remote, "handshake failed: {e}"),
-        Err(_) => debug!(%remote, "handshake took too long"),
+    if let Some(member) = Box::pin(greet(incoming, hub)).await {
+        member.carry().await;
     }
 }
 
 /// Serves one connection attempt over TLS.
 pub(crate) async fn serve_stream(incoming: StreamIncoming, hub: Arc<Hub>) {
-    let (from, remote) = (incoming.remote_address().ip(), format!("{} (TLS)", incoming.remote_address()));
-    match incoming.handshake().await {
-        Ok((stream, identity)) => serve_link(Link::over(stream), identity, (from, remote), hub).await,
-        Err(e) => debug!(%remote, "handshake failed: {e}"),
+    if let Some(member) = Box::pin(greet_stream(incoming, hub)).await {
+        member.carry().await;
     }
 }
 
-async fn serve_link(link: Link, identity: IdentityId, (from, remote): (IpAddr, String), hub: Arc<Hub>) {
+async fn greet(incoming: Incoming, hub: Arc<Hub>) -> Option<Greeted> {
+    let (from, remote) = (incoming.remote_address().ip(), incoming.remote_address().to_string());
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, incoming.establish()).await {
+        Ok(Ok((link, identity))) => return listen(link, identity, (from, remote), hub).await,
+        Ok(Err(e)) => debug!(%remote, "handshake failed: {e}"),
+        Err(_) => debug!(%remote, "handshake took too long"),
+    }
+    None
+}
+
+async fn greet_stream(incoming: StreamIncoming, hub: Arc<Hub>) -> Option<Greeted> {
+    let (from, remote) = (incoming.remote_address().ip(), format!("{} (TLS)", incoming.remote_address()));
+    match incoming.handshake().await {
+        Ok((stream, identity)) => return listen(Link::over(stream), identity, (from, remote), hub).await,
+        Err(e) => debug!(%remote, "handshake failed: {e}"),
+    }
+    None
+}
+
+/// Takes the first message. Nobody is there to be carried when there was none, or when it made the connection another's path.
+async fn listen(link: Link, identity: IdentityId, (from, remote): (IpAddr, String), hub: Arc<Hub>) -> Option<Greeted> {
     let control = tokio::time::timeout(HANDSHAKE_TIMEOUT, link.accept_control()).await;
     let Ok(Ok((mut control_in, control_out))) = control else {
         link.close("no control stream was opened");
-        return debug!(%remote, "no control stream was opened");
+        debug!(%remote, "no control stream was opened");
+        return None;
     };
     let first = match tokio::time::timeout(HANDSHAKE_TIMEOUT, control_in.next()).await {
-        Ok(Ok(Control::Attach(wanted))) => return bond::attach(wanted, link, identity, (control_in, control_out), &hub).await,
+        Ok(Ok(Control::Attach(wanted))) => {
+            bond::attach(wanted, link, identity, (control_in, control_out), &hub).await;
+            return None;
+        }
         Ok(Ok(message)) => message,
-        Ok(Err(ended)) => return debug!(%remote, "ended before its hello: {ended}"),
+        Ok(Err(ended)) => {
+            debug!(%remote, "ended before its hello: {ended}");
+            return None;
+        }
         Err(_) => {
             link.close("no hello came in time");
-            return debug!(%remote, "no hello came in time");
+            debug!(%remote, "no hello came in time");
+            return None;
         }
     };
     let (link, control_in, control_out) = bond::over(&first, link, (control_in, control_out), &hub);
     let outbox = Outbox::new(link.clone());
     let (id, commands) = hub.register(Arc::clone(&outbox));
-    let peer = Peer { id, link, identity, remote, hub: Arc::clone(&hub), control_out, outbox, address_looked_at: Instant::now() };
-    let link = peer.link.clone();
-    let ended = peer.run(first, from, control_in, commands).await;
-    link.read_no_more();
-    hub.unregister(id, &ended.reason);
+    let mut peer = Peer { id, link, identity, remote, hub, control_out, outbox, address_looked_at: Instant::now() };
+    if let Err(message) = peer.first(first, from).await {
+        let ended = peer.refuse(&Control::Refused { code: Refusal::TooManyJoins, message }).await;
+        peer.leave(&ended);
+        return None;
+    }
+    Some(Greeted { peer, control_in, commands })
+}
+
+/// A connection whose first message was dealt with.
+struct Greeted {
+    peer: Peer,
+    control_in: ControlReader,
+    commands: mpsc::Receiver<Command>,
+}
+
+impl Greeted {
+    /// Until the connection ends.
+    async fn carry(mut self) {
+        let ended = self.peer.run(&mut self.control_in, &mut self.commands).await;
+        self.peer.leave(&ended);
+    }
 }
 
 struct Peer {
@@ -86,16 +126,7 @@ struct Peer {
 }
 
 impl Peer {
-    async fn run(
-        mut self,
-        first: Control,
-        from: IpAddr,
-        mut control_in: ControlReader,
-        mut commands: mpsc::Receiver<Command>,
-    ) -> LinkEnded {
-        if let Err(message) = self.first(first, from).await {
-            return self.refuse(&Control::Refused { code: Refusal::TooManyJoins, message }).await;
-        }
+    async fn run(&mut self, control_in: &mut ControlReader, commands: &mut mpsc::Receiver<Command>) -> LinkEnded {
         let mut received = vec![Bytes::new(); RECV_BATCH_FIRST];
         let (mut budget, mut packets) = (DatagramBudget(0), 0);
         let mut watch = PathWatch::new(&self.link);
@@ -106,13 +137,13 @@ impl Peer {
                 count = self.link.recv(&mut received), if before.is_none() => count.map(|n| self.take(&mut received, n)),
                 dropped = self.outbox.flush() => dropped.map(|dropped| if dropped.total() > 0 { self.hub.count_dropped(self.id, &dropped) }),
                 message = control_in.next() => match message {
-                    Ok(message) => { self.message(message).await; Ok(()) }
+                    Ok(message) => { Box::pin(self.message(message)).await; Ok(()) }
                     Err(e) => Err(e),
                 },
                 command = commands.recv() => match command {
                     Some(Command::After(link)) => { before = Some(Draining::new(*link)); Ok(()) }
-                    Some(Command::Send(message)) => self.control_out.send(&message).await,
-                    Some(Command::Refuse(message)) => return self.refuse(&message).await,
+                    Some(Command::Send(message)) => Box::pin(self.control_out.send(&message)).await,
+                    Some(Command::Refuse(message)) => return Box::pin(self.refuse(&message)).await,
                     None => Ok(()),
                 },
                 () = watch.due() => {
@@ -196,6 +227,11 @@ impl Peer {
             self.hub.input(RelayInput::Budget { link: self.id, budget, rtt: self.link.rtt().unwrap_or_default() });
         }
         Ok(())
+    }
+
+    fn leave(&self, ended: &LinkEnded) {
+        self.link.read_no_more();
+        self.hub.unregister(self.id, &ended.reason);
     }
 
     async fn refuse(&mut self, message: &Control) -> LinkEnded {
