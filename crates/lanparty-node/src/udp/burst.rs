@@ -30,6 +30,11 @@ fn segment_len(transmit: &Transmit<'_>) -> usize {
     transmit.segment_size.unwrap_or(transmit.contents.len()).max(1)
 }
 
+/// How many they are.
+pub(super) fn datagrams(transmit: &Transmit<'_>) -> usize {
+    transmit.contents.len().div_ceil(segment_len(transmit))
+}
+
 /// Whether the stack may have more to send right after this.
 pub(super) fn may_go_on(transmit: &Transmit<'_>) -> bool {
     transmit.contents.len() >= segment_len(transmit) * STACK_SEGMENTS

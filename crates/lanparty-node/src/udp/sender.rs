@@ -6,6 +6,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -17,22 +18,37 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
-use super::burst::{Burst, may_go_on};
+use super::burst::{Burst, datagrams, may_go_on};
 use super::{Shared, watch};
 
 /// A socket that fails says so once in this time.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// One task's way to send.
+///
+/// The stack makes room for as many datagrams as it may put together before the first of them, and keeps it: ten for each of many
+/// connections that send one now and then. So it may put together as many as it had for one of its turns so far.
 pub(super) struct Sender {
     lane: Arc<Lane>,
+    /// Datagrams sent in this turn of the stack, which begins with its question how many it may put together.
+    turn: AtomicUsize,
+    /// As many as it had for a turn.
+    turn_max: AtomicUsize,
     /// Sends what the connection left in the burst; there from the first full one on.
     flusher: Option<JoinHandle<()>>,
 }
 
 impl Sender {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { lane: Arc::new(Lane { shared, filled: Notify::new(), state: Mutex::default() }), flusher: None }
+        let lane = Arc::new(Lane { shared, filled: Notify::new(), state: Mutex::default() });
+        Self { lane, turn: AtomicUsize::new(0), turn_max: AtomicUsize::new(1), flusher: None }
+    }
+
+    /// The stack had these, too, for its turn.
+    fn count(&mut self, transmit: &Transmit<'_>) {
+        let turn = self.turn.get_mut();
+        *turn += datagrams(transmit);
+        *self.turn_max.get_mut() = (*self.turn_max.get_mut()).max(*turn);
     }
 
     /// Lets what is in the burst leave behind what the connection adds now.
@@ -62,6 +78,8 @@ impl UdpSender for Sender {
         }
         let goes_on = may_go_on(transmit);
         if state.burst.is_empty() && !goes_on && lane.send_alone(&mut state, transmit) {
+            drop(state);
+            sender.count(transmit);
             return Poll::Ready(Ok(()));
         }
         state.burst.push(transmit);
@@ -71,6 +89,7 @@ impl UdpSender for Sender {
         }
         let is_left = !state.burst.is_empty();
         drop(state);
+        sender.count(transmit);
         if is_left {
             sender.leave_to_flusher();
         }
@@ -78,7 +97,9 @@ impl UdpSender for Sender {
     }
 
     fn max_transmit_segments(&self) -> NonZeroUsize {
-        self.lane.shared.state.max_gso_segments()
+        self.turn.store(0, Ordering::Relaxed);
+        let turn_max = NonZeroUsize::new(self.turn_max.load(Ordering::Relaxed)).unwrap_or(NonZeroUsize::MIN);
+        self.lane.shared.state.max_gso_segments().min(turn_max)
     }
 }
 

@@ -121,6 +121,26 @@ async fn what_the_stack_gives_in_tens_leaves_in_one_call_and_in_order() {
 }
 
 #[tokio::test]
+async fn the_stack_may_put_together_as_many_as_it_had_for_a_turn() {
+    let (from, (_receiver, at)) = (runtime().wrap_udp_socket(bound().0).unwrap(), bound());
+    let mut sender = from.create_sender();
+    for (what, turn, then) in [
+        ("nothing was sent yet", vec![], 1),
+        ("a ping alone", vec![1], 1),
+        ("and another", vec![1], 1),
+        ("three one behind the other", vec![1, 1, 1], 3),
+        ("less than that", vec![2], 3),
+        ("several together and more", vec![3, 3, 1], 7),
+        ("a ping again", vec![1], 7),
+    ] {
+        for count in turn {
+            poll_fn(|cx| sender.as_mut().poll_send(&to(at, &vec![7; count * 100], Some(100)), cx)).await.unwrap();
+        }
+        assert_eq!(sender.as_ref().max_transmit_segments().get(), then, "{what}");
+    }
+}
+
+#[tokio::test]
 async fn full_bursts_that_nothing_follows_leave_all_the_same() {
     let (from, (receiver, at)) = (runtime().wrap_udp_socket(bound().0).unwrap(), bound());
     let mut receiver = runtime().wrap_udp_socket(receiver).unwrap();
