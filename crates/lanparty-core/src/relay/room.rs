@@ -106,7 +106,8 @@ pub(super) struct Room {
     bandwidth: Option<TokenBucket>,
     /// Frames that were dropped for that.
     over_bandwidth: u64,
-    members: BTreeMap<MemberId, Member>,
+    /// Boxed: a node of the map has room for eleven, and one member is large.
+    members: BTreeMap<MemberId, Box<Member>>,
     by_mac: BTreeMap<MacAddr, MemberId>,
     /// Also connections that a member has left, while frames come from them.
     by_link: BTreeMap<LinkId, MemberId>,
@@ -240,11 +241,11 @@ impl Room {
         }
         self.by_mac.insert(member.mac, member.id);
         self.by_link.insert(member.link, member.id);
-        self.members.insert(member.id, member);
+        self.members.insert(member.id, Box::new(member));
     }
 
     /// Takes the member off whose connection this is; off a connection that it has left before, only that one.
-    pub(super) fn remove(&mut self, link: LinkId) -> Option<Member> {
+    pub(super) fn remove(&mut self, link: LinkId) -> Option<Box<Member>> {
         let id = self.by_link.remove(&link)?;
         if self.members.get(&id).is_some_and(|member| member.link != link) {
             return None;
@@ -276,20 +277,20 @@ impl Room {
     }
 
     pub(super) fn by_mac(&self, mac: MacAddr) -> Option<&Member> {
-        self.members.get(self.by_mac.get(&mac)?)
+        self.members.get(self.by_mac.get(&mac)?).map(Box::as_ref)
     }
 
     pub(super) fn by_mac_mut(&mut self, mac: MacAddr) -> Option<&mut Member> {
-        self.members.get_mut(self.by_mac.get(&mac)?)
+        self.members.get_mut(self.by_mac.get(&mac)?).map(Box::as_mut)
     }
 
     /// One for each of the room's LANs.
     pub(super) fn gateways(&self) -> impl Iterator<Item = &Member> {
-        self.gateways.iter().filter_map(|id| self.members.get(id))
+        self.gateways.iter().filter_map(|id| self.members.get(id).map(Box::as_ref))
     }
 
     pub(super) fn gateway(&self, id: MemberId) -> Option<&Member> {
-        self.members.get(self.gateways.get(&id)?)
+        self.members.get(self.gateways.get(&id)?).map(Box::as_ref)
     }
 
     pub(super) fn lans(&self) -> usize {
@@ -297,19 +298,19 @@ impl Room {
     }
 
     pub(super) fn by_identity(&self, identity: IdentityId) -> Option<&Member> {
-        self.members.values().find(|m| m.identity == identity)
+        self.members().find(|m| m.identity == identity)
     }
 
     pub(super) fn member_mut(&mut self, id: MemberId) -> Option<&mut Member> {
-        self.members.get_mut(&id)
+        self.members.get_mut(&id).map(Box::as_mut)
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
-        self.members.values()
+        self.members.values().map(Box::as_ref)
     }
 
     pub(super) fn members_mut(&mut self) -> impl Iterator<Item = &mut Member> {
-        self.members.values_mut()
+        self.members.values_mut().map(Box::as_mut)
     }
 
     pub(super) fn links(&self) -> impl Iterator<Item = LinkId> {
@@ -353,7 +354,7 @@ impl Room {
 
     /// The new LAN MTU, when the members' paths have allowed another one for long enough.
     pub(super) fn observe_sizes(&mut self, now: Instant) -> Option<LanMtu> {
-        let known = self.members.values().filter_map(Member::lan_mtu_allowed);
+        let known = self.members().filter_map(Member::lan_mtu_allowed);
         let (count, allowed) = known.fold((0, LanMtu::MAX), |(count, min), mtu| (count + 1, min.min(mtu)));
         // A path that takes nothing for a moment says nothing about how small it is: until it does, the room only shrinks.
         let allowed = if count == self.members.len() { allowed } else { allowed.min(self.sizes.agreed()) };
@@ -398,8 +399,7 @@ impl Room {
     /// The member that keeps the LAN MTU as small as it is, when the others would allow more.
     pub(super) fn limited_by(&self) -> Option<MemberId> {
         let agreed = self.lan_mtu();
-        let (at, above): (Vec<&Member>, Vec<&Member>) =
-            self.members.values().partition(|m| m.lan_mtu_allowed().is_some_and(|mtu| mtu <= agreed));
+        let (at, above): (Vec<&Member>, Vec<&Member>) = self.members().partition(|m| m.lan_mtu_allowed().is_some_and(|mtu| mtu <= agreed));
         match at[..] {
             [one] if !above.is_empty() => Some(one.id),
             _ => None,
