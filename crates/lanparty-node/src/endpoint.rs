@@ -39,6 +39,8 @@ const ACK_EVERY_PACKETS: u32 = 10;
 /// On a quiet line an acknowledgement waits this long for a datagram to travel with. Less than RFC 9000's 25 ms: a sender with few packets
 /// in flight learns its path's rate from them, and that a path has died.
 pub(crate) const ACK_DELAY_MAX: Duration = Duration::from_millis(5);
+/// Whether any of that is asked for: where the stack's own sockets are used it is not safe to (`udp::sender`).
+const ASKS_FOR_ACKS: bool = cfg!(not(windows));
 
 /// What is taken for the round-trip time to a member before it has answered: the pauses between its first packets are multiples of it.
 pub(crate) const PEER_INITIAL_RTT: Duration = Duration::from_millis(210);
@@ -87,7 +89,7 @@ pub(crate) fn transport(sizing: Sizing, congestion: CongestionControl) -> Arc<Tr
         .datagram_send_buffer_size(DATAGRAM_BUFFER_LEN)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER_LEN))
         .mtu_discovery_config(mtu_search(sizing))
-        .ack_frequency_config(Some(acks))
+        .ack_frequency_config(ASKS_FOR_ACKS.then_some(acks))
         .congestion_controller_factory(Arc::new(Watching(congestion.factory())));
     if let Some(payload) = sizing.fixed_payload() {
         // As the smallest too: what its owner fixed is not taken for a black hole.

@@ -24,6 +24,11 @@ use super::{Shared, watch};
 /// A socket that fails says so once in this time.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// So many datagrams of a connection leave one by one. While its handshake is on the stack must not put any together: behind a short one of
+/// the handshake the next would have to be as short, and noq-proto 1.4 writes what it asks of acknowledgements into that first packet of the
+/// connection proper without a look whether it fits, which ends the program.
+const ALONE_FIRST: usize = 32;
+
 /// One task's way to send.
 ///
 /// The stack makes room for as many datagrams as it may put together before the first of them, and keeps it: ten for each of many
@@ -32,8 +37,10 @@ pub(super) struct Sender {
     lane: Arc<Lane>,
     /// Datagrams sent in this turn of the stack, which begins with its question how many it may put together.
     turn: AtomicUsize,
-    /// As many as it had for a turn.
+    /// As many as it had for a turn, once the first are out.
     turn_max: AtomicUsize,
+    /// How many of the first are not out.
+    alone_left: usize,
     /// Sends what the connection left in the burst; there from the first full one on.
     flusher: Option<JoinHandle<()>>,
 }
@@ -41,13 +48,17 @@ pub(super) struct Sender {
 impl Sender {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let lane = Arc::new(Lane { shared, filled: Notify::new(), state: Mutex::default() });
-        Self { lane, turn: AtomicUsize::new(0), turn_max: AtomicUsize::new(1), flusher: None }
+        Self { lane, turn: AtomicUsize::new(0), turn_max: AtomicUsize::new(1), alone_left: ALONE_FIRST, flusher: None }
     }
 
     /// The stack had these, too, for its turn.
     fn count(&mut self, transmit: &Transmit<'_>) {
-        let turn = self.turn.get_mut();
-        *turn += datagrams(transmit);
+        let (count, turn) = (datagrams(transmit), self.turn.get_mut());
+        *turn += count;
+        if self.alone_left > 0 {
+            self.alone_left = self.alone_left.saturating_sub(count);
+            return;
+        }
         *self.turn_max.get_mut() = (*self.turn_max.get_mut()).max(*turn);
     }
 

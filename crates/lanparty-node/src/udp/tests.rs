@@ -126,6 +126,7 @@ async fn the_stack_may_put_together_as_many_as_it_had_for_a_turn() {
     let mut sender = from.create_sender();
     for (what, turn, then) in [
         ("nothing was sent yet", vec![], 1),
+        ("a handshake, and more one behind the other than one has", vec![1; 32], 1),
         ("a ping alone", vec![1], 1),
         ("and another", vec![1], 1),
         ("three one behind the other", vec![1, 1, 1], 3),
