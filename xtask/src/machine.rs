@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 #[cfg(target_os = "linux")]
-use lanparty_lab::{Requirements, Tool};
+use lanparty_lab::Requirements;
 
 #[cfg(target_os = "linux")]
 use crate::report::say;
@@ -53,7 +53,7 @@ impl Ground {
 /// Makes the lab of the tests possible, with everything that any of them asks for.
 #[cfg(target_os = "linux")]
 pub(crate) fn prepare_lab(task: &str) -> Result<Ground> {
-    prepare(&Requirements::party().and(&[Tool::Nft, Tool::Iperf, Tool::Conntrack, Tool::Nginx, Tool::Tinyproxy]), task)
+    prepare(&Requirements::everything(), task)
 }
 
 /// Makes the LAN party of the demo possible.

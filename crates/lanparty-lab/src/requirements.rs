@@ -57,6 +57,27 @@ pub enum Tool {
 }
 
 impl Tool {
+    /// All there are.
+    const ALL: [Self; 17] = [
+        Self::Iproute,
+        Self::Ethtool,
+        Self::Chrt,
+        Self::Nft,
+        Self::Ping,
+        Self::Dhclient,
+        Self::Dnsmasq,
+        Self::Avahi,
+        Self::AvahiResolve,
+        Self::Dbus,
+        Self::Busybox,
+        Self::GameServer,
+        Self::Iperf,
+        Self::Conntrack,
+        Self::Nginx,
+        Self::Tinyproxy,
+        Self::Miniupnpd,
+    ];
+
     const fn program_and_package(self) -> (&'static str, &'static str) {
         match self {
             Self::Iproute => ("ip", "iproute2"),
@@ -95,6 +116,11 @@ impl Requirements {
     /// A LAN party: DHCP server, DHCP client, game server.
     pub fn party() -> Self {
         Self::wires().and(&[Tool::Dhclient, Tool::Dnsmasq, Tool::GameServer])
+    }
+
+    /// Everything that any test asks for.
+    pub fn everything() -> Self {
+        Self { tools: Tool::ALL.into() }
     }
 
     /// These and more.
