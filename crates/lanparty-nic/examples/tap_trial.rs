@@ -1,5 +1,5 @@
-//! Tries [`Tap`](lanparty_nic::windows::Tap) on the test driver (tests/faketap) with nothing between the two: `tap_trial {GUID}`. Prints
-//! one line for each trial, which a test on Linux reads; frames go in by the driver's other end.
+//! Tries [`Tap`](lanparty_nic::windows::Tap) on the test driver (tests/faketap) with nothing between the two: `tap_trial {GUID} PACE`, in
+//! frames a second. Prints one line for each trial, which a test on Linux reads; frames go in by the driver's other end.
 
 use std::error::Error;
 
@@ -15,9 +15,8 @@ mod trial {
     use lanparty_proto::FrameBatch;
 
     const FRAME_LEN: usize = 1_000;
-    /// Frames in the trial of the pace, and how many of them a second.
-    const PACED_FRAMES: u32 = 15_000;
-    const PACE: u32 = 5_000;
+    /// How long the trial of the pace takes, in seconds.
+    const PACED_FOR: u32 = 3;
     /// Frames that nobody takes: more than the device's queue holds.
     const UNTAKEN_FRAMES: u32 = 2_000;
     /// Slow enough for Wine.
@@ -89,10 +88,10 @@ mod trial {
         }
 
         /// Frames that the driver makes itself, so that Wine's time goes into reading them.
-        pub(super) fn pace(&mut self) -> Result<String, Box<dyn Error>> {
-            let (control, mut arrived) = (self.tap.control(), 0);
+        pub(super) fn pace(&mut self, per_second: u32) -> Result<String, Box<dyn Error>> {
+            let (control, frames, mut arrived) = (self.tap.control(), per_second * PACED_FOR, 0);
             let before = control.trial()?.dropped;
-            control.begin_trial(PACED_FRAMES, PACE)?;
+            control.begin_trial(frames, per_second)?;
             while control.trial()?.left > 0 {
                 arrived += self.take_all();
                 std::thread::sleep(SETTLE / 10);
@@ -101,7 +100,7 @@ mod trial {
             arrived += self.take_all();
             let PacedTrial { dropped, late, millis, .. } = control.trial()?;
             let dropped = dropped - before;
-            Ok(format!("pace: {arrived} of {PACED_FRAMES} frames arrived, {dropped} dropped by the driver, {late} late, in {millis} ms"))
+            Ok(format!("pace: {arrived} of {frames} frames arrived, {dropped} dropped by the driver, {late} late, in {millis} ms"))
         }
 
         /// Nobody takes frames: what finds no room is counted.
@@ -119,11 +118,12 @@ mod trial {
 fn main() -> Result<(), Box<dyn Error>> {
     use std::io::Write;
 
-    let guid = std::env::args().nth(1).ok_or("tap_trial {GUID}")?;
-    let mut ends = trial::Ends::open(&guid)?;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [guid, pace] = &words[..] else { return Err("tap_trial {GUID} PACE".into()) };
+    let mut ends = trial::Ends::open(guid)?;
     let mut out = std::io::stdout();
     writeln!(out, "{}", ends.replug()?)?;
-    writeln!(out, "{}", ends.pace()?)?;
+    writeln!(out, "{}", ends.pace(pace.parse()?)?)?;
     writeln!(out, "{}", ends.overflow()?)?;
     Ok(())
 }
