@@ -8,10 +8,7 @@ use lanparty_core::{Drops, FairQueue};
 use lanparty_proto::{DropReason, end_of_way};
 use tokio::sync::Notify;
 
-use super::{Link, LinkEnded, fair_queue};
-
-/// How often the end of a way is said.
-const ENDS: usize = 3;
+use super::{ENDS, Link, LinkEnded, fair_queue};
 
 /// Station 7, queue, in front of stations 4 and 8, send. Who has datagrams offers them, from any thread; one task flushes.
 pub struct Outbox {
