@@ -1,7 +1,7 @@
 //! The queue in front of a path: FQ-CoDel (RFC 8290). Each flow gets the same share of the path, one that sends little passes those
 //! that send much, and one that fills its part for longer than its sender needs to notice loses datagrams until it does.
 //!
-//! It promises: at most [`EGRESS_FRAMES_MAX`] datagrams and [`EGRESS_BYTES_MAX`] bytes; nothing older than [`EGRESS_AGE_MAX`],
+//! It promises: no more datagrams and bytes than its [`QueueRoom`]; nothing older than [`EGRESS_AGE_MAX`],
 //! or than the path's round trip where that is longer, comes out; order within a flow; every datagram that goes in comes out once, from
 //! [`FairQueue::pop`] or as [`Discarded`].
 //! When the path takes more is its owner's business.
@@ -15,9 +15,11 @@ use lanparty_proto::{DropReason, Flow as FlowKey};
 
 use crate::Drops;
 use codel::CoDel;
+use early::Early;
 use pool::{Fifo, Pool, Waiting};
 
 mod codel;
+mod early;
 mod pool;
 
 use codel::Limits;
@@ -30,8 +32,28 @@ pub const EGRESS_AGE_MAX: Duration = Duration::from_millis(100);
 /// Most bytes queued: with what the queue needs besides, inside the 2 MiB that one stalled member may cost, whatever the size of its
 /// datagrams.
 pub const EGRESS_BYTES_MAX: usize = 1536 * 1024;
-/// A flow's turn: one full Ethernet frame (RFC 8290 §5.2.4). Also what CoDel leaves to a flow.
+/// What a queue holds at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueRoom {
+    /// Datagrams.
+    pub frames: usize,
+    /// Bytes.
+    pub bytes: usize,
+}
+
+/// The room that a relay gives to each of its members.
+pub const EGRESS_ROOM: QueueRoom = QueueRoom { frames: EGRESS_FRAMES_MAX, bytes: EGRESS_BYTES_MAX };
+/// The room for what a member sends itself, directly: a machine that was busy with something else for some milliseconds finds several
+/// senders' windows at once in its device.
+pub const OWN_EGRESS_ROOM: QueueRoom = QueueRoom { frames: 2 * EGRESS_FRAMES_MAX, bytes: 2 * EGRESS_BYTES_MAX };
+
+/// A flow's turn on a path that is not known to be fast: one full Ethernet frame (RFC 8290 §5.2.4). Also what CoDel leaves to a flow.
 const QUANTUM: usize = 1514;
+/// On a fast path a turn lasts so long: a train of one flow is joined into few writes over there, and each that waits for others' turns
+/// waits no longer than that for each.
+const TURN_TIME: Duration = Duration::from_micros(100);
+/// The longest turn: a super-frame.
+const QUANTUM_MAX: usize = 64 * 1024;
 /// Places for flows; those that share one share its turns (RFC 8290 §5.2.3).
 const PLACES: usize = 1024;
 /// Most datagrams dropped in one go when the queue is full, so that a flood does not cost a search each (RFC 8290 §4.1).
@@ -87,6 +109,7 @@ struct Popped {
 #[derive(Debug)]
 pub struct FairQueue {
     seed: u64,
+    room: QueueRoom,
     /// None until the first datagram waits: most queues never hold one.
     flows: Vec<Flow>,
     pool: Pool,
@@ -101,14 +124,24 @@ pub struct FairQueue {
     pushed: u64,
     popped: Option<Popped>,
     limits: Limits,
+    early: Early,
+    /// Bytes of a flow's turn.
+    quantum: usize,
 }
 
 impl FairQueue {
-    /// An empty queue. `seed` is random, so that nobody can choose addresses that share a place with another's.
+    /// An empty queue with [`EGRESS_ROOM`]. `seed` is random, so that nobody can choose addresses that share a place with another's.
     #[must_use]
     pub fn new(seed: u64) -> Self {
+        Self::with_room(seed, EGRESS_ROOM)
+    }
+
+    /// The same with `room`.
+    #[must_use]
+    pub fn with_room(seed: u64, room: QueueRoom) -> Self {
         Self {
             seed,
+            room,
             flows: vec![],
             pool: Pool::default(),
             new: VecDeque::new(),
@@ -119,6 +152,8 @@ impl FairQueue {
             pushed: 0,
             popped: None,
             limits: Limits::default(),
+            early: Early::default(),
+            quantum: QUANTUM,
         }
     }
 
@@ -126,6 +161,12 @@ impl FairQueue {
     /// first window of every flow on a long path, and nothing is saved by dropping as late what is on its way for as long.
     pub fn set_rtt(&mut self, rtt: Duration) {
         self.limits = Limits::of(rtt);
+    }
+
+    /// What the way carries, in bytes per second; 0 when that is not known. A flow's turn is what it carries in [`TURN_TIME`].
+    pub fn set_rate(&mut self, bytes_per_s: u64) {
+        let turn = (u128::from(bytes_per_s) * TURN_TIME.as_micros() / 1_000_000).clamp(QUANTUM as u128, QUANTUM_MAX as u128);
+        self.quantum = turn as usize;
     }
 
     /// Appends a datagram to its flow (RFC 8290 §4.1). What makes room for it comes back: from the flow that has most waiting.
@@ -139,10 +180,13 @@ impl FairQueue {
         let flow = &mut self.flows[usize::from(place)];
         self.pool.push_back(&mut flow.fifo, waiting);
         if !flow.is_listed {
-            (flow.is_listed, flow.credit) = (true, QUANTUM.cast_signed());
+            (flow.is_listed, flow.credit) = (true, self.quantum.cast_signed());
             self.new.push_back(place);
         }
-        self.make_room()
+        let mut discarded = vec![];
+        self.tell_early(now, &mut discarded);
+        self.make_room(&mut discarded);
+        discarded
     }
 
     /// Appends a datagram that may not pass any that waits now, of whatever flow, and does not age: the end of a way.
@@ -240,7 +284,7 @@ impl FairQueue {
     /// Whether it takes another datagram without dropping one.
     #[must_use]
     pub const fn has_room(&self) -> bool {
-        self.len < EGRESS_FRAMES_MAX && self.bytes < EGRESS_BYTES_MAX
+        self.len < self.room.frames && self.bytes < self.room.bytes
     }
 
     fn place(&self, datagram: &[u8]) -> u16 {
@@ -256,12 +300,25 @@ impl FairQueue {
         self.pushed
     }
 
-    fn make_room(&mut self) -> Vec<Discarded> {
-        let mut discarded = vec![];
-        while self.len > EGRESS_FRAMES_MAX || self.bytes > EGRESS_BYTES_MAX {
-            self.thin_out(&mut discarded);
+    /// Who has most in a queue that is half full loses one datagram, from its head, where the loss is noticed soonest.
+    fn tell_early(&mut self, now: Instant, discarded: &mut Vec<Discarded>) {
+        let is_half_full = self.len > self.room.frames / 2 || self.bytes > self.room.bytes / 2;
+        if !is_half_full || !self.early.is_due(now) {
+            return;
         }
-        discarded
+        let share = self.bytes / (self.new.len() + self.old.len());
+        let backlog = |place: &u16| self.flows[usize::from(*place)].fifo.bytes();
+        let candidates = self.new.iter().chain(&self.old).copied().filter(|place| !self.early.was_told(*place) && backlog(place) >= share);
+        let Some(fattest) = candidates.max_by_key(backlog) else { return };
+        self.early.tell(fattest, self.limits.interval, now);
+        let Some(Waiting { datagram, .. }) = self.remove_head(fattest) else { return };
+        discarded.push(Discarded { datagram, reason: DropReason::QueueDelay });
+    }
+
+    fn make_room(&mut self, discarded: &mut Vec<Discarded>) {
+        while self.len > self.room.frames || self.bytes > self.room.bytes {
+            self.thin_out(discarded);
+        }
     }
 
     /// RFC 8290 §4.1: half of the fattest flow goes, from its head, but not more than a batch.
@@ -287,7 +344,7 @@ impl FairQueue {
             if flow.credit > 0 {
                 return Some(place);
             }
-            flow.credit += QUANTUM.cast_signed();
+            flow.credit += self.quantum.cast_signed();
             list.pop_front();
             self.old.push_back(place);
         }

@@ -19,7 +19,8 @@ const TARGET_PERCENT: u32 = 5;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     target: Duration,
-    interval: Duration,
+    /// What senders take to notice.
+    pub(super) interval: Duration,
     /// The longest wait of what is still delivered.
     pub(super) age: Duration,
 }

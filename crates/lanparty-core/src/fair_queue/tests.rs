@@ -65,10 +65,42 @@ fn flows_share_by_bytes_and_not_by_datagrams() {
 }
 
 #[test]
+fn on_a_fast_path_a_turn_is_a_train() {
+    /// Lengths of the trains in which three downloads leave.
+    fn trains(bytes_per_s: u64) -> Vec<usize> {
+        let (mut queue, now) = (FairQueue::new(1), Instant::now());
+        queue.set_rate(bytes_per_s);
+        (1..=3).for_each(|flow| drop(push_all(&mut queue, flow, u64::from(flow) * 1000..u64::from(flow) * 1000 + 100, now)));
+        let flows: Vec<u64> = pop_all(&mut queue, now).iter().map(|number| number / 1000).collect();
+        flows.chunk_by(|a, b| a == b).map(<[u64]>::len).collect()
+    }
+    assert_eq!(trains(600_000_000)[..3], [43, 43, 43], "60,000 bytes in 100 µs");
+    assert_eq!(trains(u64::MAX)[0], 47, "never more than a super-frame and what it took to get there");
+    assert!(trains(2_000_000).iter().take(100).all(|train| *train <= 2), "frame by frame where 100 µs are less than one");
+    assert_eq!(trains(0), trains(2_000_000), "a rate that is not known is a low one");
+}
+
+#[test]
+fn who_has_most_of_a_half_full_queue_loses_one_datagram_and_has_time_to_answer() {
+    let (mut queue, start) = (FairQueue::new(1), Instant::now());
+    (0..8).for_each(|n| drop(queue.push(datagram(2, 100, n), start)));
+    assert_eq!(push_all(&mut queue, 1, 1000..1504, start), 0);
+    let told = queue.push(datagram(2, 100, 8), start);
+    assert_eq!(told.iter().map(|d| number(&d.datagram)).collect::<Vec<_>>(), [1000], "the head of the one that has most, whoever came");
+    assert_eq!(told[0].reason, DropReason::QueueDelay);
+    for wait in [MS / 2, MS * 2, CODEL_INTERVAL - MS] {
+        assert_eq!(push_all(&mut queue, 1, 2000..2010, start + wait), 0, "{wait:?}: it has its time, and nobody else has much");
+    }
+    assert_eq!(push_all(&mut queue, 3, 3000..3300, start + CODEL_INTERVAL - MS), 0, "one that has less than its share so far");
+    let told = queue.push(datagram(3, 100, 9), start + CODEL_INTERVAL + MS);
+    assert_eq!(told.iter().map(|d| number(&d.datagram)).collect::<Vec<_>>(), [1001], "it did not answer");
+}
+
+#[test]
 fn at_the_limit_the_fattest_flow_makes_room() {
     let (mut queue, now) = (FairQueue::new(1), Instant::now());
     push_all(&mut queue, 2, 0..24, now);
-    assert_eq!(push_all(&mut queue, 1, 100..1100, now), 0);
+    assert_eq!(push_all(&mut queue, 1, 99..1100, now), 1, "told early");
     assert!(!queue.has_room() && queue.len() == EGRESS_FRAMES_MAX);
     let made_room = queue.push(datagram(2, 100, 24), now);
     assert_eq!((made_room.len(), queue.len()), (DROP_BATCH, EGRESS_FRAMES_MAX + 1 - DROP_BATCH));
@@ -152,8 +184,10 @@ fn what_is_drained_is_everything() {
     assert_eq!(pop_all(&mut queue, now).len(), 5);
 }
 
-/// A sender as TCP is, over a path of `RATE` and `RTT` behind the queue, and pings beside it. Time is virtual.
+/// A sender as TCP is, over a path behind the queue, and pings beside it. Time is virtual.
 struct Download {
+    rate: f64,
+    rtt: Duration,
     queue: FairQueue,
     start: Instant,
     window: f64,
@@ -163,16 +197,18 @@ struct Download {
     /// When its sender hears of a datagram, and whether it arrived.
     news: VecDeque<(Duration, bool)>,
     delivered: usize,
+    lost: usize,
     ping_waits: Vec<Duration>,
 }
 
 impl Download {
-    const RATE: f64 = 20e6 / 8.0;
-    const RTT: Duration = Duration::from_millis(30);
     const LEN: usize = 1400;
 
-    fn new() -> Self {
+    /// Over a path of so many bytes per second.
+    fn new(rate: f64, rtt: Duration) -> Self {
         Self {
+            rate,
+            rtt,
             queue: FairQueue::new(7),
             start: Instant::now(),
             window: 10.0,
@@ -181,6 +217,7 @@ impl Download {
             cut_at: Duration::ZERO,
             news: VecDeque::new(),
             delivered: 0,
+            lost: 0,
             ping_waits: vec![],
         }
     }
@@ -191,7 +228,7 @@ impl Download {
             self.in_flight -= 1.0;
             if arrived {
                 self.window += if self.is_starting { 1.0 } else { 0.53 / self.window };
-            } else if now > self.cut_at + Self::RTT * 2 {
+            } else if now > self.cut_at + self.rtt * 2 {
                 (self.window, self.is_starting, self.cut_at) = ((self.window * 0.7).max(2.0), false, now);
             }
         }
@@ -203,11 +240,12 @@ impl Download {
     }
 
     fn tell(&mut self, discarded: &[Discarded], now: Duration) {
-        discarded.iter().for_each(|_| self.news.push_back((now + Self::RTT, false)));
+        self.lost += discarded.len();
+        discarded.iter().for_each(|_| self.news.push_back((now + self.rtt, false)));
     }
 
-    fn run(&mut self, until: Duration) {
-        let (mut now, mut ping_at) = (Duration::ZERO, Duration::ZERO);
+    fn run(&mut self, from: Duration, until: Duration) {
+        let (mut now, mut ping_at) = (from, from);
         while now < until {
             self.hear(now);
             if now >= ping_at {
@@ -216,12 +254,12 @@ impl Download {
             }
             let (popped, discarded) = self.queue.pop(self.start + now);
             self.tell(&discarded, now);
-            now += popped.as_ref().map_or(MS / 10, |d| Duration::from_secs_f64(d.len() as f64 / Self::RATE));
+            now += popped.as_ref().map_or(MS / 10, |d| Duration::from_secs_f64(d.len() as f64 / self.rate));
             match popped {
                 Some(ping) if ping.len() == 100 => self.ping_waits.push(now - Duration::from_nanos(number(&ping))),
                 Some(bulk) => {
                     self.delivered += bulk.len();
-                    self.news.push_back((now + Self::RTT, true));
+                    self.news.push_back((now + self.rtt, true));
                 }
                 None => {}
             }
@@ -231,12 +269,24 @@ impl Download {
 
 #[test]
 fn a_ping_beside_a_download_waits_under_ten_milliseconds_and_the_download_keeps_its_rate() {
-    let (mut download, time) = (Download::new(), Duration::from_secs(60));
-    download.run(time);
-    let share = download.delivered as f64 / (Download::RATE * time.as_secs_f64());
+    let (mut download, time) = (Download::new(20e6 / 8.0, MS * 30), Duration::from_secs(60));
+    download.run(Duration::ZERO, time);
+    let share = download.delivered as f64 / (download.rate * time.as_secs_f64());
     let slowest = download.ping_waits.iter().max().unwrap();
     assert!(download.ping_waits.len() > 2900 && *slowest < MS * 10, "{slowest:?} of {}", download.ping_waits.len());
     assert!(share > 0.9, "{share} of the path");
+}
+
+#[test]
+fn a_download_over_a_fast_path_loses_single_datagrams() {
+    let mut download = Download::new(5e9 / 8.0, MS);
+    download.run(Duration::ZERO, MS * 300);
+    let (first, delivered) = (download.lost, download.delivered);
+    download.run(MS * 300, MS * 4000);
+    let share = (download.delivered - delivered) as f64 / (download.rate * 3.7);
+    assert!(share > 0.95, "{share} of the path");
+    let lost = download.lost - first;
+    assert!((1..=40).contains(&lost), "{lost} lost in 3.7 s, {first} before");
 }
 
 #[derive(Debug, Clone)]

@@ -73,7 +73,9 @@ impl BondLink {
         self.shared().not_ended()?;
         let mut state = self.shared().state();
         let mut burst = Burst::new(&mut state, now);
-        queue.set_rtt(burst.views.iter().filter(|view| view.is_alive).map(|view| view.rtt).max().unwrap_or_default());
+        let alive = || burst.views.iter().filter(|view| view.is_alive);
+        queue.set_rtt(alive().map(|view| view.rtt).max().unwrap_or_default());
+        queue.set_rate(alive().filter_map(|view| view.capacity).sum());
         let mut passed = 0;
         while passed < FRONTS_MAX {
             let (next, dropped) = queue.pop(now);

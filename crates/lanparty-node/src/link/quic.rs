@@ -17,7 +17,7 @@ use super::{LINK_DEAD_AFTER, LinkEnded, SendOutcome};
 
 /// The stack's own queue of outgoing datagrams, in bytes of memory: two super-frames. It drops the oldest in silence
 /// when it overflows, so we never let it (see [`Quic::send_now`]).
-pub(crate) const DATAGRAM_BUFFER_LEN: usize = 160 * 1024;
+pub(crate) const DATAGRAM_BUFFER_LEN: usize = 288 * 1024;
 /// What the stack counts for a queued datagram besides its bytes.
 const DATAGRAM_OVERHEAD: usize = size_of::<Bytes>();
 /// Who waits for the stack to send looks again after this long, whatever it was told: the connection may have ended, or moved.
@@ -172,7 +172,9 @@ impl Quic {
     pub(super) fn take_from(&self, queue: &mut FairQueue, now: Instant, discarded: &mut Vec<Discarded>) -> Vec<Bytes> {
         let (mut space, budget, waiting) = (self.buffer_space(), self.budget().0.into(), queue.len());
         let (mut packing, mut batch) = (self.packing(), vec![]);
-        queue.set_rtt(self.flight().least_rtt());
+        let flight = self.flight();
+        queue.set_rtt(flight.least_rtt());
+        queue.set_rate(flight.rate_bytes_per_s);
         loop {
             let (datagram, dropped) = queue.pop(now);
             discarded.extend(dropped);
