@@ -36,7 +36,7 @@ pub use desk::Side;
 pub use report::DriverReport;
 
 /// Datagrams taken from the link at once.
-const RECV_BATCH: usize = 128;
+const RECV_BATCH: usize = 256;
 
 /// What the owner of a member must decide.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use crate::outbox::Outbox;
 /// Time for a handshake, and again for the first message.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Datagrams taken from a connection at once, of one that says much.
-const RECV_BATCH: usize = 128;
+const RECV_BATCH: usize = 256;
 /// The same of one that says little: it is doubled as often as it was not enough.
 const RECV_BATCH_FIRST: usize = 4;
 /// Longest wait, before answering a hello, for our own search to find what the member's search found.

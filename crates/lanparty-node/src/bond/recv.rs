@@ -12,7 +12,7 @@ use super::{BondLink, Shared, State};
 use crate::{Link, LinkEnded};
 
 /// Datagrams taken from a path at once.
-const RECV_BATCH: usize = 64;
+const RECV_BATCH: usize = 256;
 /// Datagrams that wait for the bond's owner. While there are more the paths are not read.
 const READY_MAX: usize = 4096;
 

@@ -24,7 +24,7 @@ use super::words::loop_words;
 use crate::{AsyncDevice, ControlReader, ControlWriter, Link, LinkEnded, PathWatch, SendOutcome, every_frame_is_logged, fair_queue};
 
 /// Datagrams taken from the link at once.
-const RECV_BATCH: usize = 128;
+const RECV_BATCH: usize = 256;
 
 /// What the owner of an end must decide.
 #[derive(Debug)]

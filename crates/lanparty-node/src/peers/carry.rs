@@ -12,7 +12,7 @@ use super::PeerEvent;
 use crate::{ControlReader, LinkEnded, Outbox, PathWatch};
 
 /// Datagrams taken from a link at once.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 
 /// What the task and the driver both look at.
 #[derive(Default)]
