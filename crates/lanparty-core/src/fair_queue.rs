@@ -163,7 +163,7 @@ impl FairQueue {
         self.limits = Limits::of(rtt);
     }
 
-    /// What the way carries, in bytes per second; 0 when that is not known. A flow's turn is what it carries in [`TURN_TIME`].
+    /// What the way carries, in bytes per second; 0 when that is not known. A flow's turn is what it carries in 100 µs.
     pub fn set_rate(&mut self, bytes_per_s: u64) {
         let turn = (u128::from(bytes_per_s) * TURN_TIME.as_micros() / 1_000_000).clamp(QUANTUM as u128, QUANTUM_MAX as u128);
         self.quantum = turn as usize;

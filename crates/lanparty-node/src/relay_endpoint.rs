@@ -58,7 +58,7 @@ impl RelaySocket {
     /// # Errors
     /// When the system does not let the socket be watched.
     pub fn listen(self) -> Result<RelayEndpoint, Fault> {
-        let endpoint = noq::Endpoint::new(self.config, Some(self.server), self.socket, crate::udp::runtime());
+        let endpoint = noq::Endpoint::new(self.config, Some(self.server), self.socket, crate::udp::relay_runtime());
         let unusable = |e| Fault::new(ExitCode::Unexpected, format!("the UDP socket cannot be used: {e}"), "");
         endpoint.map(|endpoint| RelayEndpoint { endpoint }).map_err(unusable)
     }

@@ -8,3 +8,8 @@ use noq::{Runtime, TokioRuntime};
 pub(crate) fn runtime() -> Arc<dyn Runtime> {
     Arc::new(TokioRuntime)
 }
+
+/// The same for a relay.
+pub(crate) fn relay_runtime() -> Arc<dyn Runtime> {
+    runtime()
+}

@@ -70,7 +70,10 @@ fn on_a_fast_path_a_turn_is_a_train() {
     fn trains(bytes_per_s: u64) -> Vec<usize> {
         let (mut queue, now) = (FairQueue::new(1), Instant::now());
         queue.set_rate(bytes_per_s);
-        (1..=3).for_each(|flow| drop(push_all(&mut queue, flow, u64::from(flow) * 1000..u64::from(flow) * 1000 + 100, now)));
+        for flow in 1..=3 {
+            let first = u64::from(flow) * 1000;
+            push_all(&mut queue, flow, first..first + 100, now);
+        }
         let flows: Vec<u64> = pop_all(&mut queue, now).iter().map(|number| number / 1000).collect();
         flows.chunk_by(|a, b| a == b).map(<[u64]>::len).collect()
     }

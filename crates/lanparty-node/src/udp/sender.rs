@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::burst::{Burst, datagrams, may_go_on};
+use super::turn::count_sent;
 use super::{Shared, watch};
 
 /// A socket that fails says so once in this time.
@@ -54,6 +55,7 @@ impl Sender {
     /// The stack had these, too, for its turn.
     fn count(&mut self, transmit: &Transmit<'_>) {
         let (count, turn) = (datagrams(transmit), self.turn.get_mut());
+        count_sent(count);
         *turn += count;
         if self.alone_left > 0 {
             self.alone_left = self.alone_left.saturating_sub(count);
