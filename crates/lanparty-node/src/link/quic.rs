@@ -15,8 +15,8 @@ use super::packing::Packing;
 use super::watched::{Gauge, gauge_of, queue_max};
 use super::{LINK_DEAD_AFTER, LinkEnded, SendOutcome};
 
-/// The stack's own queue of outgoing datagrams, in bytes of memory: two super-frames. It drops the oldest in silence
-/// when it overflows, so we never let it (see [`Quic::send_now`]).
+/// The stack's own queue of outgoing datagrams, in bytes of memory: four super-frames. It drops the oldest in silence when it overflows, so
+/// we never let it (see [`Quic::send_now`]).
 pub(crate) const DATAGRAM_BUFFER_LEN: usize = 288 * 1024;
 /// What the stack counts for a queued datagram besides its bytes.
 const DATAGRAM_OVERHEAD: usize = size_of::<Bytes>();
