@@ -44,7 +44,7 @@ pub use report::PeerReport;
 pub(crate) use sockets::{PeerSocket, PeerSockets, SocketUplink};
 
 /// Events that wait for the driver; one may be a batch of frames.
-const EVENTS_MAX: usize = 16;
+const EVENTS_MAX: usize = 64;
 /// First pause before a member is dialled again, and the longest.
 const REDIAL_FIRST: Duration = Duration::from_secs(5);
 const REDIAL_LONGEST: Duration = Duration::from_secs(300);
