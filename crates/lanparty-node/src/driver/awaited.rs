@@ -26,6 +26,11 @@ impl Awaited {
         self.members.iter().copied()
     }
 
+    /// Whether the relay has not named this one again.
+    pub(super) fn has(&self, id: MemberId) -> bool {
+        self.members.contains(&id)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }

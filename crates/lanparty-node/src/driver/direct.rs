@@ -103,7 +103,7 @@ impl<D: Device> MemberDriver<D> {
         let discarded = self.peers.take_discarded();
         self.outbound.count_discarded(&discarded);
         let lines = self.link().map_or(0, |link| link.bond().map_or(1, BondLink::lines));
-        for mac in self.peers.look(&roster, lines, Instant::now()) {
+        for mac in self.peers.look(&roster, lines, |id| self.awaited.has(id), Instant::now()) {
             self.end_relay_way(&MemberFrame::DirectBegins.encode(mac, own, MemberFrame::LEN_MIN));
         }
     }

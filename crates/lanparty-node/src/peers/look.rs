@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use lanparty_core::{PairUse, Roster};
-use lanparty_proto::{DatagramBudget, IPV6_LAN_MTU_MIN, MacAddr};
+use lanparty_proto::{DatagramBudget, IPV6_LAN_MTU_MIN, MacAddr, MemberId};
 use tracing::{debug, info};
 
 use super::peer::Peer;
@@ -12,8 +12,8 @@ use super::{BUSY_LOOK_INTERVAL, Peers, QUIET_LOOK_INTERVAL, REST, SHORT_MAX, SIL
 
 impl Peers {
     /// Looks at every link, when so many lines carry our frames to the relay. Members to whom frames go directly from now on: the relay's
-    /// way is to be ended for them first.
-    pub(crate) fn look(&mut self, roster: &Roster, own_lines: u8, now: Instant) -> Vec<MacAddr> {
+    /// way is to be ended for them first. Whom the relay does not know (`is_only_here`) it does not reach either, whatever it takes more of.
+    pub(crate) fn look(&mut self, roster: &Roster, own_lines: u8, is_only_here: impl Fn(MemberId) -> bool, now: Instant) -> Vec<MacAddr> {
         self.set_lines(own_lines);
         self.follow_uplinks();
         self.leave_unwanted(now);
@@ -28,7 +28,8 @@ impl Peers {
                 peer.rests_until = now + REST;
             }
             let (fits, is_short) = (peer.fits(roster), peer.is_short(own_lines, now));
-            if peer.carries && (silent || !fits || is_short == Some(true)) {
+            let does_less = (!fits || is_short == Some(true)) && !is_only_here(*id);
+            if peer.carries && (silent || does_less) {
                 peer.carries = false;
                 debug!(silent, fits, "the direct link to peer {id} does less than the relay; frames go by the relay");
             } else if !peer.carries && fits && peer.is_ready() && is_short.is_none() && now >= peer.rests_until {

@@ -103,7 +103,7 @@ impl Side {
     async fn step(&mut self) {
         let event = self.peers.next().await;
         if matches!(event, PeerEvent::LookDue) {
-            self.peers.look(&self.roster, self.lines, Instant::now());
+            self.peers.look(&self.roster, self.lines, |_| false, Instant::now());
         }
         let came = self.peers.handle(event, Instant::now());
         self.came.extend(came);
@@ -307,12 +307,25 @@ async fn a_link_with_one_of_two_lines_carries_only_while_there_is_no_relay() {
     both(&mut one, &mut two, "the link is there", is_ready).await;
     let settled = |one: &Side, _: &Side| one.peers.smallest(Instant::now()).is_some();
     both(&mut one, &mut two, "and looked at", settled).await;
-    one.peers.look(&one.roster, 2, Instant::now());
+    one.peers.look(&one.roster, 2, |_| false, Instant::now());
     assert!(!one.peers.carries(MemberId(2)), "by the relay go two lines");
     let why = one.peers.report(&one.roster)[0].because.clone().unwrap();
     assert!(why.contains("more lines"), "{why}");
     one.peers.without_relay(&one.roster, Instant::now());
     assert!(one.peers.carries(MemberId(2)));
+}
+
+#[tokio::test]
+async fn who_is_not_at_the_relay_is_reached_directly_whatever_the_relay_takes_more_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut one, two) = meet(&dir).await;
+    // As after a return by TLS, which carries any frame.
+    one.roster.set_lan_mtu(LanMtu::MAX, None);
+    one.peers.look(&one.roster, one.lines, |id| id == MemberId(2), Instant::now());
+    assert!(one.peers.carries(MemberId(2)), "the relay does not know it yet");
+    one.peers.look(&one.roster, one.lines, |_| false, Instant::now());
+    assert!(!one.peers.carries(MemberId(2)), "it is at the relay as well, which takes larger frames");
+    drop(two);
 }
 
 #[tokio::test]
