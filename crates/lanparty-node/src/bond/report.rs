@@ -149,7 +149,7 @@ impl BondLink {
 
 impl State {
     fn shared_addresses(&self) -> Vec<SharedAddress> {
-        let seen = |path: &Path| Some((path.name.clone(), path.link.socket()?.1?.ip()));
+        let seen = |path: &Path| Some((path.bond.path, path.name.clone(), path.link.socket()?.1?.ip()));
         shared_addresses(self.living().filter_map(seen))
     }
 }
@@ -166,13 +166,14 @@ impl Shared {
     }
 }
 
-/// Which of these are seen at one address.
-fn shared_addresses(seen: impl IntoIterator<Item = (String, IpAddr)>) -> Vec<SharedAddress> {
-    let mut at = BTreeMap::<IpAddr, Vec<String>>::new();
-    for (name, address) in seen {
-        at.entry(address).or_default().push(name);
+/// Which of these are seen at one address, named in the order of their numbers, whichever joined first.
+fn shared_addresses(seen: impl IntoIterator<Item = (u8, String, IpAddr)>) -> Vec<SharedAddress> {
+    let mut at = BTreeMap::<IpAddr, BTreeMap<u8, String>>::new();
+    for (number, name, address) in seen {
+        at.entry(address).or_default().insert(number, name);
     }
-    at.into_iter().filter(|(_, names)| names.len() > 1).map(|(address, names)| SharedAddress { names, address }).collect()
+    at.retain(|_, names| names.len() > 1);
+    at.into_iter().map(|(address, names)| SharedAddress { names: names.into_values().collect(), address }).collect()
 }
 
 #[cfg(test)]
@@ -181,9 +182,11 @@ mod tests {
 
     #[test]
     fn uplinks_that_are_seen_at_one_address_are_named() {
-        let seen = |lines: &[(&str, [u8; 4])]| shared_addresses(lines.iter().map(|(name, ip)| ((*name).to_owned(), IpAddr::from(*ip))));
-        assert_eq!(seen(&[("dsl0", [192, 0, 2, 1]), ("lte0", [192, 0, 2, 2])]), []);
-        let found = seen(&[("dsl0", [192, 0, 2, 1]), ("lte0", [192, 0, 2, 2]), ("usb0", [192, 0, 2, 1])]);
+        let line = |(number, name, ip): &(u8, &str, [u8; 4])| (*number, (*name).to_owned(), IpAddr::from(*ip));
+        let seen = |lines: &[(u8, &str, [u8; 4])]| shared_addresses(lines.iter().map(line));
+        assert_eq!(seen(&[(0, "dsl0", [192, 0, 2, 1]), (1, "lte0", [192, 0, 2, 2])]), []);
+        // The last of them joined first.
+        let found = seen(&[(2, "usb0", [192, 0, 2, 1]), (1, "lte0", [192, 0, 2, 2]), (0, "dsl0", [192, 0, 2, 1])]);
         assert_eq!(found, [SharedAddress { names: vec!["dsl0".into(), "usb0".into()], address: [192, 0, 2, 1].into() }]);
     }
 
