@@ -13,6 +13,11 @@ use std::time::{Duration, Instant};
 /// The queue that is kept at the bottleneck: long enough to notice that there is more to have, too short to be felt. Of a long path it
 /// is a share, or finding more would take for ever.
 const QUEUE_MIN: Duration = Duration::from_millis(3);
+/// A cable between two rooms is never late by milliseconds, as radio is: of a path that short it is so many lengths of it, at least
+/// so long, and no less than so many packets take.
+const QUEUE_LENGTHS: u32 = 2;
+const QUEUE_SHORTEST: Duration = Duration::from_millis(1);
+const QUEUE_PACKETS: f64 = 32.0;
 const QUEUE_SHARE: u32 = 12;
 const QUEUE_MAX: Duration = Duration::from_millis(40);
 /// Least queue that a path with a shallow buffer is left with.
@@ -30,9 +35,10 @@ const PACE_GAIN: f64 = 1.15;
 /// A window goes out in no more time than this, however long the path is: what waits for its pace waits in front of a game.
 const SPREAD_MAX: Duration = Duration::from_millis(50);
 /// The shortest round trip is looked for anew when none so short was seen for this long, because our own queue may hide it; unless one
-/// came that was longer by less than this, which no queue of ours is.
+/// came that was longer by less than this share of the queue we keep, which no queue of ours is, and by less than a millisecond.
 const MIN_RTT_KEPT: Duration = Duration::from_secs(10);
 const MIN_RTT_NOISE: Duration = Duration::from_millis(1);
+const MIN_RTT_NOISE_SHARE: u32 = 3;
 /// For that the window is this share of what the path holds, for so long.
 const DRAIN_SHARE: f64 = 0.7;
 const DRAIN_TIME: Duration = Duration::from_millis(60);
@@ -228,7 +234,7 @@ impl DelayControl {
         let gain = if self.startup.is_some() { STARTUP_GAIN } else { PACE_GAIN };
         let (rate, (least, _)) = self.rate().zip(self.min_rtt)?;
         // What the window is for, when the rate is only what was asked for so far.
-        let asked = self.window as f64 / (least + self.queue_wanted(least)).min(SPREAD_MAX).as_secs_f64();
+        let asked = self.window as f64 / (least + self.queue_wanted(least, rate)).min(SPREAD_MAX).as_secs_f64();
         Some((rate.max(asked) * gain) as u64)
     }
 
@@ -254,7 +260,8 @@ impl DelayControl {
         if now.saturating_duration_since(at) <= MIN_RTT_KEPT || self.drain_until.is_some() {
             return;
         }
-        if self.least_since <= least + MIN_RTT_NOISE {
+        let kept = self.rate().map_or(QUEUE_MIN, |rate| self.queue_wanted(least, rate));
+        if self.least_since <= least + (kept / MIN_RTT_NOISE_SHARE).min(MIN_RTT_NOISE) {
             return self.set_min_rtt(self.least_since, now);
         }
         self.drain_until = Some(now + DRAIN_TIME.max(rtt));
@@ -271,13 +278,16 @@ impl DelayControl {
         self.min_rtt.map_or(Duration::ZERO, |(least, _)| self.rtt.saturating_sub(least))
     }
 
-    fn queue_wanted(&self, min_rtt: Duration) -> Duration {
-        (min_rtt / QUEUE_SHARE).clamp(QUEUE_MIN, QUEUE_MAX).min(self.queue_limit)
+    /// The queue that may always stand, at a rate in bytes per second.
+    fn queue_wanted(&self, min_rtt: Duration, rate: f64) -> Duration {
+        let packets = Duration::from_secs_f64((QUEUE_PACKETS * self.mtu as f64 / rate.max(1.0)).min(QUEUE_MIN.as_secs_f64()));
+        let least = (min_rtt * QUEUE_LENGTHS).max(packets).clamp(QUEUE_SHORTEST, QUEUE_MIN);
+        (min_rtt / QUEUE_SHARE).clamp(least, QUEUE_MAX).min(self.queue_limit)
     }
 
     /// The queue that may stand before it is too long.
     fn queue_accepted(&self, min_rtt: Duration, rate: f64) -> Duration {
-        let wanted = self.queue_wanted(min_rtt);
+        let wanted = self.queue_wanted(min_rtt, rate);
         let burst = (BURST_PACKETS * self.mtu as f64 / rate.max(1.0)).min(BURST_TIME_MAX);
         (wanted * 2).max(wanted + Duration::from_secs_f64(burst))
     }
@@ -325,7 +335,7 @@ impl DelayControl {
         if self.drain_until.is_some_and(|until| until <= now) {
             self.drain_until = None;
         }
-        let wanted = self.queue_wanted(min_rtt);
+        let wanted = self.queue_wanted(min_rtt, rate);
         // A queue that is longer than wanted is more than the path gave when its rate was measured.
         let excess = self.queue().saturating_sub(self.queue_accepted(min_rtt, rate));
         let target = if self.drain_until.is_some() {
