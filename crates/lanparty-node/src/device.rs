@@ -98,6 +98,23 @@ impl<D: Device> AsyncDevice<D> {
         }
     }
 
+    /// As [`Self::recv`] when `is_behind`: frames read before wait for their path. Others have a turn to send them first, and then it is
+    /// read twice as much. Who reads no faster than it sends leaves the rest in the device, where a ping stands behind a download, and
+    /// no queue that is fair ever has something to choose from.
+    ///
+    /// # Errors
+    /// As [`Self::recv`].
+    pub async fn recv_after(&mut self, batch: &mut FrameBatch, is_behind: bool) -> io::Result<usize> {
+        if !is_behind {
+            return self.recv(batch).await;
+        }
+        tokio::task::yield_now().await;
+        let frames = self.recv(batch).await?;
+        // A device that fails says so when it is read next.
+        let more = if self.device.is_drained() { 0 } else { self.device.recv_batch(batch).unwrap_or(0) };
+        Ok(frames + more)
+    }
+
     /// Station 11, write. What entered the device before it failed has entered it.
     pub fn send(&mut self, frames: &[Bytes]) -> Written {
         let mut written = Written { left: frames.len(), ..Written::default() };
@@ -170,6 +187,26 @@ mod tests {
         fn stats(&self) -> DeviceStats {
             self.cable.stats()
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_behind_reads_twice_as_much_and_less_when_there_is_less() {
+        let (cable, mut other) = memory_pair(500).unwrap();
+        let mut device = AsyncDevice::new(cable).unwrap();
+        let once = {
+            other.send_batch(&vec![Bytes::from_static(b"frame"); 300]).unwrap();
+            device.recv_after(&mut FrameBatch::new(), false).await.unwrap()
+        };
+        let mut reads = vec![];
+        while reads.iter().sum::<usize>() + once < 300 {
+            let mut batch = FrameBatch::new();
+            reads.push(device.recv_after(&mut batch, true).await.unwrap());
+            assert_eq!(Some(&batch.len()), reads.last());
+        }
+        assert_eq!(reads, [2 * once, 300 - 3 * once]);
+        drop(other);
+        let failed = device.recv_after(&mut FrameBatch::new(), true).await.unwrap_err();
+        assert!(DeviceFault::of(&failed).is_some(), "{failed}");
     }
 
     #[tokio::test]

@@ -374,12 +374,12 @@ fn write<D: Device>(device: Option<&mut AsyncDevice<D>>, frames: &[Bytes]) -> (W
     }
 }
 
-/// Frames from the device, after the carrier had its turn to send when frames wait for it. Cancel-safe.
-async fn device_frames_after<D: Device>(device: &mut Option<AsyncDevice<D>>, batch: &mut FrameBatch, backlog: bool) -> io::Result<usize> {
-    if backlog {
-        tokio::task::yield_now().await;
+/// Frames from the device, after the link had its turn to send when frames wait for it. Cancel-safe.
+async fn device_frames_after<D: Device>(device: &mut Option<AsyncDevice<D>>, batch: &mut FrameBatch, is_behind: bool) -> io::Result<usize> {
+    match device {
+        Some(device) => device.recv_after(batch, is_behind).await,
+        None => std::future::pending().await,
     }
-    device_frames(device, batch).await
 }
 
 /// What became of frames that had been counted as sent.
@@ -388,10 +388,7 @@ fn take_back(outbound: &mut Outbound, discarded: &[Discarded]) {
 }
 
 async fn device_frames<D: Device>(device: &mut Option<AsyncDevice<D>>, batch: &mut FrameBatch) -> io::Result<usize> {
-    match device {
-        Some(device) => device.recv(batch).await,
-        None => std::future::pending().await,
-    }
+    device_frames_after(device, batch, false).await
 }
 
 /// One line of the frame log, in the words of the guide (docs/first-lan.md).

@@ -218,7 +218,7 @@ impl<D: Device> CableDriver<D> {
         let (backlog, room) = (!pending.is_empty(), pending.has_room());
         let fronts = c.link.fronts(pending);
         tokio::select! {
-            outcome = frames_after(device, batch, backlog), if room => self.handle_outbound(outcome),
+            outcome = device.recv_after(batch, backlog), if room => self.handle_outbound(outcome),
             ready = c.link.ready(&fronts), if backlog => {
                 ready?;
                 self.send_pending()
@@ -372,14 +372,6 @@ impl<D: Device> CableDriver<D> {
             self.outbound.take_back(&datagram, DropReason::LinkDown);
         }
     }
-}
-
-/// Frames from the TAP, after the carrier had its turn to send when frames wait for it. Cancel-safe.
-async fn frames_after<D: Device>(device: &mut AsyncDevice<D>, batch: &mut FrameBatch, backlog: bool) -> io::Result<usize> {
-    if backlog {
-        tokio::task::yield_now().await;
-    }
-    device.recv(batch).await
 }
 
 /// What became of frames that had been counted as sent.
