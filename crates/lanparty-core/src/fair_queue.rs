@@ -1,8 +1,8 @@
 //! The queue in front of a path: FQ-CoDel (RFC 8290). Each flow gets the same share of the path, one that sends little passes those
 //! that send much, and one that fills its part for longer than its sender needs to notice loses datagrams until it does.
 //!
-//! It promises: no more datagrams and bytes than its [`QueueRoom`]; nothing older than [`EGRESS_AGE_MAX`],
-//! or than the path's round trip where that is longer, comes out; order within a flow; every datagram that goes in comes out once, from
+//! It promises: no more than [`EGRESS_FRAMES_MAX`] datagrams and [`EGRESS_BYTES_MAX`] bytes; nothing older than [`EGRESS_AGE_MAX`], or
+//! than the path's round trip where that is longer, comes out; order within a flow; every datagram that goes in comes out once, from
 //! [`FairQueue::pop`] or as [`Discarded`].
 //! When the path takes more is its owner's business.
 
@@ -32,20 +32,6 @@ pub const EGRESS_AGE_MAX: Duration = Duration::from_millis(100);
 /// Most bytes queued: with what the queue needs besides, inside the 2 MiB that one stalled member may cost, whatever the size of its
 /// datagrams.
 pub const EGRESS_BYTES_MAX: usize = 1536 * 1024;
-/// What a queue holds at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueRoom {
-    /// Datagrams.
-    pub frames: usize,
-    /// Bytes.
-    pub bytes: usize,
-}
-
-/// The room that a relay gives to each of its members.
-pub const EGRESS_ROOM: QueueRoom = QueueRoom { frames: EGRESS_FRAMES_MAX, bytes: EGRESS_BYTES_MAX };
-/// The room for what a member sends itself, directly: a machine that was busy with something else for some milliseconds finds several
-/// senders' windows at once in its device.
-pub const OWN_EGRESS_ROOM: QueueRoom = QueueRoom { frames: 2 * EGRESS_FRAMES_MAX, bytes: 2 * EGRESS_BYTES_MAX };
 
 /// A flow's turn on a path that is not known to be fast: one full Ethernet frame (RFC 8290 §5.2.4). Also what CoDel leaves to a flow.
 const QUANTUM: usize = 1514;
@@ -109,7 +95,6 @@ struct Popped {
 #[derive(Debug)]
 pub struct FairQueue {
     seed: u64,
-    room: QueueRoom,
     /// None until the first datagram waits: most queues never hold one.
     flows: Vec<Flow>,
     pool: Pool,
@@ -130,18 +115,11 @@ pub struct FairQueue {
 }
 
 impl FairQueue {
-    /// An empty queue with [`EGRESS_ROOM`]. `seed` is random, so that nobody can choose addresses that share a place with another's.
+    /// An empty queue. `seed` is random, so that nobody can choose addresses that share a place with another's.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self::with_room(seed, EGRESS_ROOM)
-    }
-
-    /// The same with `room`.
-    #[must_use]
-    pub fn with_room(seed: u64, room: QueueRoom) -> Self {
         Self {
             seed,
-            room,
             flows: vec![],
             pool: Pool::default(),
             new: VecDeque::new(),
@@ -284,7 +262,7 @@ impl FairQueue {
     /// Whether it takes another datagram without dropping one.
     #[must_use]
     pub const fn has_room(&self) -> bool {
-        self.len < self.room.frames && self.bytes < self.room.bytes
+        self.len < EGRESS_FRAMES_MAX && self.bytes < EGRESS_BYTES_MAX
     }
 
     fn place(&self, datagram: &[u8]) -> u16 {
@@ -302,7 +280,7 @@ impl FairQueue {
 
     /// Who has most in a queue that is half full loses one datagram, from its head, where the loss is noticed soonest.
     fn tell_early(&mut self, now: Instant, discarded: &mut Vec<Discarded>) {
-        let is_half_full = self.len > self.room.frames / 2 || self.bytes > self.room.bytes / 2;
+        let is_half_full = self.len > EGRESS_FRAMES_MAX / 2 || self.bytes > EGRESS_BYTES_MAX / 2;
         if !is_half_full || !self.early.is_due(now) {
             return;
         }
@@ -316,7 +294,7 @@ impl FairQueue {
     }
 
     fn make_room(&mut self, discarded: &mut Vec<Discarded>) {
-        while self.len > self.room.frames || self.bytes > self.room.bytes {
+        while self.len > EGRESS_FRAMES_MAX || self.bytes > EGRESS_BYTES_MAX {
             self.thin_out(discarded);
         }
     }

@@ -59,10 +59,7 @@ pub use counters::{Counters, CountersSnapshot, Drops};
 pub use delay_control::{Acked, DelayControl};
 pub use diagnostics::{ClientFacts, Diagnostics};
 pub use echo::{EchoEvent, EchoOutput, Heard, Ping, PingPlan, PingReport, Sweep, SweepReport};
-pub use fair_queue::{
-    CODEL_INTERVAL, CODEL_TARGET, Discarded, EGRESS_AGE_MAX, EGRESS_BYTES_MAX, EGRESS_FRAMES_MAX, EGRESS_ROOM, FairQueue, OWN_EGRESS_ROOM,
-    QueueRoom,
-};
+pub use fair_queue::{CODEL_INTERVAL, CODEL_TARGET, Discarded, EGRESS_AGE_MAX, EGRESS_BYTES_MAX, EGRESS_FRAMES_MAX, FairQueue};
 pub use filter::{
     Filter, FilterReport, FilterRule, FilterRules, FilterTooLong, Judgement, Net, PortRange, Protocol, RULES_MAX, RuleError, RuleHits,
     RuleNumber, Verdict, Why,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use lanparty_core::{Discarded, EGRESS_ROOM, FairQueue, QueueRoom};
+use lanparty_core::{Discarded, FairQueue};
 use lanparty_proto::DropReason;
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -15,14 +15,9 @@ pub(crate) const FRONTS_MAX: usize = 32;
 /// A fair queue that nobody else can aim at.
 #[must_use]
 pub fn fair_queue() -> FairQueue {
-    roomy_queue(EGRESS_ROOM)
-}
-
-/// The same with that room.
-pub(super) fn roomy_queue(room: QueueRoom) -> FairQueue {
     let mut seed = [0; 8];
     SystemRandom::new().fill(&mut seed).expect("INVARIANT: the operating system gives random bytes");
-    FairQueue::with_room(u64::from_ne_bytes(seed), room)
+    FairQueue::new(u64::from_ne_bytes(seed))
 }
 
 impl Link {

@@ -4,11 +4,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use lanparty_core::{Drops, EGRESS_ROOM, FairQueue, OWN_EGRESS_ROOM, QueueRoom};
+use lanparty_core::{Drops, FairQueue};
 use lanparty_proto::{DropReason, end_of_way};
 use tokio::sync::Notify;
 
-use super::fair::roomy_queue;
+use super::fair::fair_queue;
 use super::{ENDS, Link, LinkEnded};
 
 /// Station 7, queue, in front of stations 4 and 8, send. Who has datagrams offers them, from any thread; one task flushes.
@@ -24,17 +24,17 @@ impl Outbox {
     /// For datagrams of this program's own device, which may wait as they are.
     #[must_use]
     pub fn new(link: Link) -> Self {
-        Self::with(link, OWN_EGRESS_ROOM, Bytes::clone)
+        Self::with(link, Bytes::clone)
     }
 
     /// For datagrams that are slices of the up to 64 KiB that they arrived in: a queue of them would keep all of that.
     #[must_use]
     pub fn of_slices(link: Link) -> Self {
-        Self::with(link, EGRESS_ROOM, |datagram| Bytes::copy_from_slice(datagram))
+        Self::with(link, |datagram| Bytes::copy_from_slice(datagram))
     }
 
-    fn with(link: Link, room: QueueRoom, keep: fn(&Bytes) -> Bytes) -> Self {
-        Self { link, queue: Mutex::new(roomy_queue(room)), waiting: Notify::new(), keep }
+    fn with(link: Link, keep: fn(&Bytes) -> Bytes) -> Self {
+        Self { link, queue: Mutex::new(fair_queue()), waiting: Notify::new(), keep }
     }
 
     /// The link.
