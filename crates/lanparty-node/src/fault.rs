@@ -75,6 +75,7 @@ pub fn block_on(program: impl Future<Output = Result<(), Fault>>) -> std::proces
 /// As [`block_on`], for a program that carries frames: as a task of the runtime, because waking what the runtime itself was started with
 /// costs a system call each time.
 pub fn serve(program: impl Future<Output = Result<(), Fault>> + Send + 'static) -> std::process::ExitCode {
+    crate::allocator::keep_freed();
     end(on_one_thread(|runtime| {
         let task = runtime.spawn(crate::service::watched(program));
         runtime.block_on(task).unwrap_or_else(|e| match e.try_into_panic() {

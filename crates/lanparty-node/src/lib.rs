@@ -3,6 +3,7 @@
 //!
 //! What a frame may do is decided in `lanparty-core`; this crate moves bytes and keeps time.
 
+mod allocator;
 mod bond;
 #[cfg(unix)]
 mod busy_poll;
