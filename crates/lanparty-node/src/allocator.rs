@@ -20,6 +20,7 @@ mod tests {
     use super::*;
 
     /// Page faults of this thread so far.
+    #[expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
     fn faults() -> u64 {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
         let fields = stat.rsplit_once(')').unwrap().1;

@@ -21,6 +21,7 @@ mod used;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -33,7 +34,7 @@ use tracing::{info, warn};
 use crate::port_mapping::PortMapping;
 use crate::{Captures, Link, LinkEnded, Outbox, PlannedUplinks, UseBook};
 use bonding::{Bonding, Forming, PathMade};
-use carry::Shared;
+use carry::{Dropped, Shared};
 use met::{Met, Own, Reached};
 use offer::Offer;
 use peer::{Hold, Peer};
@@ -161,6 +162,8 @@ pub(crate) struct Peers {
     own_lines: u8,
     known: BTreeMap<MemberId, Known>,
     live: BTreeMap<MemberId, Peer>,
+    /// What became of datagrams that direct links took.
+    dropped: Arc<Dropped>,
     strangers: Vec<(Instant, IdentityId, Reached)>,
     /// The key that the relay named first for each machine.
     pinned: BTreeMap<MacAddr, IdentityId>,
@@ -189,6 +192,7 @@ impl Default for Peers {
             own_lines: 1,
             known,
             live,
+            dropped: Arc::default(),
             strangers: vec![],
             pinned,
             probes: Probes::new(Instant::now()),
@@ -337,7 +341,9 @@ impl Peers {
     /// A member has this link from now on.
     fn insert(&mut self, member: MemberId, link: Link, by_us: bool, bond: Option<Bonding>, now: Instant) {
         self.serial += 1;
-        let (outbox, shared) = (Arc::new(Outbox::new(link.clone())), Arc::new(Shared::default()));
+        let (outbox, shared) =
+            (Arc::new(Outbox::new(link.clone())), Shared { settled: AtomicBool::default(), dropped: Arc::clone(&self.dropped) });
+        let shared = Arc::new(shared);
         let task = tokio::spawn(carry::carry((member, self.serial), Arc::clone(&outbox), self.sender.clone(), Arc::clone(&shared)));
         let inbound = Hold::Waiting { since: None, frames: vec![] };
         let peer = Peer {
@@ -388,7 +394,7 @@ impl Peers {
     pub(crate) fn take(&self, member: MemberId, datagrams: &[Bytes], now: Instant) -> bool {
         let Some(peer) = self.live.get(&member).filter(|peer| peer.carries) else { return false };
         if let Some(dropped) = peer.outbox.offer(datagrams, now) {
-            peer.shared.count(&dropped);
+            self.dropped.count(&dropped);
         }
         true
     }
@@ -422,14 +428,16 @@ impl Peers {
         self.live.iter().filter(|(_, peer)| peer.carries).map(|(id, _)| *id).collect()
     }
 
-    /// Datagrams that direct links took and gave up since the last call.
+    /// Datagrams that direct links took and gave up since the last call, also those that are gone.
     pub(crate) fn take_discarded(&self) -> Drops {
-        let mut all = Drops::default();
-        for peer in self.live.values() {
-            all.add_all(&peer.link.take_discarded());
-            all.add_all(&peer.shared.take_dropped());
-        }
+        let mut all = self.dropped.take();
+        self.live.values().for_each(|peer| all.add_all(&peer.link.take_discarded()));
         all
+    }
+
+    /// Datagrams that wait for a direct link.
+    pub(crate) fn waiting(&self) -> usize {
+        self.live.values().map(|peer| peer.outbox.len()).sum()
     }
 }
 

@@ -96,12 +96,17 @@ impl<D: Device> MemberDriver<D> {
         Ok(event)
     }
 
+    /// What direct links took is in the books as sent, until it is known to have come to nothing.
+    pub(super) fn count_directly_dropped(&mut self) {
+        let discarded = self.peers.take_discarded();
+        self.outbound.count_discarded(&discarded);
+    }
+
     /// Looks at every direct link; where frames go directly from now on, the way by the relay is ended first.
     pub(super) fn look_at_peers(&mut self) {
         let Some(roster) = room_and_path(self.connected.as_ref(), self.island.as_ref()).0.cloned() else { return };
         let own = roster.own().mac;
-        let discarded = self.peers.take_discarded();
-        self.outbound.count_discarded(&discarded);
+        self.count_directly_dropped();
         let lines = self.link().map_or(0, |link| link.bond().map_or(1, BondLink::lines));
         for mac in self.peers.look(&roster, lines, |id| self.awaited.has(id), Instant::now()) {
             self.end_relay_way(&MemberFrame::DirectBegins.encode(mac, own, MemberFrame::LEN_MIN));

@@ -33,11 +33,12 @@ impl<D: Device> MemberDriver<D> {
     /// What was counted.
     #[must_use]
     pub fn report(&mut self) -> DriverReport {
+        self.count_directly_dropped();
         DriverReport {
             outbound: self.outbound.counters().snapshot(),
             inbound: self.inbound.counters().snapshot(),
             ladder: self.outbound.ladder(),
-            queued: self.pending.len(),
+            queued: self.pending.len() + self.peers.waiting(),
             budget: self.connected.as_ref().map_or(0, |c| c.budget.0),
             is_bridged: self.is_bridged,
             multicast: self.multicast_report(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use lanparty_core::{Drops, FairQueue};
-use lanparty_proto::{DropReason, end_of_way};
+use lanparty_proto::{DropReason, end_of_way, is_end_of_way};
 use tokio::sync::Notify;
 
 use super::fair::fair_queue;
@@ -15,6 +15,8 @@ use super::{ENDS, Link, LinkEnded};
 pub struct Outbox {
     link: Link,
     queue: Mutex<FairQueue>,
+    /// What was taken from the queue and not from us.
+    lost: Mutex<Drops>,
     waiting: Notify,
     /// What of a datagram is kept in the queue.
     keep: fn(&Bytes) -> Bytes,
@@ -34,7 +36,7 @@ impl Outbox {
     }
 
     fn with(link: Link, keep: fn(&Bytes) -> Bytes) -> Self {
-        Self { link, queue: Mutex::new(fair_queue()), waiting: Notify::new(), keep }
+        Self { link, queue: Mutex::new(fair_queue()), lost: Mutex::default(), waiting: Notify::new(), keep }
     }
 
     /// The link.
@@ -93,12 +95,32 @@ impl Outbox {
             }
         }
         let mut discarded = vec![];
-        self.link.send_queued(&mut self.queue(), Instant::now(), &mut discarded)?;
-        Ok(Drops::from(&discarded[..]))
+        let sent = self.link.send_queued(&mut self.queue(), Instant::now(), &mut discarded);
+        let dropped = Drops::from(&discarded[..]);
+        sent.inspect_err(|_| self.lost().add_all(&dropped))?;
+        Ok(dropped)
+    }
+
+    /// What waited is given up: the link is gone, or not needed any more. Frames of it, and of what no call before could tell of.
+    pub fn give_up(&self) -> Drops {
+        let mut lost = std::mem::take(&mut *self.lost());
+        let frames = self.queue().drain().iter().filter(|datagram| !is_end_of_way(datagram)).count();
+        lost.add(DropReason::LinkDown, frames as u64);
+        lost
+    }
+
+    /// Datagrams that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.queue().len()
     }
 
     fn queue(&self) -> MutexGuard<'_, FairQueue> {
         // The queue is whole after every call, so a panic elsewhere leaves nothing half done.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Drops> {
+        // Whole after every call, as well.
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

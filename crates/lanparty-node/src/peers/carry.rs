@@ -15,27 +15,30 @@ use crate::{ControlReader, LinkEnded, Outbox, PathWatch};
 const BATCH: usize = 256;
 
 /// What the task and the driver both look at.
-#[derive(Default)]
 pub(super) struct Shared {
     /// The search for the path's size has ended.
     pub(super) settled: AtomicBool,
-    /// Datagrams that came to nothing.
-    dropped: Mutex<Drops>,
+    /// Of all direct links.
+    pub(super) dropped: Arc<Dropped>,
 }
 
-impl Shared {
+/// Datagrams of direct links that came to nothing, also of those that are gone.
+#[derive(Default)]
+pub(super) struct Dropped(Mutex<Drops>);
+
+impl Dropped {
     pub(super) fn count(&self, dropped: &Drops) {
-        self.dropped().add_all(dropped);
+        self.drops().add_all(dropped);
     }
 
-    /// Datagrams that came to nothing since the last call.
-    pub(super) fn take_dropped(&self) -> Drops {
-        std::mem::take(&mut *self.dropped())
+    /// Those since the last call.
+    pub(super) fn take(&self) -> Drops {
+        std::mem::take(&mut *self.drops())
     }
 
-    fn dropped(&self) -> MutexGuard<'_, Drops> {
+    fn drops(&self) -> MutexGuard<'_, Drops> {
         // Whole after every call.
-        self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,7 +62,7 @@ async fn run(member: MemberId, serial: u64, outbox: &Outbox, events: &mpsc::Send
                 PeerEvent::Frames { member, serial, frames }
             }
             dropped = outbox.flush() => {
-                shared.count(&dropped?);
+                shared.dropped.count(&dropped?);
                 continue;
             }
             message = next_of(&mut control) => match message? {

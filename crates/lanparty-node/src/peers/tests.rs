@@ -1,4 +1,4 @@
-use lanparty_proto::{BondPath, LanMtu, MemberInfo, MulticastPolicy, PROTOCOL_VERSION, Welcome};
+use lanparty_proto::{BondPath, DropReason, LanMtu, MemberInfo, MulticastPolicy, PROTOCOL_VERSION, Welcome};
 use tempfile::TempDir;
 
 use super::*;
@@ -178,6 +178,20 @@ async fn frames_do_not_wait_for_ever() {
     let (mut one, mut two) = meet(&dir).await;
     assert!(one.peers.take(MemberId(2), &[frame(1, 7)], Instant::now()));
     both(&mut one, &mut two, "the relay says nothing", |_, two| two.came == [frame(1, 7)]).await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_link_that_goes_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut one, two) = meet(&dir).await;
+    // More than the stack holds; nobody else runs meanwhile.
+    assert!(one.peers.take(MemberId(2), &vec![frame(1, 7); 5_000], Instant::now()));
+    let (waiting, dropped) = (one.peers.waiting(), one.peers.take_discarded().total());
+    assert!(waiting > 500 && dropped > 0, "{waiting} wait, {dropped} dropped");
+    one.peers.forget(MemberId(2));
+    let left = one.peers.take_discarded();
+    assert_eq!((one.peers.waiting(), left.count(DropReason::LinkDown), left.total()), (0, waiting as u64, waiting as u64));
+    drop(two);
 }
 
 #[tokio::test]
