@@ -7,8 +7,8 @@ const KEPT: usize = 2 * 1024 * 1024;
 
 /// Has the allocator keep up to [`KEPT`] bytes for the next time.
 ///
-/// glibc gives what is free at the end of its heap back to the kernel from 128 KiB on, which then has to clear those pages anew: tens of
-/// thousands of page faults a second under a stream. It raises that threshold to twice the size of a block that it had mapped and
+/// glibc gives what is free at the end of its heap back to the kernel from 128 KiB on, which then has to clear those pages anew: ten or
+/// twenty thousand page faults a second under a stream. It raises that threshold to twice the size of a block that it had mapped and
 /// that is freed (mallopt(3), `M_MMAP_THRESHOLD`, "dynamic"). Such a block costs nothing, nobody touches it. Other allocators do as they
 /// do.
 pub(crate) fn keep_freed() {

@@ -15,7 +15,7 @@ use super::{ENDS, Link, LinkEnded};
 pub struct Outbox {
     link: Link,
     queue: Mutex<FairQueue>,
-    /// What was taken from the queue and not from us.
+    /// Taken out of the queue when the link ended: nobody has heard of them yet.
     lost: Mutex<Drops>,
     waiting: Notify,
     /// What of a datagram is kept in the queue.
