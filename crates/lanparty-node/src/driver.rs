@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::device::Written;
 use crate::peers::Peers;
-use crate::{AsyncDevice, Draining, Link, LinkEnded, SendOutcome, every_frame_is_logged, fair_queue};
+use crate::{AsyncDevice, Draining, Link, LinkEnded, RECV_BATCH, SendOutcome, every_frame_is_logged, fair_queue};
 
 mod addresses;
 mod awaited;
@@ -34,9 +34,6 @@ mod room;
 use connected::{Connected, room_and_path};
 pub use desk::Side;
 pub use report::DriverReport;
-
-/// Datagrams taken from the link at once.
-const RECV_BATCH: usize = 256;
 
 /// What the owner of a member must decide.
 #[derive(Debug)]

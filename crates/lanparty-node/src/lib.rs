@@ -72,7 +72,7 @@ pub use flags::{BondFlags, MemberFlags};
 pub use identity::Identity;
 pub use introduction::{IntroductionFlags, describe, warn_of_description};
 pub use lanparty_core::{Filter, FilterRules, Judgement, Redundancy, Verdict, Why};
-pub use link::{Draining, LINK_DEAD_AFTER, Link, LinkEnded, Outbox, SendOutcome, fair_queue};
+pub use link::{Draining, LINK_DEAD_AFTER, Link, LinkEnded, Outbox, RECV_BATCH, SendOutcome, fair_queue};
 pub use local::is_answered;
 pub use logging::{LogFormat, every_frame_is_logged, start_logging, start_logging_into};
 pub use management::{

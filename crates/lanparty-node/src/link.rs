@@ -36,6 +36,8 @@ pub use outbox::Outbox;
 pub(crate) use quic::DATAGRAM_BUFFER_LEN;
 pub(crate) use watched::Watching;
 
+/// Datagrams that are taken from a link at once: some super-frames of 64 KiB.
+pub const RECV_BATCH: usize = 256;
 /// A link that was silent for three heartbeats is dead.
 pub const LINK_DEAD_AFTER: Duration = Duration::from_secs(3);
 /// A stream's answer comes after a ping that is sent every 200 ms: it is given this long at least, and so 600 ms before it is missed.

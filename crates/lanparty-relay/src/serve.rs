@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{Carrier, LinkId, ProvenUser, RelayInput};
-use lanparty_node::{ControlReader, ControlWriter, Draining, Incoming, Link, LinkEnded, PathWatch, StreamIncoming};
+use lanparty_node::{ControlReader, ControlWriter, Draining, Incoming, Link, LinkEnded, PathWatch, RECV_BATCH, StreamIncoming};
 use lanparty_proto::{Control, DatagramBudget, IdentityId, Refusal};
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -18,9 +18,7 @@ use crate::outbox::Outbox;
 
 /// Time for a handshake, and again for the first message.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Datagrams taken from a connection at once, of one that says much.
-const RECV_BATCH: usize = 256;
-/// The same of one that says little: it is doubled as often as it was not enough.
+/// Datagrams taken from a connection at once that says little: it is doubled as often as it was not enough, up to [`RECV_BATCH`].
 const RECV_BATCH_FIRST: usize = 4;
 /// Longest wait, before answering a hello, for our own search to find what the member's search found.
 const SETTLE_MAX: Duration = Duration::from_millis(800);

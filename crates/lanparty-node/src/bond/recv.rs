@@ -9,10 +9,8 @@ use lanparty_proto::{SEQUENCE_LEN, Sequence, TrialDatagram};
 
 use super::path::Path;
 use super::{BondLink, Shared, State};
-use crate::{Link, LinkEnded};
+use crate::{Link, LinkEnded, RECV_BATCH};
 
-/// Datagrams taken from a path at once.
-const RECV_BATCH: usize = 256;
 /// Datagrams that wait for the bond's owner. While there are more the paths are not read.
 const READY_MAX: usize = 4096;
 

@@ -21,10 +21,9 @@ use tracing::{info, warn};
 
 use super::hello::Contacted;
 use super::words::loop_words;
-use crate::{AsyncDevice, ControlReader, ControlWriter, Link, LinkEnded, PathWatch, SendOutcome, every_frame_is_logged, fair_queue};
-
-/// Datagrams taken from the link at once.
-const RECV_BATCH: usize = 256;
+use crate::{
+    AsyncDevice, ControlReader, ControlWriter, Link, LinkEnded, PathWatch, RECV_BATCH, SendOutcome, every_frame_is_logged, fair_queue,
+};
 
 /// What the owner of an end must decide.
 #[derive(Debug)]

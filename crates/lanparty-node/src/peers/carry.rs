@@ -9,10 +9,7 @@ use lanparty_proto::{Control, MemberId};
 use tokio::sync::mpsc;
 
 use super::PeerEvent;
-use crate::{ControlReader, LinkEnded, Outbox, PathWatch};
-
-/// Datagrams taken from a link at once.
-const BATCH: usize = 256;
+use crate::{ControlReader, LinkEnded, Outbox, PathWatch, RECV_BATCH};
 
 /// What the task and the driver both look at.
 pub(super) struct Shared {
@@ -51,7 +48,7 @@ pub(super) async fn carry((member, serial): (MemberId, u64), outbox: Arc<Outbox>
 }
 
 async fn run(member: MemberId, serial: u64, outbox: &Outbox, events: &mpsc::Sender<PeerEvent>, shared: &Shared) -> Result<(), LinkEnded> {
-    let (link, mut received) = (outbox.link(), vec![Bytes::new(); BATCH]);
+    let (link, mut received) = (outbox.link(), vec![Bytes::new(); RECV_BATCH]);
     let mut watch = PathWatch::new(link);
     // Only one of several paths has anything to say yet.
     let mut control = link.bond().map(|bond| bond.control().0);
