@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 /// The queue that is kept at the bottleneck: long enough to notice that there is more to have, too short to be felt. Of a long path it
 /// is a share, or finding more would take for ever.
 const QUEUE_MIN: Duration = Duration::from_millis(3);
-/// A cable between two rooms is never late by milliseconds, as radio is: of a path that short it is so many lengths of it, at least
-/// so long, and no less than so many packets take.
+/// A wire within a house is not late by milliseconds, as radio is: on a path that short it is so many lengths of the path, at least so
+/// long, and no less than so many packets take.
 const QUEUE_LENGTHS: u32 = 2;
 const QUEUE_SHORTEST: Duration = Duration::from_millis(1);
 const QUEUE_PACKETS: f64 = 32.0;

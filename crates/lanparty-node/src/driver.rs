@@ -203,7 +203,7 @@ impl<D: Device> MemberDriver<D> {
                     self.drive_runs()?;
                     Ok(None)
                 }
-                outcome = device_frames(device, batch) => self.handle_outbound(outcome),
+                outcome = device_frames(device, batch, false) => self.handle_outbound(outcome),
                 event = peers.next() => self.handle_peer(event),
                 () = desk.due() => Ok(Some(desk.hand_over())),
             };
@@ -212,7 +212,7 @@ impl<D: Device> MemberDriver<D> {
         let (backlog, room) = (!pending.is_empty(), pending.has_room());
         let fronts = c.link.fronts(pending);
         tokio::select! {
-            outcome = device_frames_after(device, batch, backlog || peers.are_behind()), if room => self.handle_outbound(outcome),
+            outcome = device_frames(device, batch, backlog || peers.are_behind()), if room => self.handle_outbound(outcome),
             ready = c.link.ready(&fronts), if backlog => {
                 ready?;
                 self.send_pending()
@@ -372,7 +372,7 @@ fn write<D: Device>(device: Option<&mut AsyncDevice<D>>, frames: &[Bytes]) -> (W
 }
 
 /// Frames from the device, after the link had its turn to send when frames wait for it. Cancel-safe.
-async fn device_frames_after<D: Device>(device: &mut Option<AsyncDevice<D>>, batch: &mut FrameBatch, is_behind: bool) -> io::Result<usize> {
+async fn device_frames<D: Device>(device: &mut Option<AsyncDevice<D>>, batch: &mut FrameBatch, is_behind: bool) -> io::Result<usize> {
     match device {
         Some(device) => device.recv_after(batch, is_behind).await,
         None => std::future::pending().await,
@@ -382,10 +382,6 @@ async fn device_frames_after<D: Device>(device: &mut Option<AsyncDevice<D>>, bat
 /// What became of frames that had been counted as sent.
 fn take_back(outbound: &mut Outbound, discarded: &[Discarded]) {
     discarded.iter().for_each(|d| outbound.take_back(&d.datagram, d.reason));
-}
-
-async fn device_frames<D: Device>(device: &mut Option<AsyncDevice<D>>, batch: &mut FrameBatch) -> io::Result<usize> {
-    device_frames_after(device, batch, false).await
 }
 
 /// One line of the frame log, in the words of the guide (docs/first-lan.md).

@@ -21,7 +21,6 @@ mod used;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -341,9 +340,7 @@ impl Peers {
     /// A member has this link from now on.
     fn insert(&mut self, member: MemberId, link: Link, by_us: bool, bond: Option<Bonding>, now: Instant) {
         self.serial += 1;
-        let (outbox, shared) =
-            (Arc::new(Outbox::new(link.clone())), Shared { settled: AtomicBool::default(), dropped: Arc::clone(&self.dropped) });
-        let shared = Arc::new(shared);
+        let (outbox, shared) = (Arc::new(Outbox::new(link.clone())), Arc::new(Shared::new(&self.dropped)));
         let task = tokio::spawn(carry::carry((member, self.serial), Arc::clone(&outbox), self.sender.clone(), Arc::clone(&shared)));
         let inbound = Hold::Waiting { since: None, frames: vec![] };
         let peer = Peer {
@@ -428,7 +425,7 @@ impl Peers {
         self.live.iter().filter(|(_, peer)| peer.carries).map(|(id, _)| *id).collect()
     }
 
-    /// Datagrams that direct links took and gave up since the last call, also those that are gone.
+    /// Datagrams that direct links took and gave up since the last call, links that are gone among them.
     pub(crate) fn take_discarded(&self) -> Drops {
         let mut all = self.dropped.take();
         self.live.values().for_each(|peer| all.add_all(&peer.link.take_discarded()));

@@ -133,7 +133,12 @@ impl Peer {
             let step = tokio::select! {
                 () = drained(&before), if before.is_some() => { before = None; Ok(()) }
                 count = self.link.recv(&mut received), if before.is_none() => count.map(|n| self.take(&mut received, n)),
-                dropped = self.outbox.flush() => dropped.map(|dropped| if dropped.total() > 0 { self.hub.count_dropped(self.id, &dropped) }),
+                (dropped, sent) = self.outbox.flush() => {
+                    if dropped.total() > 0 {
+                        self.hub.count_dropped(self.id, &dropped);
+                    }
+                    sent
+                }
                 message = control_in.next() => match message {
                     Ok(message) => { Box::pin(self.message(message)).await; Ok(()) }
                     Err(e) => Err(e),

@@ -15,8 +15,6 @@ use super::{ENDS, Link, LinkEnded};
 pub struct Outbox {
     link: Link,
     queue: Mutex<FairQueue>,
-    /// Taken out of the queue when the link ended: nobody has heard of them yet.
-    lost: Mutex<Drops>,
     waiting: Notify,
     /// What of a datagram is kept in the queue.
     keep: fn(&Bytes) -> Bytes,
@@ -36,7 +34,7 @@ impl Outbox {
     }
 
     fn with(link: Link, keep: fn(&Bytes) -> Bytes) -> Self {
-        Self { link, queue: Mutex::new(fair_queue()), lost: Mutex::default(), waiting: Notify::new(), keep }
+        Self { link, queue: Mutex::new(fair_queue()), waiting: Notify::new(), keep }
     }
 
     /// The link.
@@ -77,36 +75,32 @@ impl Outbox {
         !self.queue().is_empty()
     }
 
-    /// Waits until something is queued and the path takes some of it. What was dropped: stale, too much of one flow, or too large since.
-    /// Cancel-safe.
-    ///
-    /// # Errors
-    /// When the connection ended.
-    pub async fn flush(&self) -> Result<Drops, LinkEnded> {
+    /// Waits until something is queued and the path takes some of it. What was dropped: stale, too much of one flow, or too large since;
+    /// and whether the connection ended, with which what it was to take is dropped. Cancel-safe.
+    pub async fn flush(&self) -> (Drops, Result<(), LinkEnded>) {
         loop {
             while self.queue().is_empty() {
                 self.waiting.notified().await;
             }
             let fronts = self.link.fronts(&self.queue());
             tokio::select! {
-                ready = self.link.ready(&fronts) => break ready?,
+                ready = self.link.ready(&fronts) => match ready {
+                    Ok(()) => break,
+                    Err(ended) => return (Drops::default(), Err(ended)),
+                },
                 // What has come since may be taken sooner.
                 () = self.waiting.notified(), if !fronts.is_empty() => {}
             }
         }
         let mut discarded = vec![];
         let sent = self.link.send_queued(&mut self.queue(), Instant::now(), &mut discarded);
-        let dropped = Drops::from(&discarded[..]);
-        sent.inspect_err(|_| self.lost().add_all(&dropped))?;
-        Ok(dropped)
+        (Drops::from(&discarded[..]), sent)
     }
 
-    /// What waited is given up: the link is gone, or not needed any more. Frames of it, and of what no call before could tell of.
-    pub fn give_up(&self) -> Drops {
-        let mut lost = std::mem::take(&mut *self.lost());
+    /// Gives up what waits: the link is gone, or not needed any more. The frames of it.
+    pub(crate) fn give_up(&self) -> Drops {
         let frames = self.queue().drain().iter().filter(|datagram| !is_end_of_way(datagram)).count();
-        lost.add(DropReason::LinkDown, frames as u64);
-        lost
+        Drops::of(DropReason::LinkDown, frames as u64)
     }
 
     /// Datagrams that wait.
@@ -117,10 +111,5 @@ impl Outbox {
     fn queue(&self) -> MutexGuard<'_, FairQueue> {
         // The queue is whole after every call, so a panic elsewhere leaves nothing half done.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lost(&self) -> MutexGuard<'_, Drops> {
-        // Whole after every call, as well.
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,7 +19,13 @@ pub(super) struct Shared {
     pub(super) dropped: Arc<Dropped>,
 }
 
-/// Datagrams of direct links that came to nothing, also of those that are gone.
+impl Shared {
+    pub(super) fn new(dropped: &Arc<Dropped>) -> Self {
+        Self { settled: AtomicBool::default(), dropped: Arc::clone(dropped) }
+    }
+}
+
+/// Datagrams of direct links that came to nothing, also of links that are gone.
 #[derive(Default)]
 pub(super) struct Dropped(Mutex<Drops>);
 
@@ -58,8 +64,9 @@ async fn run(member: MemberId, serial: u64, outbox: &Outbox, events: &mpsc::Send
                 let frames = received.iter_mut().take(count?).map(std::mem::take).collect();
                 PeerEvent::Frames { member, serial, frames }
             }
-            dropped = outbox.flush() => {
-                shared.dropped.count(&dropped?);
+            (dropped, sent) = outbox.flush() => {
+                shared.dropped.count(&dropped);
+                sent?;
                 continue;
             }
             message = next_of(&mut control) => match message? {
