@@ -1,7 +1,7 @@
 //! The control messages of a connection: in and out, in order.
 
 use lanparty_proto::{Control, ControlDecoder, encode_control};
-use noq::{Connection, RecvStream, SendStream};
+use lanparty_quic::{Connection, RecvStream, SendStream};
 
 use crate::bond::BondControl;
 use crate::{LinkEnded, StreamLink};
@@ -49,7 +49,7 @@ async fn next_of_quic(stream: &mut RecvStream, decoder: &mut ControlDecoder) -> 
         match stream.read_chunk(CHUNK_LEN).await {
             Ok(Some(bytes)) => decoder.extend(&bytes),
             Ok(None) => return Err(LinkEnded { reason: "closed by the other side".into(), by_peer: true }),
-            Err(noq::ReadError::ConnectionLost(e)) => return Err(e.into()),
+            Err(lanparty_quic::ReadError::ConnectionLost(e)) => return Err(e.into()),
             Err(e) => return Err(broken(&e)),
         }
     }
@@ -79,7 +79,7 @@ impl ControlWriter {
             Writer::Bond(bond) => bond.send(message),
             Writer::Quic(stream) => match stream.write_all(&encode_control(message)).await {
                 Ok(()) => Ok(()),
-                Err(noq::WriteError::ConnectionLost(e)) => Err(e.into()),
+                Err(lanparty_quic::WriteError::ConnectionLost(e)) => Err(e.into()),
                 Err(e) => Err(broken(&e)),
             },
         }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::Once;
 use std::time::Duration;
 
-use noq::congestion::{Bbr3Config, ControllerFactory, CubicConfig};
-use noq::crypto::rustls::QuicClientConfig;
-use noq::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use lanparty_quic::congestion::{Bbr3Config, ControllerFactory, CubicConfig};
+use lanparty_quic::crypto::rustls::QuicClientConfig;
+use lanparty_quic::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use lanparty_core::FALLEN_REST;
 
+use crate::busy_poll::something_came;
 use crate::link::{DATAGRAM_BUFFER_LEN, DelayConfig, LINK_DEAD_AFTER, Watching};
 use crate::{ExitCode, Fault, Sizing, uplink};
 
@@ -39,8 +40,6 @@ const ACK_EVERY_PACKETS: u32 = 10;
 /// On a quiet line an acknowledgement waits this long for a datagram to travel with. Less than RFC 9000's 25 ms: a sender with few packets
 /// in flight learns its path's rate from them, and that a path has died.
 pub(crate) const ACK_DELAY_MAX: Duration = Duration::from_millis(5);
-/// Whether any of that is asked for: where the stack's own sockets are used it is not safe to (`udp::sender`).
-const ASKS_FOR_ACKS: bool = cfg!(not(windows));
 
 /// What is taken for the round-trip time to a member before it has answered: the pauses between its first packets are multiples of it.
 pub(crate) const PEER_INITIAL_RTT: Duration = Duration::from_millis(210);
@@ -89,7 +88,7 @@ pub(crate) fn transport(sizing: Sizing, congestion: CongestionControl) -> Arc<Tr
         .datagram_send_buffer_size(DATAGRAM_BUFFER_LEN)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER_LEN))
         .mtu_discovery_config(mtu_search(sizing))
-        .ack_frequency_config(ASKS_FOR_ACKS.then_some(acks))
+        .ack_frequency_config(Some(acks))
         .congestion_controller_factory(Arc::new(Watching(congestion.factory())));
     if let Some(payload) = sizing.fixed_payload() {
         // As the smallest too: what its owner fixed is not taken for a black hole.
@@ -180,13 +179,13 @@ pub(crate) fn dial_endpoint(
     tls: rustls::ClientConfig,
     sizing: Sizing,
     congestion: CongestionControl,
-) -> Result<noq::Endpoint, Fault> {
+) -> Result<lanparty_quic::Endpoint, Fault> {
     let failed = |what: &str, e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("{what}: {e}"), "");
     let socket = bound_socket(remote, uplink).map_err(|e| failed("cannot open a UDP socket", &e))?;
-    let endpoint = noq::Endpoint::new(EndpointConfig::default(), None, socket, crate::udp::runtime());
+    let endpoint = lanparty_quic::Endpoint::new(EndpointConfig::default(), None, socket, something_came);
     let endpoint = endpoint.map_err(|e| failed("cannot use the UDP socket", &e))?;
     let quic = QuicClientConfig::try_from(tls).map_err(|e| failed("TLS cannot be set up", &e))?;
-    let mut config = noq::ClientConfig::new(Arc::new(quic));
+    let mut config = lanparty_quic::ClientConfig::new(Arc::new(quic));
     let mut transport = TransportConfig::clone(&transport(sizing, congestion));
     transport.receive_observed_address_reports(true);
     config.transport_config(Arc::new(transport));
@@ -202,6 +201,13 @@ pub(crate) fn bound_socket(remote: SocketAddr, uplink: Option<&str>) -> io::Resu
         uplink::bind(&socket, uplink);
     }
     Ok(socket)
+}
+
+/// A socket of `addr` with QUIC, which lets others in by `server`.
+#[cfg(test)]
+pub(crate) fn endpoint_at(addr: [u8; 4], server: Option<lanparty_quic::ServerConfig>) -> lanparty_quic::Endpoint {
+    let socket = UdpSocket::bind(SocketAddr::from((addr, 0))).unwrap();
+    lanparty_quic::Endpoint::new(EndpointConfig::default(), server, socket, something_came).unwrap()
 }
 
 #[cfg(test)]

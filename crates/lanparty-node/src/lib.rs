@@ -5,7 +5,6 @@
 
 mod allocator;
 mod bond;
-#[cfg(unix)]
 mod busy_poll;
 mod cable;
 mod cipher;
@@ -48,8 +47,6 @@ mod stream;
 mod tls;
 mod toml_file;
 mod trust;
-#[cfg_attr(windows, path = "udp_windows.rs")]
-mod udp;
 mod uplink;
 #[cfg(windows)]
 mod uplink_windows;
@@ -58,7 +55,6 @@ pub use bond::{
     AbsentUplink, BOND_PATHS_MAX, BondLink, BondPathUp, BondReport, Captures, NotChanged, PathReport, PlannedUplinks, SharedAddress,
     TrialSeat, UplinkChange, UplinkPlan, UplinkReport, UseBook,
 };
-#[cfg(unix)]
 pub use busy_poll::BusyPoll;
 pub use cable::{CableDriver, CableEndpoint, CableEvent, CablePlan, CableReport, CableSession};
 pub use control::{ControlReader, ControlWriter};

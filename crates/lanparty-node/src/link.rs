@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lanparty_core::{Carrier, Drops, Flight, PathFacts};
 use lanparty_proto::{DatagramBudget, DropReason, IdentityId, end_of_way, is_end_of_way, is_padding, padding};
-use noq::{Connection, ConnectionError};
+use lanparty_quic::{Connection, ConnectionError};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 
@@ -102,13 +102,13 @@ impl Link {
     }
 
     /// This link, whose socket others may come in by.
-    pub(crate) fn dialled_from(self, socket: noq::Endpoint) -> Self {
+    pub(crate) fn dialled_from(self, socket: lanparty_quic::Endpoint) -> Self {
         let way = if let Way::Quic(quic) = self.way { Way::Quic(quic.dialled_from(socket)) } else { self.way };
         Self { way, ..self }
     }
 
     /// The socket that it was dialled from, and where the other side sees that.
-    pub(crate) fn socket(&self) -> Option<(noq::Endpoint, Option<SocketAddr>)> {
+    pub(crate) fn socket(&self) -> Option<(lanparty_quic::Endpoint, Option<SocketAddr>)> {
         let Way::Quic(quic) = &self.way else { return None };
         Some((quic.socket()?.clone(), quic.seen_at().map(canonical)))
     }

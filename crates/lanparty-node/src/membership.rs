@@ -245,7 +245,7 @@ impl Dialer {
             let _ = tokio::time::timeout(STEWARD_LINGER, steward).await;
         }
         for dial in &self.endpoints {
-            dial.endpoint.close(noq::VarInt::from_u32(0), reason.as_bytes());
+            dial.endpoint.close(lanparty_quic::VarInt::from_u32(0), reason.as_bytes());
             let _ = tokio::time::timeout(CLOSE_LINGER, dial.endpoint.wait_idle()).await;
         }
     }
@@ -443,7 +443,7 @@ async fn ask(link: &Link, first: Control, line: &StandbyLine) -> Result<Asked, J
 mod tests {
     use std::sync::Arc;
 
-    use noq::crypto::rustls::QuicServerConfig;
+    use lanparty_quic::crypto::rustls::QuicServerConfig;
     use rustls::pki_types::PrivatePkcs8KeyDer;
 
     use super::*;
@@ -464,7 +464,7 @@ mod tests {
     }
 
     /// A QUIC server that speaks something else, and its certificate in `file`.
-    fn another_server(file: &std::path::Path) -> noq::Endpoint {
+    fn another_server(file: &std::path::Path) -> lanparty_quic::Endpoint {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = rcgen::CertificateParams::new(vec![NAME.to_owned()]).unwrap().self_signed(&key).unwrap();
         std::fs::write(file, certificate.der()).unwrap();
@@ -472,8 +472,8 @@ mod tests {
         let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
         let mut tls = tls.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
         tls.alpn_protocols = vec![b"h3".to_vec()];
-        let config = noq::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
-        noq::Endpoint::server(config, SocketAddr::from(([127, 0, 0, 1], 0))).unwrap()
+        let config = lanparty_quic::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+        crate::endpoint::endpoint_at([127, 0, 0, 1], Some(config))
     }
 
     #[tokio::test]
@@ -484,7 +484,7 @@ mod tests {
         let relay = server.local_addr().unwrap().to_string().parse().unwrap();
         tokio::spawn(async move {
             while let Some(incoming) = server.accept().await {
-                drop(incoming.await);
+                drop(incoming.accept().unwrap().await);
             }
         });
         let (identity, _) = Identity::load_or_create(dir.path().join("identity.json"), false).unwrap();

@@ -9,13 +9,14 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use noq::crypto::rustls::QuicServerConfig;
-use noq::{EndpointConfig, ServerConfig, TransportConfig, VarInt};
-use noq_proto::{ConnectionId, ConnectionIdGenerator, HashedConnectionIdGenerator, InvalidCid};
+use lanparty_quic::crypto::rustls::QuicServerConfig;
+use lanparty_quic::{ConnectionId, ConnectionIdGenerator, HashedConnectionIdGenerator, InvalidCid};
+use lanparty_quic::{EndpointConfig, ServerConfig, TransportConfig, VarInt};
 use ring::hmac;
 
 use lanparty_proto::IdentityId;
 
+use crate::busy_poll::something_came;
 use crate::endpoint::{CongestionControl, cannot_listen, canonical, transport, unbound};
 use crate::{ExitCode, Fault, Link, LinkEnded, RelayKeys, ServerTls, Sizing};
 
@@ -58,7 +59,7 @@ impl RelaySocket {
     /// # Errors
     /// When the system does not let the socket be watched.
     pub fn listen(self) -> Result<RelayEndpoint, Fault> {
-        let endpoint = noq::Endpoint::new(self.config, Some(self.server), self.socket, crate::udp::relay_runtime());
+        let endpoint = lanparty_quic::Endpoint::new(self.config, Some(self.server), self.socket, something_came);
         let unusable = |e| Fault::new(ExitCode::Unexpected, format!("the UDP socket cannot be used: {e}"), "");
         endpoint.map(|endpoint| RelayEndpoint { endpoint }).map_err(unusable)
     }
@@ -152,7 +153,7 @@ impl ConnectionIdGenerator for ThreadsIds {
 /// One thread's end of QUIC.
 #[derive(Clone)]
 pub struct RelayEndpoint {
-    endpoint: noq::Endpoint,
+    endpoint: lanparty_quic::Endpoint,
 }
 
 impl RelayEndpoint {
@@ -180,7 +181,7 @@ impl RelayEndpoint {
 }
 
 /// A connection attempt at a relay.
-pub struct Incoming(noq::Incoming);
+pub struct Incoming(lanparty_quic::Incoming);
 
 impl Incoming {
     /// Where it seems to come from.
@@ -231,7 +232,7 @@ mod tests {
         RelaySocket::bind(SocketAddr::from(([127, 0, 0, 1], port)), THREADS, &ServerTls::load(source).unwrap(), &keys)
     }
 
-    async fn accepted(endpoint: &RelayEndpoint) -> noq::Connection {
+    async fn accepted(endpoint: &RelayEndpoint) -> lanparty_quic::Connection {
         endpoint.accept().await.unwrap().0.accept().unwrap().await.unwrap()
     }
 
@@ -259,8 +260,10 @@ mod tests {
             let dialled = dialled.unwrap();
             member.rebind(udp_socket(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap()).unwrap();
             dialled.send_datagram(Bytes::from_static(b"from elsewhere")).unwrap();
-            let heard = tokio::time::timeout(Duration::from_secs(10), taken.read_datagram()).await;
-            assert_eq!(heard.expect("its thread still gets its packets").unwrap(), &b"from elsewhere"[..]);
+            let mut datagrams = [Bytes::new()];
+            let heard = tokio::time::timeout(Duration::from_secs(10), taken.read_datagrams(&mut datagrams)).await;
+            assert_eq!(heard.expect("its thread still gets its packets").unwrap(), 1);
+            assert_eq!(datagrams[0], &b"from elsewhere"[..]);
             connected.push((member, dialled, taken));
         }
         let opened: Vec<_> = threads.iter().map(RelayEndpoint::open_connections).collect();

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanparty_proto::IdentityId;
-use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use noq::{ConnectError, Connecting, ConnectionError, EndpointConfig, VarInt};
-use noq_proto::HashedConnectionIdGenerator;
+use lanparty_quic::HashedConnectionIdGenerator;
+use lanparty_quic::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use lanparty_quic::{ConnectError, Connecting, ConnectionError, EndpointConfig, VarInt};
 use ring::hmac;
 use tracing::info;
 
+use crate::busy_poll::something_came;
 use crate::endpoint::{dial_endpoint, transport, udp_socket};
 use crate::pin::{Pin, SERVER_NAME};
 use crate::{CABLE_PORT, CongestionControl, ExitCode, Fault, Identity, Sizing};
@@ -24,7 +25,7 @@ const CLOSE_LINGER: Duration = Duration::from_millis(300);
 /// This end's socket, whose key it shows, and whose it wants to see.
 #[derive(Clone)]
 pub struct CableEndpoint {
-    endpoint: noq::Endpoint,
+    endpoint: lanparty_quic::Endpoint,
     identity: Arc<Identity>,
     peer: IdentityId,
 }
@@ -41,7 +42,7 @@ impl CableEndpoint {
         };
         let unusable = |e: &dyn std::fmt::Display| Fault::new(ExitCode::Unexpected, format!("the UDP socket cannot be used: {e}"), "");
         let server = server_config(&Pin::new(peer, ALPN), &identity).map_err(|e| unusable(&e))?;
-        let endpoint = noq::Endpoint::new(endpoint_config(&identity), Some(server), socket, crate::udp::runtime());
+        let endpoint = lanparty_quic::Endpoint::new(endpoint_config(&identity), Some(server), socket, something_came);
         Ok(Self { endpoint: endpoint.map_err(|e| unusable(&e))?, identity, peer })
     }
 
@@ -71,7 +72,7 @@ impl CableEndpoint {
         // The same certificate and key have made the endpoint.
         let tls = pin.client(&self.identity).map_err(|_| ConnectError::NoDefaultClientConfig)?;
         let quic = QuicClientConfig::try_from(tls).map_err(|_| ConnectError::NoDefaultClientConfig)?;
-        let mut config = noq::ClientConfig::new(Arc::new(quic));
+        let mut config = lanparty_quic::ClientConfig::new(Arc::new(quic));
         config.transport_config(transport(Sizing::default(), CongestionControl::default()));
         Ok((self.endpoint.connect_with(config, remote, SERVER_NAME)?, pin))
     }
@@ -86,7 +87,7 @@ impl CableEndpoint {
     }
 
     /// The next attempt whose address is proven (RFC 9000 §8.1.2): nothing is kept for one that is not. Cancel-safe.
-    pub(super) async fn accept(&self) -> noq::Incoming {
+    pub(super) async fn accept(&self) -> lanparty_quic::Incoming {
         loop {
             match self.endpoint.accept().await {
                 Some(incoming) if incoming.remote_address_validated() => return incoming,
@@ -98,7 +99,7 @@ impl CableEndpoint {
     }
 
     /// Begins the handshake of an attempt.
-    pub(super) fn answer(&self, incoming: noq::Incoming) -> Result<(Connecting, Arc<Pin>), ConnectionError> {
+    pub(super) fn answer(&self, incoming: lanparty_quic::Incoming) -> Result<(Connecting, Arc<Pin>), ConnectionError> {
         let pin = Pin::new(self.peer, ALPN);
         let connecting = match server_config(&pin, &self.identity) {
             Ok(config) => incoming.accept_with(Arc::new(config))?,
@@ -109,7 +110,7 @@ impl CableEndpoint {
 
     /// Sends from whatever address this host has now.
     pub(super) fn follow_address(&self) {
-        self.endpoint.handle_network_change(None);
+        self.endpoint.network_changed();
     }
 
     /// Ends every connection, with words for the other end.
@@ -130,9 +131,9 @@ fn endpoint_config(identity: &Identity) -> EndpointConfig {
     config
 }
 
-fn server_config(pin: &Arc<Pin>, identity: &Identity) -> Result<noq::ServerConfig, rustls::Error> {
+fn server_config(pin: &Arc<Pin>, identity: &Identity) -> Result<lanparty_quic::ServerConfig, rustls::Error> {
     let quic = QuicServerConfig::try_from(pin.server(identity)?).map_err(|e| rustls::Error::General(e.to_string()))?;
-    let mut server = noq::ServerConfig::with_crypto(Arc::new(quic));
+    let mut server = lanparty_quic::ServerConfig::with_crypto(Arc::new(quic));
     server.transport_config(transport(Sizing::default(), CongestionControl::default()));
     Ok(server)
 }

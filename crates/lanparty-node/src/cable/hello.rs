@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lanparty_proto::{BondPath, CableAttach, CableHello, Control, DatagramBudget, LAN_MTU_MIN, LanMtu, PROTOCOL_VERSION, Refusal};
-use noq::{Connecting, Connection, ConnectionError};
+use lanparty_quic::{Connecting, Connection, ConnectionError};
 
 use super::bond::{self, Attaching};
 use super::endpoint::CableEndpoint;
@@ -156,7 +156,7 @@ pub(super) enum Heard {
 }
 
 /// Hears out somebody who dialled. It is answered by who decides.
-pub(super) async fn hear_out(endpoint: CableEndpoint, incoming: noq::Incoming) -> Result<Heard, NotContacted> {
+pub(super) async fn hear_out(endpoint: CableEndpoint, incoming: lanparty_quic::Incoming) -> Result<Heard, NotContacted> {
     let remote = canonical(incoming.remote_address());
     let broke_off = |e: &ConnectionError| words::not_plugged(keys(&endpoint), remote, None, e, false);
     let (connecting, pin) = endpoint.answer(incoming).map_err(|e| broke_off(&e))?;

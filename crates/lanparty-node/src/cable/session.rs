@@ -185,7 +185,7 @@ impl<D: Device> CableSession<D> {
         }
     }
 
-    fn hear_out(&mut self, incoming: noq::Incoming) {
+    fn hear_out(&mut self, incoming: lanparty_quic::Incoming) {
         let hearing = hello::hear_out(self.endpoint.clone(), incoming);
         self.attempts.spawn(async { Attempt { has_dialled: false, outcome: hearing.await } });
     }

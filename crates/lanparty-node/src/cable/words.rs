@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lanparty_core::LoopNews;
 use lanparty_proto::IdentityId;
-use noq::{ConnectionError, TransportErrorCode};
+use lanparty_quic::{ConnectionError, TransportErrorCode};
 use tracing::warn;
 
 use crate::pin::WRONG_KEY_ALERT;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanparty_doctor::{AddressFacts, CertificateFacts, QuicHandshake, Uplink};
-use noq::ConnectionError;
+use lanparty_quic::ConnectionError;
 use tokio::time::{Instant, timeout};
 
 use super::relay::RelayExamination;
@@ -30,7 +30,7 @@ pub(super) struct Approach {
     /// Whether a join ends here: the relay answered, and is not what was asked for.
     pub(super) is_final: bool,
     /// Open, when the handshake went through; the endpoint carries it.
-    pub(super) link: Option<(Link, noq::Endpoint)>,
+    pub(super) link: Option<(Link, lanparty_quic::Endpoint)>,
     pub(super) opening: Option<Opening>,
 }
 
@@ -118,7 +118,7 @@ async fn handshake(
     remote: SocketAddr,
     interface: Option<&str>,
     witness: &Arc<Witness>,
-) -> Result<(Link, noq::Endpoint), Failure> {
+) -> Result<(Link, lanparty_quic::Endpoint), Failure> {
     let tls = RelayTrust::config_with(witness, &Identity::ephemeral())?;
     let endpoint = dial_endpoint(remote, interface, tls, Sizing::default(), CongestionControl::default()).map_err(|fault| fault.cause)?;
     let name = examination.server_name.as_deref().unwrap_or_else(|| examination.relay.host());

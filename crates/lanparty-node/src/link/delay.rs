@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lanparty_core::{Acked, DelayControl};
-use noq::congestion::{Controller, ControllerFactory, ControllerMetrics};
-use noq_proto::RttEstimator;
+use lanparty_quic::RttEstimator;
+use lanparty_quic::congestion::{Controller, ControllerFactory, ControllerMetrics};
 
 /// Makes such controllers.
 #[derive(Debug, Default)]

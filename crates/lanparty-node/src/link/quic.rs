@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lanparty_core::{Discarded, FairQueue, Flight, PathFacts};
 use lanparty_proto::DatagramBudget;
-use noq::{Connection, ConnectionError, PathId, SendDatagramError, VarInt};
+use lanparty_quic::{Connection, ConnectionError, SendDatagramError, VarInt};
 
 use super::packing::Packing;
 use super::watched::{Gauge, gauge_of, queue_max};
@@ -22,6 +22,23 @@ pub(crate) const DATAGRAM_BUFFER_LEN: usize = 288 * 1024;
 const DATAGRAM_OVERHEAD: usize = size_of::<Bytes>();
 /// Who waits for the stack to send looks again after this long, whatever it was told: the connection may have ended, or moved.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Bytes that the stack counts for a queued datagram.
+fn cost_of(datagram: &Bytes) -> usize {
+    datagram.len() + DATAGRAM_OVERHEAD
+}
+
+/// As many from the front as fit into `space`.
+fn fitting(datagrams: &[Bytes], mut space: usize) -> &[Bytes] {
+    let takes = |datagram: &&Bytes| {
+        let cost = cost_of(datagram);
+        let fits = cost <= space;
+        space = space.saturating_sub(cost);
+        fits
+    };
+    let count = datagrams.iter().take_while(takes).count();
+    datagrams.get(..count).unwrap_or_default()
+}
 
 impl From<ConnectionError> for LinkEnded {
     fn from(error: ConnectionError) -> Self {
@@ -45,7 +62,7 @@ const HEADERS_LEN: (u64, u64) = (20 + 8, 40 + 8);
 pub(crate) struct Quic {
     connection: Connection,
     /// What it was dialled from, when others may come in there as well.
-    socket: Option<noq::Endpoint>,
+    socket: Option<lanparty_quic::Endpoint>,
     /// Datagrams handed to the stack, less those it sent or gave up: how many it holds.
     handed_over: Arc<AtomicU64>,
     /// Datagrams the stack gave up in silence because the path shrank under them.
@@ -67,18 +84,18 @@ impl Quic {
     }
 
     /// Remembers the socket that it was dialled from.
-    pub(super) fn dialled_from(mut self, socket: noq::Endpoint) -> Self {
+    pub(super) fn dialled_from(mut self, socket: lanparty_quic::Endpoint) -> Self {
         self.socket = Some(socket);
         self
     }
 
-    pub(super) const fn socket(&self) -> Option<&noq::Endpoint> {
+    pub(super) const fn socket(&self) -> Option<&lanparty_quic::Endpoint> {
         self.socket.as_ref()
     }
 
     /// Where the other side sees this one, when it says so (draft-ietf-quic-address-discovery).
     pub(super) fn seen_at(&self) -> Option<SocketAddr> {
-        self.connection.observed_external_addr().get()
+        self.connection.observed_address()
     }
 
     pub(crate) const fn connection(&self) -> &Connection {
@@ -93,38 +110,38 @@ impl Quic {
 
     /// What the path did so far; `budget` is what its owner uses of it.
     pub(super) fn path_facts(&self, budget: DatagramBudget) -> PathFacts {
-        let stats = self.connection.path_stats(PathId::ZERO);
+        let stats = self.connection.path_stats();
         let sent_packets = stats.as_ref().map_or(0, |s| s.sent_packets);
         let lost_packets = stats.as_ref().map_or(0, |s| s.lost_packets.saturating_sub(s.lost_plpmtud_probes));
         PathFacts { sent_packets, lost_packets, budget, rtt: self.rtt().unwrap_or_default() }
     }
 
     pub(super) fn remote_address(&self) -> Option<SocketAddr> {
-        self.connection.path(PathId::ZERO)?.remote_address().ok()
+        self.connection.remote_address()
     }
 
     pub(super) fn rtt(&self) -> Option<Duration> {
-        self.connection.rtt(PathId::ZERO)
+        self.connection.rtt()
     }
 
     pub(super) fn packets(&self) -> (u64, u64) {
-        self.connection.path_stats(PathId::ZERO).map_or((0, 0), |s| (s.sent_packets, s.lost_packets))
+        self.connection.path_stats().map_or((0, 0), |s| (s.sent_packets, s.lost_packets))
     }
 
     /// Datagrams that went out: unlike an acknowledgement, each is answered.
     pub(super) fn datagrams_sent(&self) -> u64 {
-        self.connection.path_stats(PathId::ZERO).map_or(0, |s| s.frame_tx.datagram)
+        self.connection.path_stats().map_or(0, |s| s.frame_tx.datagram)
     }
 
     /// Packets sent, and how many of them because a time-out had passed without an acknowledgement (RFC 9002 §6.2).
     #[cfg(test)]
     pub(super) fn probes(&self) -> (u64, u64) {
-        self.connection.path_stats(PathId::ZERO).map_or((0, 0), |s| (s.sent_packets, s.frame_tx.immediate_ack))
+        self.connection.path_stats().map_or((0, 0), |s| (s.sent_packets, s.frame_tx.immediate_ack))
     }
 
     /// Packets sent that are acknowledged for themselves, and acknowledgements that came.
     pub(super) fn answerable(&self) -> (u64, u64) {
-        self.connection.path_stats(PathId::ZERO).map_or((0, 0), |s| (s.frame_tx.datagram + s.frame_tx.ping, s.frame_rx.acks))
+        self.connection.path_stats().map_or((0, 0), |s| (s.frame_tx.datagram + s.frame_tx.ping, s.frame_rx.acks))
     }
 
     pub(super) fn received_packets(&self) -> u64 {
@@ -140,7 +157,7 @@ impl Quic {
     }
 
     pub(super) async fn recv(&self, into: &mut [Bytes]) -> Result<usize, LinkEnded> {
-        let count = self.connection.read_many_datagrams(into).await?;
+        let count = self.connection.read_datagrams(into).await?;
         self.gauge().hear();
         Ok(count)
     }
@@ -153,17 +170,7 @@ impl Quic {
     /// Never more than the stack may hold, which is less than makes it drop older ones; and no small one where a smaller path would
     /// lose it with a large one.
     pub(super) fn send_now(&self, datagrams: &[Bytes]) -> Result<SendOutcome, LinkEnded> {
-        let mut space = self.buffer_space();
-        let fits = datagrams
-            .iter()
-            .take_while(|d| {
-                let cost = d.len() + DATAGRAM_OVERHEAD;
-                let ok = cost <= space;
-                space = space.saturating_sub(cost);
-                ok
-            })
-            .count();
-        let fits = self.packing().admit(datagrams.get(..fits).unwrap_or_default(), self.budget().0.into());
+        let fits = self.packing().admit(fitting(datagrams, self.buffer_space()), self.budget().0.into());
         self.hand_over(datagrams.get(..fits).unwrap_or_default())
     }
 
@@ -179,7 +186,7 @@ impl Quic {
             let (datagram, dropped) = queue.pop(now);
             discarded.extend(dropped);
             let Some(datagram) = datagram else { return batch };
-            let cost = datagram.len() + DATAGRAM_OVERHEAD;
+            let cost = cost_of(&datagram);
             let fits = cost <= space && (batch.is_empty() || packing.admits_one(&datagram, budget, waiting));
             if !fits {
                 queue.unpop(datagram, now);
@@ -198,8 +205,8 @@ impl Quic {
         if front.is_empty() {
             return Ok(SendOutcome::default());
         }
-        let refused = match self.connection.send_many_datagrams(front) {
-            Ok(_) => vec![],
+        let refused = match self.connection.send_datagrams(front) {
+            Ok(()) => vec![],
             // The path shrank between the caller's look and now.
             Err(SendDatagramError::TooLarge) => {
                 front.iter().filter(|d| self.connection.send_datagram((*d).clone()).is_err()).cloned().collect()
@@ -224,20 +231,13 @@ impl Quic {
     /// After [`Self::ready`]: as [`Self::send_now`], and the first whatever it travels with.
     pub(super) fn send_ready(&self, datagrams: &[Bytes]) -> Result<SendOutcome, LinkEnded> {
         let Some((first, rest)) = datagrams.split_first() else { return Ok(SendOutcome::default()) };
-        let sent = self.connection.send_datagram(first.clone());
-        self.packing().force(first, self.budget().0.into());
-        let refused_first = match sent {
-            Ok(()) => {
-                self.handed_over.fetch_add(1, Ordering::Relaxed);
-                None
-            }
-            Err(SendDatagramError::ConnectionLost(e)) => return Err(e.into()),
-            Err(_) => Some(first.clone()),
+        let (space, budget) = (self.buffer_space().saturating_sub(cost_of(first)), self.budget().0.into());
+        let fits = {
+            let mut packing = self.packing();
+            packing.force(first, budget);
+            packing.admit(fitting(rest, space), budget)
         };
-        let mut outcome = self.send_now(rest)?;
-        outcome.taken += 1;
-        outcome.refused.extend(refused_first);
-        Ok(outcome)
+        self.hand_over(datagrams.get(..=fits).unwrap_or_default())
     }
 
     pub(super) fn take_discarded(&self) -> u64 {
@@ -290,7 +290,7 @@ impl Quic {
         // Whole after every call.
         let mut gauge = self.gauge.lock().unwrap_or_else(PoisonError::into_inner);
         if Arc::strong_count(&gauge) == 1
-            && let Some(now) = self.connection.congestion_state(PathId::ZERO).and_then(gauge_of)
+            && let Some(now) = self.connection.congestion_state().and_then(gauge_of)
         {
             *gauge = now;
         }
@@ -313,7 +313,6 @@ impl Quic {
     }
 
     pub(super) async fn ended(&self) -> LinkEnded {
-        let closed = self.connection.on_closed().await;
-        closed.reason.into()
+        self.connection.ended().await.into()
     }
 }

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lanparty_core::Flight;
-use noq::congestion::{Controller, ControllerFactory, ControllerMetrics};
-use noq_proto::RttEstimator;
+use lanparty_quic::RttEstimator;
+use lanparty_quic::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use tokio::sync::Notify;
 
 use super::DATAGRAM_BUFFER_LEN;

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lanparty_core::Redundancy;
 use lanparty_proto::{Attach, BondPath, CableAttach, Control, DatagramBudget, PROTOCOL_VERSION, Refusal, RoomCode, SEQUENCE_LEN};
-use noq::ConnectionError;
+use lanparty_quic::ConnectionError;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 

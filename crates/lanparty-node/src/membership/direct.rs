@@ -6,6 +6,7 @@ use tracing::debug;
 
 use super::Dialer;
 use crate::bond::place_toward;
+use crate::busy_poll::something_came;
 use crate::endpoint::bound_socket;
 use crate::peers::{PeerSocket, PeerSockets, SocketUplink};
 use crate::{BondLink, Identity, Redundancy};
@@ -20,7 +21,7 @@ const SOMEWHERE: [SocketAddr; 2] = [
 pub(super) struct Beside {
     interface: String,
     is_ipv6: bool,
-    endpoint: noq::Endpoint,
+    endpoint: lanparty_quic::Endpoint,
 }
 
 impl Dialer {
@@ -79,13 +80,13 @@ impl Dialer {
     }
 
     /// A socket of an uplink for addresses like `somewhere`, the same one every time.
-    fn beside(&mut self, somewhere: SocketAddr, interface: &str) -> Option<noq::Endpoint> {
+    fn beside(&mut self, somewhere: SocketAddr, interface: &str) -> Option<lanparty_quic::Endpoint> {
         let is_ipv6 = somewhere.is_ipv6();
         if let Some(known) = self.beside.iter().find(|known| known.interface == interface && known.is_ipv6 == is_ipv6) {
             return Some(known.endpoint.clone());
         }
         let opened = bound_socket(somewhere, Some(interface))
-            .and_then(|socket| noq::Endpoint::new(noq::EndpointConfig::default(), None, socket, crate::udp::runtime()));
+            .and_then(|socket| lanparty_quic::Endpoint::new(lanparty_quic::EndpointConfig::default(), None, socket, something_came));
         let endpoint = opened.inspect_err(|e| debug!("no socket of {interface} for members at addresses like {somewhere}: {e}")).ok()?;
         self.beside.push(Beside { interface: interface.to_owned(), is_ipv6, endpoint: endpoint.clone() });
         Some(endpoint)

@@ -25,7 +25,12 @@ pub(super) struct Following {
 
 impl Following {
     /// Follows the way to `remote`, which began by `uplink` and is never by `own_interface`.
-    pub(super) fn start(endpoint: noq::Endpoint, remote: SocketAddr, uplink: Option<String>, own_interface: Option<String>) -> Self {
+    pub(super) fn start(
+        endpoint: lanparty_quic::Endpoint,
+        remote: SocketAddr,
+        uplink: Option<String>,
+        own_interface: Option<String>,
+    ) -> Self {
         let place = Place::toward(remote, uplink.as_deref()).filter(|place| Some(&place.interface) == uplink.as_ref());
         let uplink = Arc::new(Mutex::new(uplink));
         let mut way = Way { endpoint, remote, uplink: Arc::clone(&uplink), place, own_interface };
@@ -51,7 +56,7 @@ impl Drop for Following {
 }
 
 struct Way {
-    endpoint: noq::Endpoint,
+    endpoint: lanparty_quic::Endpoint,
     remote: SocketAddr,
     uplink: Arc<Mutex<Option<String>>>,
     /// Where this host was when it was last seen on the way.
@@ -66,7 +71,7 @@ impl Way {
         let Place { interface, address, .. } = &place;
         if self.place.as_ref().is_some_and(|before| before.is_same_interface(&place)) {
             info!("this host's address is {address} now; the relay will follow");
-            self.endpoint.handle_network_change(None);
+            self.endpoint.network_changed();
         } else if let Err(e) = self.bind_to(interface) {
             warn!("cannot open a UDP socket on {interface}: {e}");
             return;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use noq::ConnectionError;
+use lanparty_quic::ConnectionError;
 
 use super::follow::Following;
 use super::race::Reached;
@@ -19,7 +19,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct DialEndpoint {
     pub(super) is_ipv6: bool,
     following: Following,
-    pub(super) endpoint: noq::Endpoint,
+    pub(super) endpoint: lanparty_quic::Endpoint,
 }
 
 impl Dialer {
@@ -89,7 +89,7 @@ impl Dialer {
     }
 
     /// One socket per address family, kept over reconnects while the uplink stays the same.
-    pub(super) fn endpoint(&mut self, remote: SocketAddr, identity: &Identity) -> Result<noq::Endpoint, Fault> {
+    pub(super) fn endpoint(&mut self, remote: SocketAddr, identity: &Identity) -> Result<lanparty_quic::Endpoint, Fault> {
         let is_ipv6 = remote.is_ipv6();
         let known = self.endpoints.iter().position(|d| d.is_ipv6 == is_ipv6);
         let before = self.bound_uplink(remote);

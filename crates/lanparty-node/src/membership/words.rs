@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use lanparty_proto::Refusal;
-use noq::{ConnectionError, TransportErrorCode};
+use lanparty_quic::{ConnectionError, TransportErrorCode};
 
 use super::JoinError;
 use crate::{ExitCode, Fault, LinkEnded, RelayTrust};

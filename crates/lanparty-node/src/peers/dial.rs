@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lanparty_proto::{IdentityId, MemberId};
-use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use lanparty_quic::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::PeerEvent;
@@ -32,10 +32,10 @@ const HANDSHAKES_MAX: usize = 16;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Lets members in by `endpoint`, whoever they are: the driver knows whom it expects.
-pub(super) fn listen(endpoint: &noq::Endpoint, identity: &Identity) -> Result<(), rustls::Error> {
+pub(super) fn listen(endpoint: &lanparty_quic::Endpoint, identity: &Identity) -> Result<(), rustls::Error> {
     let tls = any_member(identity, ALPN)?;
     let quic = QuicServerConfig::try_from(tls).map_err(|e| rustls::Error::General(e.to_string()))?;
-    let mut server = noq::ServerConfig::with_crypto(Arc::new(quic));
+    let mut server = lanparty_quic::ServerConfig::with_crypto(Arc::new(quic));
     server.transport_config(peer_transport());
     endpoint.set_server_config(Some(server));
     Ok(())
@@ -47,7 +47,7 @@ pub(super) async fn accept(socket: PeerSocket, events: mpsc::Sender<PeerEvent>) 
     while let Some(incoming) = socket.endpoint.accept().await {
         if !incoming.remote_address_validated() {
             // Fails only when the attempt has its token already.
-            drop(incoming.retry());
+            let _ = incoming.retry();
             continue;
         }
         let Ok(permit) = Arc::clone(&under_way).try_acquire_owned() else { continue };
@@ -121,7 +121,7 @@ fn dial_one(
     address: SocketAddr,
 ) -> Option<impl Future<Output = Option<Reached>> + use<>> {
     let quic = QuicClientConfig::try_from(Pin::new(identity, ALPN).client(&own.identity).ok()?).ok()?;
-    let mut config = noq::ClientConfig::new(Arc::new(quic));
+    let mut config = lanparty_quic::ClientConfig::new(Arc::new(quic));
     config.transport_config(peer_transport());
     let mut connecting = socket.endpoint.connect_with(config, address, SERVER_NAME).ok()?;
     let own = Arc::clone(own);
@@ -142,9 +142,9 @@ mod tests {
     use super::*;
 
     /// A member, with the socket that leads to its relay.
-    fn member(dir: &tempfile::TempDir, name: &str) -> (noq::Endpoint, Arc<Identity>) {
+    fn member(dir: &tempfile::TempDir, name: &str) -> (lanparty_quic::Endpoint, Arc<Identity>) {
         let (identity, _) = Identity::load_or_create(dir.path().join(name), false).unwrap();
-        let endpoint = noq::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let endpoint = crate::endpoint::endpoint_at([127, 0, 0, 1], None);
         listen(&endpoint, &identity).unwrap();
         (endpoint, Arc::new(identity))
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use lanparty_core::Pair;
 use lanparty_proto::{BondPath, BondRole, Control, IdentityId, PROTOCOL_VERSION, PeerHello, PeerPath, Refusal};
-use noq::Connection;
-use noq::crypto::rustls::HandshakeData;
+use lanparty_quic::Connection;
+use lanparty_quic::crypto::rustls::HandshakeData;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::sockets::PeerSocket;

@@ -116,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn a_host_is_not_looked_at_all_the_time() {
         let (mut offer, now) = (Offer::default(), Instant::now());
-        let endpoint = noq::Endpoint::client(SocketAddr::from(([0, 0, 0, 0], 0))).unwrap();
+        let endpoint = crate::endpoint::endpoint_at([0, 0, 0, 0], None);
         let socket = PeerSocket { endpoint, uplink: None, seen: None };
         assert!(offer.renew(None, &[], None, now).is_none(), "no socket, no offer");
         assert!(offer.renew(None, &[&socket], None, now).is_some());

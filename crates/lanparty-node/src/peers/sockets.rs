@@ -23,7 +23,7 @@ use crate::{Identity, PlannedUplinks, UseBook};
 /// A socket by which others may come in.
 #[derive(Clone)]
 pub(crate) struct PeerSocket {
-    pub(crate) endpoint: noq::Endpoint,
+    pub(crate) endpoint: lanparty_quic::Endpoint,
     /// The uplink that it is bound to, when several are bonded.
     pub(crate) uplink: Option<SocketUplink>,
     /// Where the relay sees it, when it says so.

@@ -23,7 +23,7 @@ fn frame(source: u16, what: u8) -> Bytes {
 
 /// A socket of this uplink, when it is one.
 fn socket(uplink: Option<u8>) -> PeerSocket {
-    let endpoint = noq::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let endpoint = crate::endpoint::endpoint_at([127, 0, 0, 1], None);
     let of = |path| SocketUplink { path: BondPath { path, ..BondPath::default() }, interface: "lo".into(), limit: None };
     PeerSocket { endpoint, uplink: uplink.map(of), seen: None }
 }

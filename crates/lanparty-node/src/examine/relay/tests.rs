@@ -4,7 +4,7 @@ use super::*;
 use crate::tls::provider;
 
 /// A QUIC server that speaks something else.
-fn stranger() -> noq::Endpoint {
+fn stranger() -> lanparty_quic::Endpoint {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
     let mut tls = rustls::ServerConfig::builder_with_provider(provider())
@@ -14,8 +14,8 @@ fn stranger() -> noq::Endpoint {
         .with_single_cert(vec![certificate.der().clone()], rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap())
         .unwrap();
     tls.alpn_protocols = vec![b"h3".to_vec()];
-    let quic = noq::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
-    noq::Endpoint::server(noq::ServerConfig::with_crypto(Arc::new(quic)), "127.0.0.1:0".parse().unwrap()).unwrap()
+    let quic = lanparty_quic::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+    crate::endpoint::endpoint_at([127, 0, 0, 1], Some(lanparty_quic::ServerConfig::with_crypto(Arc::new(quic))))
 }
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_refused_handshake_shows_that_udp_passes() {
     let address = server.local_addr().unwrap();
     let accepting = tokio::spawn(async move {
         while let Some(incoming) = server.accept().await {
-            let _ = incoming.await;
+            let _ = incoming.accept().unwrap().await;
         }
     });
     let (relay, trust) = (address.to_string().parse().unwrap(), RelayTrust::load(None).unwrap());

@@ -3,16 +3,16 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use noq::TransportConfig;
-use noq::congestion::CubicConfig;
-use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use lanparty_quic::TransportConfig;
+use lanparty_quic::congestion::CubicConfig;
+use lanparty_quic::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 
 use super::super::quic::Quic;
 use super::*;
-use crate::endpoint::{CongestionControl, transport};
+use crate::endpoint::{CongestionControl, endpoint_at, transport};
 use crate::sizing::Sizing;
 use crate::tls::provider;
 
@@ -141,25 +141,25 @@ fn fixed_transport() -> Arc<TransportConfig> {
 }
 
 /// Two ends of a connection over the wire.
-async fn connected() -> [(noq::Endpoint, Quic); 2] {
+async fn connected() -> [(lanparty_quic::Endpoint, Quic); 2] {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["far.example".to_owned()]).unwrap().self_signed(&key).unwrap();
     let tls = rustls::ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
     let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
     let tls = tls.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
-    let mut config = noq::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+    let mut config = lanparty_quic::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
     config.transport_config(fixed_transport());
-    let server = noq::Endpoint::server(config, SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let server = endpoint_at([127, 0, 0, 1], Some(config));
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate.der().clone()).unwrap();
     let tls = rustls::ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
     let tls = tls.with_root_certificates(roots).with_no_client_auth();
-    let mut config = noq::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    let mut config = lanparty_quic::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     config.transport_config(fixed_transport());
-    let client = noq::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let client = endpoint_at([127, 0, 0, 1], None);
     let address = wire(server.local_addr().unwrap()).await;
     let dialled = client.connect_with(config, address, "far.example").unwrap();
-    let accepted = async { server.accept().await.unwrap().await.unwrap() };
+    let accepted = async { server.accept().await.unwrap().accept().unwrap().await.unwrap() };
     let (near, far) = tokio::join!(dialled, accepted);
     [(client, Quic::new(near.unwrap())), (server, Quic::new(far))]
 }
