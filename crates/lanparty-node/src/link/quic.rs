@@ -170,7 +170,9 @@ impl Quic {
     /// Never more than the stack may hold, which is less than makes it drop older ones; and no small one where a smaller path would
     /// lose it with a large one.
     pub(super) fn send_now(&self, datagrams: &[Bytes]) -> Result<SendOutcome, LinkEnded> {
-        let fits = self.packing().admit(fitting(datagrams, self.buffer_space()), self.budget().0.into());
+        // Which may begin the packing anew.
+        let space = self.buffer_space();
+        let fits = self.packing().admit(fitting(datagrams, space), self.budget().0.into());
         self.hand_over(datagrams.get(..fits).unwrap_or_default())
     }
 
