@@ -1,5 +1,5 @@
 //! Links over QUIC, and what every program of lanparty needs around them: identity, state files, drivers, logs,
-//! management. The only crate that knows tokio and QUIC.
+//! management.
 //!
 //! What a frame may do is decided in `lanparty-core`; this crate moves bytes and keeps time.
 

@@ -15,7 +15,7 @@ use noq_proto::{
 use tokio::sync::Notify;
 
 use crate::endpoint::Core;
-use crate::send::{Sent, Unsent};
+use crate::send::{Sent, Share, Unsent};
 use crate::socket::Socket;
 use crate::streams::{RecvStream, SendStream};
 
@@ -51,6 +51,8 @@ pub(crate) struct State {
     timer: Option<Instant>,
     /// What the kernel had no room for.
     pub(crate) unsent: Option<Unsent>,
+    /// Bytes that its queue of datagrams takes when it is empty, as far as that was seen.
+    pub(crate) space_max: usize,
     /// How many of the first datagrams are not out.
     pub(crate) alone_left: usize,
 }
@@ -67,6 +69,7 @@ impl Inner {
             has_heard: false,
             timer: None,
             unsent: None,
+            space_max: 0,
             alone_left: crate::send::ALONE_FIRST,
         };
         Arc::new(Self {
@@ -118,13 +121,13 @@ impl Inner {
         if state.proto.poll_timeout().is_some_and(|timeout| timeout <= now) {
             state.proto.handle_timeout(now);
         }
-        self.send(&mut state, now);
+        self.send(&mut state, Share::All, now);
         self.tell(&mut state);
     }
 
     /// Sends what may leave now, and asks for a turn for the rest.
-    fn send(self: &Arc<Self>, state: &mut State, now: Instant) {
-        match state.transmit(now) {
+    fn send(self: &Arc<Self>, state: &mut State, share: Share, now: Instant) {
+        match state.transmit(share, now) {
             Sent::All => {}
             Sent::Enough => self.touch(),
             Sent::Blocked => self.core.queue.push_blocked(Arc::clone(self)),
@@ -280,7 +283,7 @@ impl Connection {
             return Err(error.clone().into());
         }
         state.proto.datagrams().send_many(datagrams, true)?;
-        self.inner().send(&mut state, now());
+        self.inner().send(&mut state, Share::FullBursts, now());
         self.inner().tell(&mut state);
         Ok(())
     }

@@ -29,6 +29,15 @@ thread_local! {
     static BURST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// What is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// All that may leave.
+    All,
+    /// Not what is left behind full bursts and makes none: more may come to fill it.
+    FullBursts,
+}
+
 /// How far a connection came in its turn.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
@@ -48,19 +57,22 @@ pub(crate) struct Unsent {
 
 impl State {
     /// Sends what path and kernel take.
-    pub(crate) fn transmit(&mut self, now: Instant) -> Sent {
+    pub(crate) fn transmit(&mut self, share: Share, now: Instant) -> Sent {
         if let Some(unsent) = &self.unsent
             && !send(&self.socket, &unsent.transmit, &unsent.bytes)
         {
             return Sent::Blocked;
         }
         self.unsent = None;
-        BURST.with_borrow_mut(|burst| self.transmit_by(burst, now))
+        BURST.with_borrow_mut(|burst| self.transmit_by(burst, share, now))
     }
 
-    fn transmit_by(&mut self, burst: &mut Vec<u8>, now: Instant) -> Sent {
+    fn transmit_by(&mut self, burst: &mut Vec<u8>, share: Share, now: Instant) -> Sent {
         let mut sent = 0;
         while sent < TURN_MAX {
+            if share == Share::FullBursts && sent > 1 && self.is_less_than_a_burst() {
+                return Sent::Enough;
+            }
             burst.clear();
             let Some(transmit) = self.proto.poll_transmit(now, self.segments_max(), burst) else { return Sent::All };
             let count = transmit.segment_size.map_or(1, |size| transmit.size.div_ceil(size));
@@ -72,6 +84,14 @@ impl State {
             }
         }
         Sent::Enough
+    }
+
+    /// Whether the datagrams that wait are some, and make no full burst.
+    fn is_less_than_a_burst(&mut self) -> bool {
+        let space = self.proto.datagrams().send_buffer_space();
+        self.space_max = self.space_max.max(space);
+        let waiting = self.space_max - space;
+        waiting > 0 && waiting < self.segments_max().get() * usize::from(self.proto.current_mtu())
     }
 
     /// As many datagrams as may be put together.
