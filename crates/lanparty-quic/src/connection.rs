@@ -49,6 +49,8 @@ pub(crate) struct State {
     has_heard: bool,
     /// When it has its turn because of a timer.
     timer: Option<Instant>,
+    /// It is among those that want a turn when the kernel has room.
+    waits_for_room: bool,
     /// What the kernel had no room for.
     pub(crate) unsent: Option<Unsent>,
     /// Bytes that its queue of datagrams takes when it is empty, as far as that was seen.
@@ -68,6 +70,7 @@ impl Inner {
             observed: None,
             has_heard: false,
             timer: None,
+            waits_for_room: false,
             unsent: None,
             space_max: 0,
             alone_left: crate::send::ALONE_FIRST,
@@ -110,6 +113,12 @@ impl Inner {
         self.touch();
     }
 
+    /// The kernel may have room again, and it wants a turn.
+    pub(crate) fn unblock(self: &Arc<Self>) {
+        self.state().waits_for_room = false;
+        self.touch();
+    }
+
     /// Its turn: timers that are over, and whatever may be sent.
     pub(crate) fn drive(self: &Arc<Self>, now: Instant) {
         self.is_due.store(false, Ordering::Relaxed);
@@ -130,7 +139,8 @@ impl Inner {
         match state.transmit(share, now) {
             Sent::All => {}
             Sent::Enough => self.touch(),
-            Sent::Blocked => self.core.queue.push_blocked(Arc::clone(self)),
+            Sent::Blocked if !std::mem::replace(&mut state.waits_for_room, true) => self.core.queue.push_blocked(Arc::clone(self)),
+            Sent::Blocked => {}
         }
         if let Some(timeout) = state.proto.poll_timeout()
             && state.timer.is_none_or(|timer| timeout < timer)

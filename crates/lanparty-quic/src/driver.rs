@@ -60,7 +60,7 @@ impl Driver {
             });
             if room.as_mut().poll(cx).is_ready() {
                 self.room = None;
-                self.core.queue.unblock();
+                self.core.queue.take_blocked().iter().for_each(Inner::unblock);
             }
         }
         let now = now();

@@ -127,11 +127,9 @@ impl Queue {
         !self.state().blocked.is_empty()
     }
 
-    /// There is room: those that waited for it have their turn.
-    pub(crate) fn unblock(&self) {
-        let mut state = self.state();
-        let State { due, blocked, .. } = &mut *state;
-        due.append(blocked);
+    /// There is room: those that waited for it.
+    pub(crate) fn take_blocked(&self) -> Vec<Arc<Inner>> {
+        std::mem::take(&mut self.state().blocked)
     }
 
     /// The task rests until somebody puts something here, or until the time that is returned. An error when there is something to do.
