@@ -249,7 +249,7 @@ impl Quic {
 
     /// Waits until the stack may hold another datagram. Cancel-safe.
     pub(super) async fn ready(&self) -> Result<(), LinkEnded> {
-        // The stack sends what it has while others run, unless the path takes no more; then there is nothing to wait for.
+        // What was left behind a burst leaves while others run; unless the path takes no more there is nothing to wait for then.
         tokio::task::yield_now().await;
         loop {
             if let Some(ended) = self.connection.close_reason() {
