@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use noq_proto::congestion::Controller;
 use noq_proto::{
-    ConnectionError, ConnectionHandle, ConnectionStats, Dir, Event, PathEvent, PathId, PathStats, SendDatagramError as Refused, VarInt,
+    ConnectionError, ConnectionHandle, ConnectionStats, Dir, Event, PathEvent, PathId, PathStats, SendDatagramError as Refused,
+    TransportError, TransportErrorCode, VarInt,
 };
 use tokio::sync::Notify;
 
@@ -123,7 +124,7 @@ impl Inner {
     pub(crate) fn drive(self: &Arc<Self>, now: Instant) {
         self.is_due.store(false, Ordering::Relaxed);
         let mut state = self.state();
-        // An earlier timer may be to come, when this is one that was replaced; then it is set once more, which does no harm.
+        // Not when this turn is for another reason: then its timer is still to come.
         if state.timer.is_some_and(|timer| timer <= now) {
             state.timer = None;
         }
@@ -191,7 +192,8 @@ impl Inner {
 
     /// The task that drives it is gone.
     pub(crate) fn abandon(&self) {
-        self.state().error.get_or_insert(ConnectionError::LocallyClosed);
+        let gone = TransportError::new(TransportErrorCode::INTERNAL_ERROR, "its UDP socket is gone".to_owned());
+        self.state().error.get_or_insert(ConnectionError::TransportError(gone));
         self.datagrams.notify_waiters();
         self.changed.notify_waiters();
     }
@@ -390,7 +392,7 @@ impl Connection {
 
     /// Waits for its end.
     pub async fn closed(&self) -> ConnectionError {
-        self.inner().changed(|state| state.error.clone()).await
+        self.ended().await
     }
 
     /// Waits for its end without keeping it from ending: see [`Connection`].

@@ -53,9 +53,8 @@ impl Driver {
     /// Every connection that wants a turn has it.
     fn drive(&mut self, cx: &mut Context<'_>) {
         if self.core.queue.is_blocked() {
-            let socket = || Arc::clone(&self.core.state().socket);
             let room = self.room.get_or_insert_with(|| {
-                let socket = socket();
+                let socket = Arc::clone(&self.core.state().socket);
                 Box::pin(async move { socket.room().await })
             });
             if room.as_mut().poll(cx).is_ready() {

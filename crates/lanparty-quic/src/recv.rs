@@ -14,6 +14,8 @@ const MESSAGE_LEN: usize = 64 * 1024;
 const LARGE_BATCH: usize = if BATCH_SIZE < 4 { BATCH_SIZE } else { 4 };
 /// After so many bytes whoever they are for has a turn before more is read: what waits in the kernel costs this program no memory.
 const TURN_BYTES: usize = 256 * 1024;
+/// A message counts for so many bytes at least: whoever sends many empty ones does not keep others from their turn.
+const MESSAGE_COST_MIN: usize = 256;
 
 /// Where a socket's messages are read into.
 pub(crate) struct Intake {
@@ -23,7 +25,7 @@ pub(crate) struct Intake {
     meta: [RecvMeta; BATCH_SIZE],
     /// What comes next may be datagrams put together: the last batch was not full of single ones.
     is_large: bool,
-    /// Bytes taken since others had a turn.
+    /// What was taken since others had a turn.
     turn: usize,
 }
 
@@ -48,7 +50,7 @@ impl Intake {
         self.turn >= TURN_BYTES
     }
 
-    /// Takes one batch and gives each of its datagrams to `take`: whether that was all for now.
+    /// Takes one batch and gives each of its datagrams to `take`. Pending: that was all for now.
     ///
     /// # Errors
     /// When the socket is broken.
@@ -72,7 +74,7 @@ impl Intake {
         let taken = &self.meta[..count];
         self.is_large = count < batch || taken.iter().any(|message| message.len > message.stride);
         let bytes = taken.iter().map(|message| message.len).sum();
-        self.turn += bytes;
+        self.turn += taken.iter().map(|message| message.len.max(MESSAGE_COST_MIN)).sum::<usize>();
         // One copy: a connection may keep a datagram, and the next batch needs the memory.
         self.datagrams.reserve(bytes);
         for (message, buffer) in taken.iter().zip(&buffers) {

@@ -39,7 +39,6 @@ pub(crate) enum Share {
 }
 
 /// How far a connection came in its turn.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     /// Nothing may leave any more.
     All,
@@ -70,11 +69,13 @@ impl State {
     fn transmit_by(&mut self, burst: &mut Vec<u8>, share: Share, now: Instant) -> Sent {
         let mut sent = 0;
         while sent < TURN_MAX {
-            if share == Share::FullBursts && sent > 1 && self.is_less_than_a_burst() {
+            let full = self.segments_max();
+            let has_full = full > NonZeroUsize::MIN && sent >= full.get();
+            if share == Share::FullBursts && has_full && self.has_less_than(full) {
                 return Sent::Enough;
             }
             burst.clear();
-            let Some(transmit) = self.proto.poll_transmit(now, self.segments_max(), burst) else { return Sent::All };
+            let Some(transmit) = self.proto.poll_transmit(now, full, burst) else { return Sent::All };
             let count = transmit.segment_size.map_or(1, |size| transmit.size.div_ceil(size));
             self.alone_left = self.alone_left.saturating_sub(count);
             sent += count;
@@ -86,12 +87,12 @@ impl State {
         Sent::Enough
     }
 
-    /// Whether the datagrams that wait are some, and make no full burst.
-    fn is_less_than_a_burst(&mut self) -> bool {
+    /// Whether datagrams wait, and make no burst of that many.
+    fn has_less_than(&mut self, full: NonZeroUsize) -> bool {
         let space = self.proto.datagrams().send_buffer_space();
         self.space_max = self.space_max.max(space);
         let waiting = self.space_max - space;
-        waiting > 0 && waiting < self.segments_max().get() * usize::from(self.proto.current_mtu())
+        waiting > 0 && waiting < full.get() * usize::from(self.proto.current_mtu())
     }
 
     /// As many datagrams as may be put together.
