@@ -20,6 +20,7 @@ mod uplinks;
 mod wanted;
 mod watch;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -105,6 +106,8 @@ struct State {
     carried: std::collections::BTreeMap<u8, u64>,
     /// How its owner's uplinks are; nothing at a relay.
     uplinks: Vec<UplinkReport>,
+    /// Where the relay sees each path; at a relay, what it told.
+    seen: std::collections::BTreeMap<u8, SocketAddr>,
 }
 
 /// A connection that shall become a path.
@@ -155,6 +158,7 @@ impl BondLink {
             budget: DatagramBudget(0),
             carried: std::collections::BTreeMap::new(),
             uplinks: vec![],
+            seen: std::collections::BTreeMap::new(),
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -196,6 +200,11 @@ impl BondLink {
         self.handle.shared.add(up)
     }
 
+    /// Tells the other side where its paths are seen, as far as it has not been told.
+    pub fn tell_where_seen(&self) {
+        self.shared().tell_where_seen();
+    }
+
     /// The uplinks that it has or would have paths by; none at a relay.
     #[must_use]
     pub fn uplinks(&self) -> Vec<lanparty_doctor::BondUplink> {
@@ -221,7 +230,7 @@ impl BondLink {
     }
 
     /// Where the other side is, on one of the paths.
-    pub(crate) fn remote_address(&self) -> Option<std::net::SocketAddr> {
+    pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
         self.shared().state().living().find_map(|path| path.link.remote_address())
     }
 
@@ -281,7 +290,7 @@ impl Shared {
     }
 
     /// Where the other side is, on whatever path.
-    pub(crate) fn remote(&self) -> Option<std::net::SocketAddr> {
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
         self.state().paths.iter().find_map(|path| path.link.remote_address())
     }
 

@@ -186,9 +186,7 @@ pub(crate) fn dial_endpoint(
     let endpoint = endpoint.map_err(|e| failed("cannot use the UDP socket", &e))?;
     let quic = QuicClientConfig::try_from(tls).map_err(|e| failed("TLS cannot be set up", &e))?;
     let mut config = lanparty_quic::ClientConfig::new(Arc::new(quic));
-    let mut transport = TransportConfig::clone(&transport(sizing, congestion));
-    transport.receive_observed_address_reports(true);
-    config.transport_config(Arc::new(transport));
+    config.transport_config(transport(sizing, congestion));
     endpoint.set_default_client_config(config);
     Ok(endpoint)
 }

@@ -107,10 +107,10 @@ impl Link {
         Self { way, ..self }
     }
 
-    /// The socket that it was dialled from, and where the other side sees that.
-    pub(crate) fn socket(&self) -> Option<(lanparty_quic::Endpoint, Option<SocketAddr>)> {
+    /// The socket that it was dialled from.
+    pub(crate) fn socket(&self) -> Option<lanparty_quic::Endpoint> {
         let Way::Quic(quic) = &self.way else { return None };
-        Some((quic.socket()?.clone(), quic.seen_at().map(canonical)))
+        quic.socket().cloned()
     }
 
     /// A link over TLS.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use lanparty_quic::crypto::rustls::QuicServerConfig;
 use lanparty_quic::{ConnectionId, ConnectionIdGenerator, HashedConnectionIdGenerator, InvalidCid};
-use lanparty_quic::{EndpointConfig, ServerConfig, TransportConfig, VarInt};
+use lanparty_quic::{EndpointConfig, ServerConfig, VarInt};
 use ring::hmac;
 
 use lanparty_proto::IdentityId;
@@ -113,10 +113,7 @@ fn server_config(tls: &ServerTls) -> Result<ServerConfig, Fault> {
     let tls = tls.config().map_err(|e| unusable(&e))?;
     let quic = QuicServerConfig::try_from(tls).map_err(|e| unusable(&e))?;
     let mut server = ServerConfig::with_crypto(Arc::new(quic));
-    let mut transport = TransportConfig::clone(&transport(Sizing::default(), CongestionControl::default()));
-    // Its members tell each other where they are seen.
-    transport.send_observed_address_reports(true);
-    server.transport_config(Arc::new(transport));
+    server.transport_config(transport(Sizing::default(), CongestionControl::default()));
     Ok(server)
 }
 

@@ -66,6 +66,13 @@ pub enum Control {
         /// Its number at the member.
         path: u8,
     },
+    /// Relay to member, on a bond: what comes by a path comes from this address.
+    PathSeenAt {
+        /// Its number at the member.
+        path: u8,
+        /// Where the relay sees it.
+        address: SocketAddr,
+    },
     /// Member to relay, on a bond: about a test of it. Each is answered.
     Trial {
         /// Which test, a random number.

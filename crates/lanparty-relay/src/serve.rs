@@ -145,7 +145,7 @@ impl Peer {
                 },
                 command = commands.recv() => match command {
                     Some(Command::After(link)) => { before = Some(Draining::new(*link)); Ok(()) }
-                    Some(Command::Send(message)) => Box::pin(self.control_out.send(&message)).await,
+                    Some(Command::Send(message)) => Box::pin(self.say(&message)).await,
                     Some(Command::Refuse(message)) => return Box::pin(self.refuse(&message)).await,
                     None => Ok(()),
                 },
@@ -159,6 +159,15 @@ impl Peer {
                 return ended;
             }
         }
+    }
+
+    async fn say(&mut self, message: &Control) -> Result<(), LinkEnded> {
+        self.control_out.send(message).await?;
+        // Not before: what comes first on a connection is the answer.
+        if let (Control::Welcome(_), Some(bond)) = (message, self.link.bond()) {
+            bond.tell_where_seen();
+        }
+        Ok(())
     }
 
     fn take(&self, received: &mut Vec<Bytes>, count: usize) {
@@ -178,13 +187,20 @@ impl Peer {
         }
     }
 
-    /// A member that roams on its connection, or whose NAT forgot it, is told of to others by its new address.
+    /// A member that roams on its connection, or whose NAT forgot it, is told of to others by its new address; one with several paths
+    /// tells them itself, when it knows.
     fn look_at_address(&mut self) {
         let now = Instant::now();
-        if self.link.carrier() != Carrier::Quic || now.saturating_duration_since(self.address_looked_at) < ADDRESS_LOOK_INTERVAL {
+        if now.saturating_duration_since(self.address_looked_at) < ADDRESS_LOOK_INTERVAL {
             return;
         }
         self.address_looked_at = now;
+        if let Some(bond) = self.link.bond() {
+            return bond.tell_where_seen();
+        }
+        if self.link.carrier() != Carrier::Quic {
+            return;
+        }
         if let Some(remote) = self.link.remote_address().map(|address| address.to_string()).filter(|remote| *remote != self.remote) {
             self.remote.clone_from(&remote);
             self.hub.input(RelayInput::SeenAt { link: self.id, remote });

@@ -138,7 +138,9 @@ impl State {
     /// What is said of paths is for the bond itself.
     fn obey(&mut self) {
         let is_of_test = |message: &Control| matches!(message, Control::Trial { .. } | Control::TrialAnswer { .. });
-        let is_of_path = |message: &Control| matches!(message, Control::PathRole(_) | Control::PathDown { .. } | Control::Attached { .. });
+        let is_of_path = |message: &Control| {
+            matches!(message, Control::PathRole(_) | Control::PathDown { .. } | Control::PathSeenAt { .. } | Control::Attached { .. })
+        };
         let is_own = |message: &Control| is_of_path(message) || is_of_test(message);
         let (own, others): (VecDeque<_>, VecDeque<_>) = self.control.ready.drain(..).partition(is_own);
         self.control.ready = others;
@@ -146,6 +148,7 @@ impl State {
             match message {
                 Control::PathRole(bond) => self.set_role(bond),
                 Control::PathDown { path } => self.silence(path),
+                Control::PathSeenAt { path, address } => drop(self.seen.insert(path, address)),
                 message => self.trial.hear(message),
             }
         }

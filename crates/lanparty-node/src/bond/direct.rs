@@ -22,7 +22,7 @@ impl BondLink {
     pub(crate) fn sockets(&self) -> Vec<PeerSocket> {
         let state = self.shared().state();
         let socket = |path: &super::Path| {
-            let (endpoint, seen) = path.link.socket()?;
+            let (endpoint, seen) = (path.link.socket()?, state.seen.get(&path.bond.path).copied());
             let uplink = Some(SocketUplink { path: path.bond, interface: path.name.clone(), limit: path.limit });
             Some(PeerSocket { endpoint, uplink, seen })
         };

@@ -105,6 +105,17 @@ impl Shared {
         true
     }
 
+    pub(super) fn tell_where_seen(&self) {
+        let mut state = self.state();
+        let is_at = |path: &Path| Some((path.bond.path, path.link.remote_address()?));
+        let at: Vec<_> = state.paths.iter().filter_map(is_at).filter(|(path, address)| state.seen.get(path) != Some(address)).collect();
+        state.seen.extend(at.iter().copied());
+        drop(state);
+        for (path, address) in at {
+            self.say(&Control::PathSeenAt { path, address });
+        }
+    }
+
     /// Whether a path of this number is there, and whether it lives.
     pub(crate) fn path_state(&self, path: u8) -> Option<bool> {
         self.state().paths.iter().find(|p| p.bond.path == path).map(|p| p.is_alive)

@@ -149,7 +149,7 @@ impl BondLink {
 
 impl State {
     fn shared_addresses(&self) -> Vec<SharedAddress> {
-        let seen = |path: &Path| Some((path.bond.path, path.name.clone(), path.link.socket()?.1?.ip()));
+        let seen = |path: &Path| Some((path.bond.path, path.name.clone(), self.seen.get(&path.bond.path)?.ip()));
         shared_addresses(self.living().filter_map(seen))
     }
 }

@@ -93,11 +93,6 @@ impl Quic {
         self.socket.as_ref()
     }
 
-    /// Where the other side sees this one, when it says so (draft-ietf-quic-address-discovery).
-    pub(super) fn seen_at(&self) -> Option<SocketAddr> {
-        self.connection.observed_address()
-    }
-
     pub(crate) const fn connection(&self) -> &Connection {
         &self.connection
     }

@@ -55,7 +55,10 @@ pub(super) async fn attach(
         pair: None,
     };
     match bond.attach(path) {
-        Ok(()) => info!(room = %wanted.room, path = wanted.bond.path, remote = %name, "a member has another path"),
+        Ok(()) => {
+            bond.tell_where_seen();
+            info!(room = %wanted.room, path = wanted.bond.path, remote = %name, "a member has another path");
+        }
         Err(ended) => link.close(&ended.reason),
     }
 }
