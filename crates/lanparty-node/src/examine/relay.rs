@@ -21,6 +21,8 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 const ADDRESSES_MAX: usize = 4;
 /// Time for ICMP to say that nobody listens.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(400);
+/// It is asked so often: a host says that once a second to whoever was told a few times already (`icmp_ratelimit`, icmp(7)).
+const REFUSAL_TRIES: usize = 4;
 
 /// The service has at least half of the time.
 const _: () = assert!(2 * (RESOLVE_TIMEOUT.as_millis() + HANDSHAKE_TIMEOUT.as_millis()) < EXAMINATION_MAX.as_millis());
@@ -115,7 +117,7 @@ impl RelayExamination {
 async fn is_refused(remote: SocketAddr) -> io::Result<bool> {
     let socket = tokio::net::UdpSocket::from_std(bound(remote, None)?)?;
     socket.connect(remote).await?;
-    for _ in 0..2 {
+    for _ in 0..REFUSAL_TRIES {
         // No packet of QUIC: a relay ignores it, a closed port does not. An error of the first send is told by the second.
         let _ = socket.send(&[0]).await;
         let mut buffer = [0; 16];
