@@ -5,7 +5,8 @@
 //! (draft-ietf-ccwg-bbr): from acknowledged bytes, packet by packet, the highest of some round trips; the few milliseconds more are what
 //! finds a rate that has grown. Loss alone means little, a queue that grows or a loss of every tenth packet does.
 //!
-//! Pure, so that the simulator runs what the programs run; a driver tells it what its connection sends, hears and loses.
+//! Pure, so that the simulator runs what the programs run; a driver tells it what its connection hears and loses. How the window is spread
+//! over a round trip is the connection's business (RFC 9002 §7.7).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -30,10 +31,6 @@ const STARTUP_ROUNDS: u32 = 3;
 const STARTUP_GROWTH: f64 = 1.25;
 /// Or until more than this share of a round was lost.
 const STARTUP_LOSS_MAX: f64 = 0.02;
-/// A little faster than the path, so that the window and not the pace decides.
-const PACE_GAIN: f64 = 1.15;
-/// A window goes out in no more time than this, however long the path is: what waits for its pace waits in front of a game.
-const SPREAD_MAX: Duration = Duration::from_millis(50);
 /// The shortest round trip is looked for anew when none so short was seen for this long, because our own queue may hide it; unless one
 /// came that was longer by less than this share of the queue we keep, which no queue of ours is, and by less than a millisecond.
 const MIN_RTT_KEPT: Duration = Duration::from_secs(10);
@@ -66,27 +63,27 @@ const ACK_SLACK: f64 = 2.0;
 pub struct Acked {
     pub sent: Instant,
     pub bytes: u64,
-    pub packet: u64,
     pub app_limited: bool,
     pub rtt: Duration,
     pub rtt_min: Duration,
 }
 
-/// What was known when a packet left.
+/// What was known from an acknowledgement on: packets that left after it, and before the next one, bring what has arrived since.
 #[derive(Debug, Clone, Copy)]
-struct Sent {
-    packet: u64,
+struct Known {
+    from: Instant,
     delivered: u64,
-    delivered_at: Instant,
+    /// When they began to arrive: from then on, or when the first of them left, if nothing was on its way.
+    delivered_since: Option<Instant>,
 }
 
 /// The controller of one path.
 #[derive(Debug, Clone)]
 pub struct DelayControl {
     mtu: u64,
-    sent: VecDeque<Sent>,
+    /// The one first that the oldest packet in flight belongs to.
+    known: VecDeque<Known>,
     delivered: u64,
-    delivered_at: Instant,
     /// The highest rates, in bytes per second, with the round of each, the highest first.
     rates: VecDeque<(u64, f64)>,
     round: u64,
@@ -106,7 +103,6 @@ pub struct DelayControl {
     round_bytes: u64,
     round_lost: u64,
     window: u64,
-    pace: Option<u64>,
 }
 
 /// How the beginning goes.
@@ -123,9 +119,8 @@ impl DelayControl {
         let mtu = u64::from(mtu);
         Self {
             mtu,
-            sent: VecDeque::new(),
+            known: [Known { from: now, delivered: 0, delivered_since: None }].into(),
             delivered: 0,
-            delivered_at: now,
             rates: VecDeque::new(),
             round: 0,
             round_ends: 0,
@@ -139,48 +134,49 @@ impl DelayControl {
             round_bytes: 0,
             round_lost: 0,
             window: WINDOW_FIRST * mtu,
-            pace: None,
         }
-    }
-
-    /// A packet left.
-    pub fn sent(&mut self, now: Instant, packet: u64) {
-        if self.sent.is_empty() {
-            // After a pause nothing was delivered because nothing was sent.
-            self.delivered_at = now;
-        }
-        self.sent.push_back(Sent { packet, delivered: self.delivered, delivered_at: self.delivered_at });
     }
 
     /// A packet of `bytes` that left at `sent` arrived, as an acknowledgement says. `app_limited`: nobody had more to send. `rtt` is
     /// smoothed and less what the other side waited, `rtt_min` the shortest so far.
     pub fn acked(&mut self, now: Instant, acked: Acked) {
-        let Acked { sent, bytes, packet, app_limited, rtt, rtt_min } = acked;
+        let Acked { sent, bytes, app_limited, rtt, rtt_min } = acked;
         self.delivered += bytes;
-        self.delivered_at = now;
         self.round_bytes += bytes;
         self.note_rtt(now.saturating_duration_since(sent).max(rtt_min), now);
         self.rtt = rtt;
         self.is_asked &= !app_limited;
-        while self.sent.front().is_some_and(|known| known.packet < packet) {
-            self.sent.pop_front();
-        }
-        let Some(known) = self.sent.pop_front_if(|known| known.packet == packet) else { return };
-        let took = now.saturating_duration_since(known.delivered_at).max(rtt_min);
-        let rate = (self.delivered - known.delivered) as f64 / took.as_secs_f64().max(1e-6);
+        let Some((delivered, since)) = self.known_at(sent) else { return };
+        let took = now.saturating_duration_since(since).max(rtt_min);
+        let rate = (self.delivered - delivered) as f64 / took.as_secs_f64().max(1e-6);
         // What nobody asked more of says only that the path takes that much.
         if !app_limited || self.rate().is_none_or(|before| rate > before) {
             self.note_rate(rate);
         }
-        if known.delivered >= self.round_ends {
+        if delivered >= self.round_ends {
             self.end_round();
         }
     }
 
-    /// An acknowledgement has been dealt with.
-    pub fn end_acks(&mut self, now: Instant, app_limited: bool) {
+    /// What had been delivered when a packet left, and since when more was on its way. Of packets that are acknowledged behind later ones
+    /// that is not known any more.
+    fn known_at(&mut self, sent: Instant) -> Option<(u64, Instant)> {
+        while self.known.get(1).is_some_and(|next| next.from <= sent) {
+            self.known.pop_front();
+        }
+        let known = self.known.front_mut().filter(|known| known.from <= sent)?;
+        // After a pause nothing was delivered because nothing was sent.
+        Some((known.delivered, *known.delivered_since.get_or_insert(sent)))
+    }
+
+    /// An acknowledgement has been dealt with; `in_flight` bytes are still on their way.
+    pub fn end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool) {
+        let delivered_since = (in_flight > 0).then_some(now);
+        let says_nothing = |last: &Known| last.delivered == self.delivered && (last.delivered_since.is_none() || in_flight > 0);
+        if !self.known.back().is_some_and(says_nothing) {
+            self.known.push_back(Known { from: now, delivered: self.delivered, delivered_since });
+        }
         self.set_window(!app_limited, now);
-        self.set_pace();
     }
 
     /// Packets of `bytes` together are lost; `is_persistent`: everything for so long that the path must be learnt anew (RFC 9002 §7.6).
@@ -197,14 +193,12 @@ impl DelayControl {
             self.window = WINDOW_MIN * self.mtu;
         }
         self.set_window(true, now);
-        self.set_pace();
     }
 
     /// Packets have another size from now on.
     pub fn set_mtu(&mut self, mtu: u16) {
         self.mtu = u64::from(mtu);
         self.window = self.window.max(WINDOW_MIN * self.mtu);
-        self.set_pace();
     }
 
     /// Bytes that may be in flight.
@@ -217,25 +211,6 @@ impl DelayControl {
     #[must_use]
     pub const fn first_window(&self) -> u64 {
         WINDOW_FIRST * self.mtu
-    }
-
-    /// Bytes per second that packets should leave at, once that is known.
-    #[must_use]
-    pub const fn pacing_rate(&self) -> Option<u64> {
-        self.pace
-    }
-
-    /// It is asked for with every packet, and is another one when acknowledgements or losses have been dealt with.
-    fn set_pace(&mut self) {
-        self.pace = self.pace_of_window();
-    }
-
-    fn pace_of_window(&self) -> Option<u64> {
-        let gain = if self.startup.is_some() { STARTUP_GAIN } else { PACE_GAIN };
-        let (rate, (least, _)) = self.rate().zip(self.min_rtt)?;
-        // What the window is for, when the rate is only what was asked for so far.
-        let asked = self.window as f64 / (least + self.queue_wanted(least, rate)).min(SPREAD_MAX).as_secs_f64();
-        Some((rate.max(asked) * gain) as u64)
     }
 
     /// Bytes per second that the path delivers, as far as it was asked.

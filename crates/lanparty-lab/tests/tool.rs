@@ -147,7 +147,7 @@ fn stages_are_told_in_a_log_and_details_when_asked() {
     assert!(!loud.stderr.contains('\r'), "no terminal is there to move about in");
     for said in [
         "  error   mtu-flag-too-large: --mtu 1400 asks for more than the path carries, which is 13",
-        "          seen: --pmtu-discovery off: nothing corrects it, so larger frames vanish\n",
+        "          seen: --pmtu-discovery off: larger frames vanish until that is noticed\n",
         "  warning path-black-hole: ",
         "          what to do: ",
         "          more: lanparty doctor --explain path-black-hole\n",

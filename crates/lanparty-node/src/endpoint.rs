@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::Once;
 use std::time::Duration;
 
-use lanparty_quic::congestion::{Bbr3Config, ControllerFactory, CubicConfig};
+use lanparty_quic::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use lanparty_quic::crypto::rustls::QuicClientConfig;
 use lanparty_quic::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -44,11 +44,12 @@ pub(crate) const ACK_DELAY_MAX: Duration = Duration::from_millis(5);
 /// What is taken for the round-trip time to a member before it has answered: the pauses between its first packets are multiples of it.
 pub(crate) const PEER_INITIAL_RTT: Duration = Duration::from_millis(210);
 
-/// The search for the path's size; nothing when its owner fixed it.
-fn mtu_search(sizing: Sizing) -> Option<MtuDiscoveryConfig> {
+/// The search for the path's size. It has nothing to find above what its owner fixed, which is where it begins then.
+fn mtu_search(sizing: Sizing) -> MtuDiscoveryConfig {
     let mut mtu = MtuDiscoveryConfig::default();
-    mtu.interval(MTU_SEARCH_INTERVAL).black_hole_cooldown(BLACK_HOLE_COOLDOWN).upper_bound(UDP_PAYLOAD_MAX).minimum_change(MTU_SEARCH_STEP);
-    sizing.fixed_payload().is_none().then_some(mtu)
+    let most = sizing.fixed_payload().unwrap_or(UDP_PAYLOAD_MAX);
+    mtu.interval(MTU_SEARCH_INTERVAL).black_hole_cooldown(BLACK_HOLE_COOLDOWN).upper_bound(most).minimum_change(MTU_SEARCH_STEP);
+    mtu
 }
 
 /// How fast an end sends, as a path shows what it carries.
@@ -59,7 +60,7 @@ pub enum CongestionControl {
     Delay,
     /// Until something is lost (RFC 9438).
     Cubic,
-    /// By a model of the path (draft-ietf-ccwg-bbr).
+    /// By a model of the path, as it was in 2017 (draft-cardwell-iccrg-bbr-congestion-control-00).
     Bbr,
 }
 
@@ -68,12 +69,12 @@ impl CongestionControl {
         match self {
             Self::Delay => Arc::new(DelayConfig),
             Self::Cubic => Arc::new(CubicConfig::default()),
-            Self::Bbr => Arc::new(Bbr3Config::default()),
+            Self::Bbr => Arc::new(BbrConfig::default()),
         }
     }
 }
 
-pub(crate) fn transport(sizing: Sizing, congestion: CongestionControl) -> Arc<TransportConfig> {
+pub(crate) fn transport(sizing: Sizing, congestion: CongestionControl) -> TransportConfig {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY_PACKETS)).max_ack_delay(Some(ACK_DELAY_MAX));
     let mut transport = TransportConfig::default();
@@ -87,19 +88,18 @@ pub(crate) fn transport(sizing: Sizing, congestion: CongestionControl) -> Arc<Tr
         .send_window(u64::from(STREAM_WINDOW))
         .datagram_send_buffer_size(DATAGRAM_BUFFER_LEN)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER_LEN))
-        .mtu_discovery_config(mtu_search(sizing))
+        .mtu_discovery_config(Some(mtu_search(sizing)))
         .ack_frequency_config(Some(acks))
         .congestion_controller_factory(Arc::new(Watching(congestion.factory())));
     if let Some(payload) = sizing.fixed_payload() {
-        // As the smallest too: what its owner fixed is not taken for a black hole.
-        transport.initial_mtu(payload).min_mtu(payload);
+        transport.initial_mtu(payload);
     }
-    Arc::new(transport)
+    transport
 }
 
 /// Between members: the first packets open the way through two routers, so they follow each other sooner.
 pub(crate) fn peer_transport() -> Arc<TransportConfig> {
-    let mut config = TransportConfig::clone(&transport(Sizing::default(), CongestionControl::default()));
+    let mut config = transport(Sizing::default(), CongestionControl::default());
     config.initial_rtt(PEER_INITIAL_RTT);
     Arc::new(config)
 }
@@ -186,7 +186,7 @@ pub(crate) fn dial_endpoint(
     let endpoint = endpoint.map_err(|e| failed("cannot use the UDP socket", &e))?;
     let quic = QuicClientConfig::try_from(tls).map_err(|e| failed("TLS cannot be set up", &e))?;
     let mut config = lanparty_quic::ClientConfig::new(Arc::new(quic));
-    config.transport_config(transport(sizing, congestion));
+    config.transport_config(Arc::new(transport(sizing, congestion)));
     endpoint.set_default_client_config(config);
     Ok(endpoint)
 }

@@ -225,7 +225,7 @@ impl Link {
     #[must_use]
     pub fn remote_address(&self) -> Option<SocketAddr> {
         match &self.way {
-            Way::Quic(quic) => quic.remote_address().map(canonical),
+            Way::Quic(quic) => Some(canonical(quic.remote_address())),
             Way::Stream(stream) => Some(stream.remote_address()),
             Way::Bond(bond) => bond.remote_address(),
         }
@@ -235,7 +235,7 @@ impl Link {
     #[must_use]
     pub fn rtt(&self) -> Option<Duration> {
         match &self.way {
-            Way::Quic(quic) => quic.rtt(),
+            Way::Quic(quic) => Some(quic.rtt()),
             Way::Stream(stream) => stream.rtt(),
             Way::Bond(bond) => bond.rtt(),
         }

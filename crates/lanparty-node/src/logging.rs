@@ -35,7 +35,7 @@ impl std::str::FromStr for LogFormat {
 const USUAL: &str = "info";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// What the libraries beneath say is for those who ask for it by name.
-const QUIET_LIBRARIES: &str = "noq_proto=warn,noq_udp=error,rustls=warn";
+const QUIET_LIBRARIES: &str = "quinn_proto=warn,noq_udp=error,rustls=warn";
 
 /// Starts logging for the whole process. `LANPARTY_LOG` chooses what: a level (default `info`; `trace` shows every frame),
 /// or directives in the syntax of `tracing_subscriber::EnvFilter`; what is neither is said in a warning, and the default holds. A second

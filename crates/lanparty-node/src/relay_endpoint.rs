@@ -101,7 +101,7 @@ fn config(keys: &RelayKeys, thread: u8, threads: u8) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, keys.reset_key())));
     let key = keys.cid_key();
     config
-        .cid_generator(Arc::new(move || Box::new(ThreadsIds { ids: HashedConnectionIdGenerator::from_key(key), thread, threads })))
+        .cid_generator(move || Box::new(ThreadsIds { ids: HashedConnectionIdGenerator::from_key(key), thread, threads }))
         // The stack's limit is one for all members: after a restart it would keep all but one of them waiting.
         .min_reset_interval(Duration::ZERO);
     config
@@ -113,7 +113,7 @@ fn server_config(tls: &ServerTls) -> Result<ServerConfig, Fault> {
     let tls = tls.config().map_err(|e| unusable(&e))?;
     let quic = QuicServerConfig::try_from(tls).map_err(|e| unusable(&e))?;
     let mut server = ServerConfig::with_crypto(Arc::new(quic));
-    server.transport_config(transport(Sizing::default(), CongestionControl::default()));
+    server.transport_config(Arc::new(transport(Sizing::default(), CongestionControl::default())));
     Ok(server)
 }
 
@@ -134,7 +134,7 @@ impl ConnectionIdGenerator for ThreadsIds {
         }
     }
 
-    fn validate(&self, id: ConnectionId) -> Result<(), InvalidCid> {
+    fn validate(&self, id: &ConnectionId) -> Result<(), InvalidCid> {
         self.ids.validate(id)
     }
 

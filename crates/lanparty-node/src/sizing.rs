@@ -31,7 +31,7 @@ pub enum PmtuDiscovery {
     /// The size that passes is searched, and searched again when it shrinks
     #[default]
     On,
-    /// The size is what --mtu says, whatever the path takes
+    /// The size is what --mtu says, until packets of that size are seen not to arrive
     Off,
 }
 
@@ -51,7 +51,7 @@ impl Sizing {
         Self { budget_max: mtu.map(DatagramBudget::for_lan_mtu), discovery }
     }
 
-    /// The UDP payload to use without a search; nothing when there is one.
+    /// The UDP payload to begin with, above which nothing is searched; nothing when the search begins with what every path takes.
     pub(crate) fn fixed_payload(self) -> Option<u16> {
         let base = DatagramBudget(UDP_PAYLOAD_BASE - PACKET_OVERHEAD);
         (self.discovery == PmtuDiscovery::Off).then(|| (self.budget_max.unwrap_or(base).0 + PACKET_OVERHEAD).max(UDP_PAYLOAD_BASE))
@@ -114,27 +114,29 @@ pub(crate) async fn check(link: &Link, sizing: Sizing, welcome: &Welcome) -> Res
         } else if down.is_some_and(|down| down < wanted) {
             warn!("--mtu {wanted} asks for more than the path from the relay carries: {carried} bytes; the LAN MTU is {lan_mtu}");
         }
-    } else if !arrives(link).await? {
-        let payload = link.found_budget().0 + PACKET_OVERHEAD;
+    } else if let Some(payload) = sizing.fixed_payload()
+        && !arrives(link, payload).await?
+    {
         warn!(
             "--mtu {wanted} with --pmtu-discovery off needs UDP payloads of {payload} bytes, and they do not reach the relay: large frames \
-             will vanish. The way back carries {carried}; use that as --mtu, or leave --pmtu-discovery on"
+             vanish until that is noticed. The way back carries {carried}; use that as --mtu, or leave --pmtu-discovery on"
         );
     }
     Ok(())
 }
 
-/// Whether datagrams as large as the budget arrive, asked a few times between small ones that do.
-async fn arrives(link: &Link) -> Result<bool, LinkEnded> {
-    let before = link.path_facts().lost_packets;
-    let (full, small) = (Bytes::from(padding(usize::from(link.budget().0))), Bytes::from(padding(1)));
+/// Whether datagrams that make UDP payloads of `payload` bytes arrive, asked a few times between small ones that do.
+async fn arrives(link: &Link, payload: u16) -> Result<bool, LinkEnded> {
+    let (before, full) = (link.path_facts().lost_packets, payload - PACKET_OVERHEAD);
+    let is_given_up = || link.found_budget().0 < full;
+    let (full, small) = (Bytes::from(padding(full.into())), Bytes::from(padding(1)));
     for _ in 0..TRIALS {
         link.send_now(&[full.clone(), small.clone()])?;
         tokio::time::sleep(TRIAL_INTERVAL).await;
     }
     let patience = Instant::now() + TRIAL_TIMEOUT_MIN.max(4 * link.rtt().unwrap_or_default());
     while Instant::now() < patience {
-        if link.path_facts().lost_packets - before >= TRIALS {
+        if is_given_up() || link.path_facts().lost_packets - before >= TRIALS {
             return Ok(false);
         }
         link.send_now(std::slice::from_ref(&small))?;

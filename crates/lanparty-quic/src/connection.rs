@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use noq_proto::congestion::Controller;
-use noq_proto::{
-    ConnectionError, ConnectionHandle, ConnectionStats, Dir, Event, PathEvent, PathId, PathStats, SendDatagramError as Refused,
-    TransportError, TransportErrorCode, VarInt,
+use quinn_proto::congestion::Controller;
+use quinn_proto::{
+    ConnectionError, ConnectionHandle, ConnectionStats, Dir, Event, SendDatagramError as Refused, TransportError, TransportErrorCode,
+    VarInt,
 };
 use tokio::sync::Notify;
 
@@ -40,12 +40,11 @@ pub(crate) struct Inner {
 
 /// What is behind its lock, which is taken after the endpoint's and before the queue's.
 pub(crate) struct State {
-    pub(crate) proto: noq_proto::Connection,
+    pub(crate) proto: quinn_proto::Connection,
     pub(crate) socket: Arc<Socket>,
     pub(crate) error: Option<ConnectionError>,
     is_connected: bool,
     has_handshake_data: bool,
-    observed: Option<SocketAddr>,
     /// Something came, and nobody was told.
     has_heard: bool,
     /// When it has its turn because of a timer.
@@ -61,14 +60,13 @@ pub(crate) struct State {
 }
 
 impl Inner {
-    pub(crate) fn new(handle: ConnectionHandle, core: Arc<Core>, proto: noq_proto::Connection, socket: Arc<Socket>) -> Arc<Self> {
+    pub(crate) fn new(handle: ConnectionHandle, core: Arc<Core>, proto: quinn_proto::Connection, socket: Arc<Socket>) -> Arc<Self> {
         let state = State {
             proto,
             socket,
             error: None,
             is_connected: false,
             has_handshake_data: false,
-            observed: None,
             has_heard: false,
             timer: None,
             waits_for_room: false,
@@ -99,7 +97,7 @@ impl Inner {
     }
 
     /// What came for it: whether nobody was told yet that something did. Then it wants [`Self::tell_heard`].
-    pub(crate) fn take_in(&self, event: noq_proto::ConnectionEvent) -> bool {
+    pub(crate) fn take_in(&self, event: quinn_proto::ConnectionEvent) -> bool {
         let mut state = self.state();
         state.proto.handle_event(event);
         !std::mem::replace(&mut state.has_heard, true)
@@ -163,7 +161,6 @@ impl Inner {
                 Event::DatagramReceived => has_datagrams = true,
                 Event::HandshakeDataReady => state.has_handshake_data = true,
                 Event::Connected => state.is_connected = true,
-                Event::Path(PathEvent::ObservedAddr { addr, .. }) => state.observed = Some(addr),
                 Event::ConnectionLost { reason } => {
                     state.error.get_or_insert(reason);
                     has_datagrams = true;
@@ -192,7 +189,7 @@ impl Inner {
 
     /// The task that drives it is gone.
     pub(crate) fn abandon(&self) {
-        let gone = TransportError::new(TransportErrorCode::INTERNAL_ERROR, "its UDP socket is gone".to_owned());
+        let gone = TransportError { code: TransportErrorCode::INTERNAL_ERROR, frame: None, reason: "its UDP socket is gone".to_owned() };
         self.state().error.get_or_insert(ConnectionError::TransportError(gone));
         self.datagrams.notify_waiters();
         self.changed.notify_waiters();
@@ -206,7 +203,7 @@ impl Inner {
 
     /// The way to the other side may be another one.
     pub(crate) fn network_changed(self: &Arc<Self>) {
-        self.state().proto.handle_network_change(None, now());
+        self.state().proto.local_address_changed();
         self.touch();
     }
 
@@ -294,7 +291,11 @@ impl Connection {
         if let Some(error) = &state.error {
             return Err(error.clone().into());
         }
-        state.proto.datagrams().send_many(datagrams, true)?;
+        let largest = datagrams.iter().map(Bytes::len).max().unwrap_or(0);
+        if state.proto.datagrams().max_size().is_some_and(|max| largest > max) {
+            return Err(SendDatagramError::TooLarge);
+        }
+        datagrams.iter().try_for_each(|datagram| state.proto.datagrams().send(datagram.clone(), true))?;
         self.inner().send(&mut state, Share::FullBursts, now());
         self.inner().tell(&mut state);
         Ok(())
@@ -338,9 +339,13 @@ impl Connection {
     /// When the connection has ended, and all that came before has been read.
     pub async fn read_datagrams(&self, into: &mut [Bytes]) -> Result<usize, ConnectionError> {
         let inner = self.inner();
-        let look = |state: &mut State| match state.proto.datagrams().recv_many(into) {
-            0 => state.error.clone().map(Err),
-            count => Some(Ok(count)),
+        let look = |state: &mut State| {
+            let mut count = 0;
+            for (slot, came) in into.iter_mut().zip(std::iter::from_fn(|| state.proto.datagrams().recv())) {
+                *slot = came;
+                count += 1;
+            }
+            if count > 0 { Some(Ok(count)) } else { state.error.clone().map(Err) }
         };
         inner.wait(&inner.datagrams, look).await
     }
@@ -421,20 +426,14 @@ impl Connection {
 
     /// Where the other side is.
     #[must_use]
-    pub fn remote_address(&self) -> Option<SocketAddr> {
-        self.state().proto.network_path(PathId::ZERO).ok().map(|path| path.remote())
-    }
-
-    /// Where the other side sees us, when it says so (draft-ietf-quic-address-discovery).
-    #[must_use]
-    pub fn observed_address(&self) -> Option<SocketAddr> {
-        self.state().observed
+    pub fn remote_address(&self) -> SocketAddr {
+        self.state().proto.remote_address()
     }
 
     /// Smoothed round-trip time.
     #[must_use]
-    pub fn rtt(&self) -> Option<Duration> {
-        self.state().proto.rtt(PathId::ZERO)
+    pub fn rtt(&self) -> Duration {
+        self.state().proto.rtt()
     }
 
     /// What the connection did so far.
@@ -443,16 +442,10 @@ impl Connection {
         self.state().proto.stats()
     }
 
-    /// What its path did so far.
-    #[must_use]
-    pub fn path_stats(&self) -> Option<PathStats> {
-        self.state().proto.path_stats(PathId::ZERO)
-    }
-
     /// A copy of what decides how fast it sends.
     #[must_use]
-    pub fn congestion_state(&self) -> Option<Box<dyn Controller>> {
-        self.state().proto.congestion_state(PathId::ZERO).map(Controller::clone_box)
+    pub fn congestion_state(&self) -> Box<dyn Controller> {
+        self.state().proto.congestion_state().clone_box()
     }
 }
 
@@ -478,7 +471,7 @@ impl Connecting {
 
     /// Where the other side is.
     #[must_use]
-    pub fn remote_address(&self) -> Option<SocketAddr> {
+    pub fn remote_address(&self) -> SocketAddr {
         self.0.remote_address()
     }
 }

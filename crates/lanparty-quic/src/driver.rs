@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use noq_proto::{ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointEvent, FourTuple};
 use noq_udp::RecvMeta;
+use quinn_proto::{ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointEvent};
 use tokio::time::Sleep;
 
 use crate::connection::{Inner, now};
@@ -130,8 +130,7 @@ impl Driver {
             let take = |meta: &RecvMeta, datagram| {
                 came = true;
                 answer.clear();
-                let path = FourTuple::new(meta.addr, meta.dst_ip);
-                match state.proto.handle(now, path, meta.ecn.map(ecn), datagram, answer) {
+                match state.proto.handle(now, meta.addr, meta.dst_ip, meta.ecn.map(ecn), datagram, answer) {
                     Some(DatagramEvent::ConnectionEvent(of, event)) => {
                         if let Some(connection) = state.connections.get(&of)
                             && connection.take_in(event)

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use noq_proto::{ClientConfig, ConnectError, ConnectionError, ConnectionHandle, EndpointConfig, ServerConfig, VarInt};
+use quinn_proto::{ClientConfig, ConnectError, ConnectionError, ConnectionHandle, EndpointConfig, ServerConfig, VarInt};
 use tokio::sync::Notify;
 
 use crate::connection::{Connecting, Inner, now};
@@ -28,12 +28,12 @@ pub(crate) struct Core {
 
 /// What is behind its lock, which is taken before a connection's.
 pub(crate) struct State {
-    pub(crate) proto: noq_proto::Endpoint,
+    pub(crate) proto: quinn_proto::Endpoint,
     pub(crate) socket: Arc<Socket>,
     /// What was used before, until something comes by the new one.
     pub(crate) previous: Option<Arc<Socket>>,
     pub(crate) connections: HashMap<ConnectionHandle, Arc<Inner>>,
-    incoming: VecDeque<noq_proto::Incoming>,
+    incoming: VecDeque<quinn_proto::Incoming>,
     client: Option<ClientConfig>,
     /// Why nobody is let in any more, and nobody dialled.
     closing: Option<(VarInt, Bytes)>,
@@ -50,12 +50,12 @@ impl State {
     }
 
     /// Sends an answer that belongs to no connection. Lost when the kernel has no room: who asked asks again.
-    pub(crate) fn respond(&self, transmit: &noq_proto::Transmit, bytes: &[u8]) {
+    pub(crate) fn respond(&self, transmit: &quinn_proto::Transmit, bytes: &[u8]) {
         send(&self.socket, transmit, bytes);
     }
 
     /// Keeps an attempt for [`Endpoint::accept`].
-    pub(crate) fn announce(&mut self, incoming: noq_proto::Incoming) {
+    pub(crate) fn announce(&mut self, incoming: quinn_proto::Incoming) {
         if self.closing.is_none() {
             self.incoming.push_back(incoming);
             return;
@@ -99,7 +99,7 @@ impl Core {
         self.idle.notify_waiters();
     }
 
-    fn add(self: &Arc<Self>, state: &mut State, handle: ConnectionHandle, proto: noq_proto::Connection) -> Connecting {
+    fn add(self: &Arc<Self>, state: &mut State, handle: ConnectionHandle, proto: quinn_proto::Connection) -> Connecting {
         let connection = Inner::new(handle, Arc::clone(self), proto, Arc::clone(&state.socket));
         state.connections.insert(handle, Arc::clone(&connection));
         if let Some((code, reason)) = state.closing.clone() {
@@ -136,7 +136,7 @@ impl Endpoint {
     /// When the system does not let the socket be watched.
     pub fn new(config: EndpointConfig, server: Option<ServerConfig>, socket: UdpSocket, came: fn()) -> io::Result<Self> {
         let socket = Arc::new(Socket::new(socket)?);
-        let proto = noq_proto::Endpoint::new(Arc::new(config), server.map(Arc::new), !socket.may_fragment());
+        let proto = quinn_proto::Endpoint::new(Arc::new(config), server.map(Arc::new), !socket.may_fragment(), None);
         let state = State {
             proto,
             socket,
@@ -272,7 +272,7 @@ impl Endpoint {
 
 /// Somebody who wants to be let in. Turned away when it is dropped.
 pub struct Incoming {
-    attempt: Option<noq_proto::Incoming>,
+    attempt: Option<quinn_proto::Incoming>,
     endpoint: Endpoint,
 }
 
@@ -282,7 +282,7 @@ pub struct Incoming {
 pub struct RetryError;
 
 impl Incoming {
-    fn attempt(&self) -> &noq_proto::Incoming {
+    fn attempt(&self) -> &quinn_proto::Incoming {
         self.attempt.as_ref().expect("INVARIANT: only what consumes it takes it")
     }
 

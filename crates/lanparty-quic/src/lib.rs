@@ -1,4 +1,4 @@
-//! QUIC connections and their UDP sockets: the state machines of `noq-proto`, driven by one task for each socket.
+//! QUIC connections and their UDP sockets: the state machines of `quinn-proto`, driven by one task for each socket.
 //!
 //! - **What comes** is read in batches and given to its connections at once, without a queue between; then those who wait for it run, and
 //!   only after them the connections send what is due (`driver`). So an acknowledgement travels with the answer when there is one.
@@ -19,12 +19,12 @@ mod send;
 mod socket;
 mod streams;
 
-pub use noq_proto::{
+pub use noq_udp as udp;
+pub use quinn_proto::{
     AckFrequencyConfig, ClientConfig, ConnectError, ConnectionError, ConnectionId, ConnectionIdGenerator, ConnectionStats, EndpointConfig,
-    HashedConnectionIdGenerator, IdleTimeout, InvalidCid, MtuDiscoveryConfig, PathStats, RttEstimator, ServerConfig, TransportConfig,
+    HashedConnectionIdGenerator, IdleTimeout, InvalidCid, MtuDiscoveryConfig, RttEstimator, ServerConfig, TransportConfig,
     TransportErrorCode, VarInt, congestion, crypto,
 };
-pub use noq_udp as udp;
 
 pub use connection::{Connecting, Connection, SendDatagramError};
 pub use endpoint::{Endpoint, Incoming, RetryError};

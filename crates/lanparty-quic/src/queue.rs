@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-use noq_proto::{ConnectionHandle, EndpointEvent};
+use quinn_proto::{ConnectionHandle, EndpointEvent};
 
 use crate::connection::Inner;
 

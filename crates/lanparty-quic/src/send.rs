@@ -6,15 +6,15 @@ use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use noq_proto::EcnCodepoint;
 use noq_udp::{Transmit, is_msg_size_err};
+use quinn_proto::EcnCodepoint;
 use tracing::warn;
 
 use crate::connection::State;
 use crate::socket::Socket;
 
 /// So many datagrams of a connection leave one by one. While its handshake is on the stack must not put any together: behind a short one of
-/// the handshake the next would have to be as short, and noq-proto 1.4 writes what it asks of acknowledgements into that first packet of the
+/// the handshake the next would have to be as short, and quinn-proto 0.11 writes what it asks of acknowledgements into that first packet of the
 /// connection proper without a look whether it fits, which ends the program.
 pub(crate) const ALONE_FIRST: usize = 32;
 /// What one UDP packet over IPv4 may carry, and so the kernel's limit of a burst (RFC 768).
@@ -50,7 +50,7 @@ pub(crate) enum Sent {
 
 /// A burst that the kernel had no room for.
 pub(crate) struct Unsent {
-    transmit: noq_proto::Transmit,
+    transmit: quinn_proto::Transmit,
     bytes: Vec<u8>,
 }
 
@@ -75,7 +75,7 @@ impl State {
                 return Sent::Enough;
             }
             burst.clear();
-            let Some(transmit) = self.proto.poll_transmit(now, full, burst) else { return Sent::All };
+            let Some(transmit) = self.proto.poll_transmit(now, full.get(), burst) else { return Sent::All };
             let count = transmit.segment_size.map_or(1, |size| transmit.size.div_ceil(size));
             self.alone_left = self.alone_left.saturating_sub(count);
             sent += count;
@@ -106,7 +106,7 @@ impl State {
 }
 
 /// `false` when the kernel has no room. What cannot be sent for another reason is lost, as on the way: QUIC deals with that.
-pub(crate) fn send(socket: &Socket, transmit: &noq_proto::Transmit, bytes: &[u8]) -> bool {
+pub(crate) fn send(socket: &Socket, transmit: &quinn_proto::Transmit, bytes: &[u8]) -> bool {
     let whole = Transmit {
         destination: transmit.destination,
         ecn: transmit.ecn.map(ecn),

@@ -1,7 +1,7 @@
 //! Streams (RFC 9000 §2): bytes in order, both ways.
 
 use bytes::Bytes;
-use noq_proto::{ClosedStream, ConnectionError, FinishError, ReadError as Read, StreamId, VarInt, WriteError as Write};
+use quinn_proto::{ClosedStream, ConnectionError, FinishError, ReadError as Read, StreamId, VarInt, WriteError as Write};
 
 use crate::Connection;
 use crate::connection::State;

@@ -24,8 +24,8 @@ struct Line {
     /// When the last packet will have left the buffer.
     busy_until: Duration,
     next: u64,
-    /// Number, when it left, and when it is acknowledged; nothing for one that is lost, and then when that is noticed.
-    in_flight: VecDeque<(u64, Duration, Duration, bool)>,
+    /// When it left, and when it is acknowledged, or known to be lost.
+    in_flight: VecDeque<(Duration, Duration, bool)>,
     smoothed: Option<Duration>,
     least: Duration,
     delivered: u64,
@@ -72,11 +72,11 @@ impl Line {
     fn hear(&mut self) {
         let at = self.start + self.now;
         let mut heard = false;
-        let came = self.in_flight.iter().take_while(|(_, _, until, _)| *until <= self.now).count();
-        if came < 10 && self.in_flight.front().is_none_or(|(_, _, until, _)| *until + self.patience > self.now) {
+        let came = self.in_flight.iter().take_while(|(_, until, _)| *until <= self.now).count();
+        if came < 10 && self.in_flight.front().is_none_or(|(_, until, _)| *until + self.patience > self.now) {
             return;
         }
-        while let Some((packet, sent, came, arrived)) = self.in_flight.pop_front_if(|(_, _, until, _)| *until <= self.now) {
+        while let Some((sent, came, arrived)) = self.in_flight.pop_front_if(|(_, until, _)| *until <= self.now) {
             heard = true;
             if !arrived {
                 self.control.lost(at, MTU, false);
@@ -88,10 +88,10 @@ impl Line {
             self.smoothed = Some(rtt);
             self.delivered += MTU;
             let app_limited = self.demand.is_some();
-            self.control.acked(at, Acked { sent: self.start + sent, bytes: MTU, packet, app_limited, rtt, rtt_min: self.least });
+            self.control.acked(at, Acked { sent: self.start + sent, bytes: MTU, app_limited, rtt, rtt_min: self.least });
         }
         if heard {
-            self.control.end_acks(at, self.demand.is_some());
+            self.control.end_acks(at, self.in_flight.len() as u64 * MTU, self.demand.is_some());
         }
     }
 
@@ -100,10 +100,10 @@ impl Line {
         while self.in_flight.len() as u64 * MTU + MTU <= self.control.window() && self.free_at <= self.now + STEP && self.owed >= MTU as f64
         {
             self.owed -= MTU as f64;
-            if let Some(rate) = self.control.pacing_rate() {
-                self.free_at = self.free_at.max(self.now) + Duration::from_secs_f64(MTU as f64 / rate as f64);
+            if let Some(rtt) = self.smoothed {
+                // As the stack does (RFC 9002 §7.7).
+                self.free_at = self.free_at.max(self.now) + rtt.mul_f64(MTU as f64 / 1.25 / self.control.window() as f64);
             }
-            self.control.sent(self.start + self.now, self.next);
             let queue = self.busy_until.saturating_sub(self.now);
             let arrives =
                 queue <= self.buffer && self.next % 1000 * self.lost_of_1000 / 1000 == (self.next + 999) % 1000 * self.lost_of_1000 / 1000;
@@ -113,7 +113,7 @@ impl Line {
             }
             // What is lost is noticed when those after it are heard of.
             let until = self.busy_until.max(self.now) + self.rtt;
-            self.in_flight.push_back((self.next, self.now, until, arrives));
+            self.in_flight.push_back((self.now, until, arrives));
             self.next += 1;
         }
         self.owed = self.owed.min(1e9);
@@ -217,7 +217,7 @@ fn short_path(mbit_s: f64) -> Line {
 
 #[test]
 fn a_fast_wire_is_full_with_a_shorter_queue_than_a_slow_one() {
-    for (mbit_s, rtt_us, most_ms) in [(1_000.0, 200, 1.5), (1_000.0, 900, 4.0), (30.0, 200, 8.0)] {
+    for (mbit_s, rtt_us, most_ms) in [(1_000.0, 200, 1.5), (1_000.0, 900, 4.0), (30.0, 200, 10.0)] {
         let mut line = short_path(mbit_s);
         line.rtt = Duration::from_micros(rtt_us);
         line.run(35.0);
@@ -257,26 +257,24 @@ fn what_a_processor_takes_now_and_then_is_no_longer_path() {
 }
 
 /// Rounds of a path on which packets leave and are acknowledged together, as many as the window takes or `most`.
-fn rounds(control: &mut DelayControl, at: &mut (Instant, u64), count: usize, most: u64) {
+fn rounds(control: &mut DelayControl, at: &mut Instant, count: usize, most: u64) {
     let (long, rtt, rtt_min) = (Duration::from_millis(28), Duration::from_millis(28), Duration::from_millis(20));
     for _ in 0..count {
-        let (sent, first) = *at;
-        let trip = if first == 0 { rtt_min } else { long };
+        let sent = *at;
         let packets = (control.window() / MTU).min(most);
-        (first..first + packets).for_each(|packet| control.sent(sent, packet));
-        *at = (sent + trip, first + packets);
+        *at = sent + if control.min_rtt.is_some() { long } else { rtt_min };
         let app_limited = control.window() / MTU > packets;
-        for packet in first..first + packets {
-            control.acked(at.0, Acked { sent, bytes: MTU, packet, app_limited, rtt, rtt_min });
+        for _ in 0..packets {
+            control.acked(*at, Acked { sent, bytes: MTU, app_limited, rtt, rtt_min });
         }
-        control.end_acks(at.0, app_limited);
+        control.end_acks(*at, 0, app_limited);
     }
 }
 
 #[test]
 fn the_wait_of_a_burst_for_itself_is_no_queue() {
-    let mut at = (Instant::now(), 0);
-    let mut control = DelayControl::new(at.0, MTU as u16);
+    let mut at = Instant::now();
+    let mut control = DelayControl::new(at, MTU as u16);
     let first = control.window();
     rounds(&mut control, &mut at, 100, 2);
     assert!(control.window() >= first, "little was sent: that says nothing");

@@ -93,7 +93,7 @@ pub fn mtu_flag_finding(asked: u16, carries: u16, pinned: bool) -> Option<Findin
     let evidence = format!("a LAN MTU of {asked} needs {} bytes of UDP payload outside", payload_for(asked));
     let finding = if pinned {
         Finding::error(Code::MtuFlagTooLarge, title)
-            .seen_by([evidence, "--pmtu-discovery off: nothing corrects it, so larger frames vanish".to_owned()])
+            .seen_by([evidence, "--pmtu-discovery off: larger frames vanish until that is noticed".to_owned()])
     } else {
         Finding::warning(Code::MtuFlagTooLarge, title).seen_by([evidence])
     };

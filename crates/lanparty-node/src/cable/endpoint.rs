@@ -73,7 +73,7 @@ impl CableEndpoint {
         let tls = pin.client(&self.identity).map_err(|_| ConnectError::NoDefaultClientConfig)?;
         let quic = QuicClientConfig::try_from(tls).map_err(|_| ConnectError::NoDefaultClientConfig)?;
         let mut config = lanparty_quic::ClientConfig::new(Arc::new(quic));
-        config.transport_config(transport(Sizing::default(), CongestionControl::default()));
+        config.transport_config(Arc::new(transport(Sizing::default(), CongestionControl::default())));
         Ok((self.endpoint.connect_with(config, remote, SERVER_NAME)?, pin))
     }
 
@@ -127,14 +127,14 @@ fn endpoint_config(identity: &Identity) -> EndpointConfig {
     let cid_key = identity.derive("lanparty cable: connection IDs");
     let cid_key = u64::from_be_bytes(*cid_key.first_chunk().expect("INVARIANT: 32 bytes begin with 8"));
     let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &reset_key)));
-    config.cid_generator(Arc::new(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)))).min_reset_interval(Duration::ZERO);
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key))).min_reset_interval(Duration::ZERO);
     config
 }
 
 fn server_config(pin: &Arc<Pin>, identity: &Identity) -> Result<lanparty_quic::ServerConfig, rustls::Error> {
     let quic = QuicServerConfig::try_from(pin.server(identity)?).map_err(|e| rustls::Error::General(e.to_string()))?;
     let mut server = lanparty_quic::ServerConfig::with_crypto(Arc::new(quic));
-    server.transport_config(transport(Sizing::default(), CongestionControl::default()));
+    server.transport_config(Arc::new(transport(Sizing::default(), CongestionControl::default())));
     Ok(server)
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use lanparty_core::{Acked, DelayControl};
 use lanparty_quic::RttEstimator;
-use lanparty_quic::congestion::{Controller, ControllerFactory, ControllerMetrics};
+use lanparty_quic::congestion::{Controller, ControllerFactory};
 
 /// Makes such controllers.
 #[derive(Debug, Default)]
@@ -22,27 +22,15 @@ impl ControllerFactory for DelayConfig {
 struct Delay(DelayControl);
 
 impl Controller for Delay {
-    fn on_packet_sent(&mut self, now: Instant, _bytes: u16, pn: u64) {
-        self.0.sent(now, pn);
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+        self.0.acked(now, Acked { sent, bytes, app_limited, rtt: rtt.get(), rtt_min: rtt.min() });
     }
 
-    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, pn: u64, app_limited: bool, rtt: &RttEstimator) {
-        self.0.acked(now, Acked { sent, bytes, packet: pn, app_limited, rtt: rtt.get(), rtt_min: rtt.min() });
+    fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, _largest_packet_num_acked: Option<u64>) {
+        self.0.end_acks(now, in_flight, app_limited);
     }
 
-    fn on_end_acks(&mut self, now: Instant, _in_flight: u64, app_limited: bool, _largest_packet_num_acked: Option<u64>) {
-        self.0.end_acks(now, app_limited);
-    }
-
-    fn on_congestion_event(
-        &mut self,
-        now: Instant,
-        _sent: Instant,
-        is_persistent_congestion: bool,
-        _is_ecn: bool,
-        lost_bytes: u64,
-        _pn: u64,
-    ) {
+    fn on_congestion_event(&mut self, now: Instant, _sent: Instant, is_persistent_congestion: bool, lost_bytes: u64) {
         self.0.lost(now, lost_bytes, is_persistent_congestion);
     }
 
@@ -52,14 +40,6 @@ impl Controller for Delay {
 
     fn window(&self) -> u64 {
         self.0.window()
-    }
-
-    fn metrics(&self) -> ControllerMetrics {
-        let mut metrics = ControllerMetrics::default();
-        metrics.congestion_window = self.0.window();
-        metrics.pacing_rate = self.0.pacing_rate();
-        metrics.bandwidth_estimate = self.0.rate().map(|rate| (rate * 8.0) as u64);
-        metrics
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {

@@ -105,38 +105,39 @@ impl Quic {
 
     /// What the path did so far; `budget` is what its owner uses of it.
     pub(super) fn path_facts(&self, budget: DatagramBudget) -> PathFacts {
-        let stats = self.connection.path_stats();
-        let sent_packets = stats.as_ref().map_or(0, |s| s.sent_packets);
-        let lost_packets = stats.as_ref().map_or(0, |s| s.lost_packets.saturating_sub(s.lost_plpmtud_probes));
-        PathFacts { sent_packets, lost_packets, budget, rtt: self.rtt().unwrap_or_default() }
+        let (sent_packets, lost_packets) = self.packets();
+        PathFacts { sent_packets, lost_packets, budget, rtt: self.rtt() }
     }
 
-    pub(super) fn remote_address(&self) -> Option<SocketAddr> {
+    pub(super) fn remote_address(&self) -> SocketAddr {
         self.connection.remote_address()
     }
 
-    pub(super) fn rtt(&self) -> Option<Duration> {
+    pub(super) fn rtt(&self) -> Duration {
         self.connection.rtt()
     }
 
     pub(super) fn packets(&self) -> (u64, u64) {
-        self.connection.path_stats().map_or((0, 0), |s| (s.sent_packets, s.lost_packets))
+        let path = self.connection.stats().path;
+        (path.sent_packets, path.lost_packets)
     }
 
     /// Datagrams that went out: unlike an acknowledgement, each is answered.
     pub(super) fn datagrams_sent(&self) -> u64 {
-        self.connection.path_stats().map_or(0, |s| s.frame_tx.datagram)
+        self.connection.stats().frame_tx.datagram
     }
 
     /// Packets sent, and how many of them because a time-out had passed without an acknowledgement (RFC 9002 §6.2).
     #[cfg(test)]
     pub(super) fn probes(&self) -> (u64, u64) {
-        self.connection.path_stats().map_or((0, 0), |s| (s.sent_packets, s.frame_tx.immediate_ack))
+        let stats = self.connection.stats();
+        (stats.path.sent_packets, stats.frame_tx.immediate_ack)
     }
 
     /// Packets sent that are acknowledged for themselves, and acknowledgements that came.
     pub(super) fn answerable(&self) -> (u64, u64) {
-        self.connection.path_stats().map_or((0, 0), |s| (s.frame_tx.datagram + s.frame_tx.ping, s.frame_rx.acks))
+        let stats = self.connection.stats();
+        (stats.frame_tx.datagram + stats.frame_tx.ping, stats.frame_rx.acks)
     }
 
     pub(super) fn received_packets(&self) -> u64 {
@@ -146,7 +147,7 @@ impl Quic {
     /// Bytes of packets both ways, headers in them.
     pub(super) fn wire_bytes(&self) -> u64 {
         let stats = self.connection.stats();
-        let is_ipv6 = self.remote_address().is_some_and(|remote| super::canonical(remote).is_ipv6());
+        let is_ipv6 = super::canonical(self.remote_address()).is_ipv6();
         let headers = if is_ipv6 { HEADERS_LEN.1 } else { HEADERS_LEN.0 };
         [stats.udp_tx, stats.udp_rx].iter().map(|udp| udp.bytes + udp.datagrams * headers).sum()
     }
@@ -287,7 +288,7 @@ impl Quic {
         // Whole after every call.
         let mut gauge = self.gauge.lock().unwrap_or_else(PoisonError::into_inner);
         if Arc::strong_count(&gauge) == 1
-            && let Some(now) = self.connection.congestion_state().and_then(gauge_of)
+            && let Some(now) = gauge_of(self.connection.congestion_state())
         {
             *gauge = now;
         }

@@ -5,14 +5,13 @@
 //! queue short waits for that.
 
 use std::any::Any;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lanparty_core::Flight;
 use lanparty_quic::RttEstimator;
-use lanparty_quic::congestion::{Controller, ControllerFactory, ControllerMetrics};
+use lanparty_quic::congestion::{Controller, ControllerFactory};
 use tokio::sync::Notify;
 
 use super::DATAGRAM_BUFFER_LEN;
@@ -133,12 +132,6 @@ impl Watched {
     }
 }
 
-impl fmt::Debug for Watched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
-    }
-}
-
 impl Controller for Watched {
     fn on_sent(&mut self, now: Instant, bytes: u64, largest_pn: u64) {
         self.inner.on_sent(now, bytes, largest_pn);
@@ -148,16 +141,8 @@ impl Controller for Watched {
         self.gauge.sent.notify_one();
     }
 
-    fn on_packet_sent(&mut self, now: Instant, bytes: u16, pn: u64) {
-        self.inner.on_packet_sent(now, bytes, pn);
-    }
-
-    fn on_cwnd_limited(&mut self) {
-        self.inner.on_cwnd_limited();
-    }
-
-    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, pn: u64, app_limited: bool, rtt: &RttEstimator) {
-        self.inner.on_ack(now, sent, bytes, pn, app_limited, rtt);
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+        self.inner.on_ack(now, sent, bytes, app_limited, rtt);
         let rate = self.rate.add(bytes, app_limited, rtt.get(), now);
         self.gauge.rate_bytes_per_s.store(rate, Ordering::Relaxed);
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
@@ -171,28 +156,11 @@ impl Controller for Watched {
         self.note_window();
     }
 
-    fn on_congestion_event(
-        &mut self,
-        now: Instant,
-        sent: Instant,
-        is_persistent_congestion: bool,
-        is_ecn: bool,
-        lost_bytes: u64,
-        largest_lost_pn: u64,
-    ) {
-        self.inner.on_congestion_event(now, sent, is_persistent_congestion, is_ecn, lost_bytes, largest_lost_pn);
-        self.note_window();
-    }
-
-    fn on_packet_lost(&mut self, lost_bytes: u16, pn: u64, now: Instant) {
-        self.inner.on_packet_lost(lost_bytes, pn, now);
+    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent_congestion: bool, lost_bytes: u64) {
+        self.inner.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
         // Lost before it was counted, or counted anew by an acknowledgement: never below nothing.
-        let less = |in_flight: u64| Some(in_flight.saturating_sub(lost_bytes.into()));
+        let less = |in_flight: u64| Some(in_flight.saturating_sub(lost_bytes));
         let _ = self.gauge.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-    }
-
-    fn on_spurious_congestion_event(&mut self) {
-        self.inner.on_spurious_congestion_event();
         self.note_window();
     }
 
@@ -202,16 +170,8 @@ impl Controller for Watched {
         self.note_window();
     }
 
-    fn on_ack_frequency_update(&mut self, ack_eliciting_threshold: u64, requested_max_ack_delay: Duration) {
-        self.inner.on_ack_frequency_update(ack_eliciting_threshold, requested_max_ack_delay);
-    }
-
     fn window(&self) -> u64 {
         self.inner.window() + self.spare()
-    }
-
-    fn metrics(&self) -> ControllerMetrics {
-        self.inner.metrics()
     }
 
     /// The copy writes into the same gauge: it takes the place of this one when only the port of the other side has changed.

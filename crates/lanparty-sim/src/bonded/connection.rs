@@ -15,6 +15,8 @@ const ACK_DELAY: Duration = Duration::from_millis(5);
 /// A packet is lost when so many later ones are acknowledged (RFC 9002 §6.1.1).
 const PACKET_THRESHOLD: u64 = 3;
 const MTU: u16 = 1452;
+/// Windows that may leave in each round trip (RFC 9002 §7.7).
+const PACE: f64 = 1.25;
 
 struct InFlight {
     sent: Duration,
@@ -140,14 +142,11 @@ impl Connection {
             }
         };
         self.is_app_limited = self.waiting.is_empty() && self.first.is_empty();
-        if let Some(rate) = self.control.pacing_rate() {
-            // A burst of ten packets, as the pacer of our stack lets out.
-            let took = Duration::from_secs_f64(len as f64 / rate.max(1) as f64);
-            self.free_at = self.free_at.max(now.saturating_sub(took * 10)) + took;
-        }
+        // A window and a quarter each round trip, in bursts of ten packets, as the pacer of our stack lets out.
+        let took = self.rtt.mul_f64(len as f64 / PACE / self.control.window() as f64);
+        self.free_at = self.free_at.max(now.saturating_sub(took * 10)) + took;
         let packet = self.next;
         (self.next, self.sent) = (packet + 1, self.sent + 1);
-        self.control.sent(at, packet);
         self.in_flight.insert(packet, InFlight { sent: now, at, len });
         self.bytes_in_flight += len;
         Some(outer(packet, &datagram))
@@ -191,7 +190,7 @@ impl Connection {
             let Some(packet) = self.in_flight.remove(number) else { continue };
             self.bytes_in_flight -= packet.len;
             let (app_limited, rtt, rtt_min) = (self.is_app_limited, self.rtt(), self.min_rtt);
-            self.control.acked(at, Acked { sent: packet.at, bytes: packet.len, packet: *number, app_limited, rtt, rtt_min });
+            self.control.acked(at, Acked { sent: packet.at, bytes: packet.len, app_limited, rtt, rtt_min });
         }
         let lost: Vec<u64> = self.in_flight.range(..largest.saturating_sub(PACKET_THRESHOLD)).map(|(number, _)| *number).collect();
         self.lost += lost.len() as u64;
@@ -200,7 +199,7 @@ impl Connection {
             self.bytes_in_flight -= bytes;
             self.control.lost(at, bytes, false);
         }
-        self.control.end_acks(at, self.is_app_limited);
+        self.control.end_acks(at, self.bytes_in_flight, self.is_app_limited);
     }
 
     /// Whether it lives or has just died; nothing when that has not changed.

@@ -24,13 +24,11 @@ fn what_passes_through_is_seen_from_outside() {
     controller.on_sent(now, 5000, 4);
     assert_eq!((gauge.flight(7).in_flight, gauge.flight(7).queued), (5000, 7));
     assert_eq!(gauge.flight(0).window, controller.window());
-    controller.on_packet_lost(1200, 1, now);
+    controller.on_congestion_event(now, now, false, 1200);
     assert_eq!(gauge.flight(0).in_flight, 3800);
     controller.on_end_acks(now, 1200, false, Some(3));
-    controller.on_packet_lost(1200, 4, now);
-    controller.on_packet_lost(1200, 4, now);
+    controller.on_congestion_event(now, now, false, 2400);
     assert_eq!(gauge.flight(0).in_flight, 0);
-    controller.on_congestion_event(now, now, false, false, 1200, 4);
     assert_eq!(gauge.flight(0).window, controller.window());
 }
 
@@ -79,7 +77,7 @@ impl ControllerFactory for Fixed {
 }
 
 impl Controller for Fixed {
-    fn on_congestion_event(&mut self, _: Instant, _: Instant, _: bool, _: bool, _: u64, _: u64) {}
+    fn on_congestion_event(&mut self, _: Instant, _: Instant, _: bool, _: u64) {}
 
     fn on_mtu_update(&mut self, _: u16) {}
 
@@ -135,7 +133,7 @@ async fn wire(server: SocketAddr) -> SocketAddr {
 }
 
 fn fixed_transport() -> Arc<TransportConfig> {
-    let mut transport = TransportConfig::clone(&transport(Sizing::default(), CongestionControl::Delay));
+    let mut transport = transport(Sizing::default(), CongestionControl::Delay);
     transport.congestion_controller_factory(Arc::new(Watching(Arc::new(Fixed(WINDOW)))));
     Arc::new(transport)
 }
