@@ -187,8 +187,8 @@ impl Peer {
         }
     }
 
-    /// A member that roams on its connection, or whose NAT forgot it, is told of to others by its new address; one with several paths
-    /// tells them itself, when it knows.
+    /// A member that roams on its connection, or whose NAT forgot it, is told of to others by its new address; one with several paths is
+    /// told itself, and names its addresses to them.
     fn look_at_address(&mut self) {
         let now = Instant::now();
         if now.saturating_duration_since(self.address_looked_at) < ADDRESS_LOOK_INTERVAL {
