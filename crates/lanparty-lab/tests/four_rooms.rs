@@ -53,6 +53,8 @@ const ASKER: usize = 7;
 const BLUE_BY_HAND: [&str; 2] = ["10.77.0.1/24", "fd77:0:0:1::1/64"];
 const ROUTERS_OWN: [&str; 2] = ["10.77.0.16/24", "fd77::16/64"];
 const ASKERS_OWN: [&str; 2] = ["10.77.0.17/24", "fd77::17/64"];
+/// The router of the green room's LAN. The relay assigns it to members of other rooms as any other address.
+const LANS_ROUTER: &str = "10.77.0.2/24";
 const BEHIND: [&str; 2] = ["192.168.51.0/24", "fd00:51::/64"];
 const HOST_BEHIND: [&str; 2] = ["192.168.51.7", "fd00:51::7"];
 /// No game of the red and the blue room passes here, in the words of n3n and in those of a file.
@@ -77,7 +79,7 @@ impl Lan {
         for (host, port) in [(&console, "console"), (&router, "router"), (&town.machines[BRIDGE], "bridge")] {
             switch.plug(End::new(host, LAN), port, Offloads::Off).unwrap();
         }
-        address(End::new(&router, LAN), "10.77.0.2/24").unwrap();
+        address(End::new(&router, LAN), LANS_ROUTER).unwrap();
         let dhcp =
             DhcpServer::start(&router, LAN, Ipv4Addr::new(10, 77, 0, 100), Ipv4Addr::new(10, 77, 0, 120), &["--dhcp-option=26,1280"]);
         Self { console, router, dhcp: dhcp.unwrap(), _switch: switch }
@@ -209,12 +211,13 @@ impl Four {
         let [red, blue, green, grey] = [&[0, 1][..], &[2, 3], &[5], &[6, 7]];
         let of = |room: &[usize]| -> BTreeSet<&String> { room.iter().flat_map(|n| &has[self.town.machines[*n].host()]).collect() };
         let console = &has["console"];
+        let lan: BTreeSet<String> = console.iter().cloned().chain([LANS_ROUTER.to_owned()]).collect();
         thread::scope(|scope| {
             for (from, own, others) in
                 [(0, red, [blue, green, grey]), (2, blue, [red, green, grey]), (5, green, [red, blue, grey]), (7, grey, [red, blue, green])]
             {
                 let theirs: BTreeSet<&String> = others.into_iter().flat_map(of).chain(console.iter().filter(|_| own != green)).collect();
-                let own = of(own);
+                let own: BTreeSet<&String> = of(own).into_iter().chain(lan.iter().filter(|_| own == green)).collect();
                 scope.spawn(move || {
                     for address in theirs.into_iter().filter(|address| !own.contains(*address)) {
                         assert!(!self.town.reaches(from, address), "machine {from} reaches {address} of another room");
