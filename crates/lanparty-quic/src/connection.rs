@@ -59,6 +59,19 @@ pub(crate) struct State {
     pub(crate) alone_left: usize,
 }
 
+impl State {
+    /// Does what is due by its timers.
+    fn time_out(&mut self, now: Instant) {
+        let remote = self.proto.remote_address();
+        self.proto.handle_timeout(now);
+        // A new address did not answer, and it is back at the one before. Something is sent there, as for a new one: quinn-proto 0.11 leaves a
+        // timer for what is on its way by the path that was given up.
+        if self.proto.remote_address() != remote {
+            self.proto.ping();
+        }
+    }
+}
+
 impl Inner {
     pub(crate) fn new(handle: ConnectionHandle, core: Arc<Core>, proto: quinn_proto::Connection, socket: Arc<Socket>) -> Arc<Self> {
         let state = State {
@@ -118,7 +131,7 @@ impl Inner {
         self.touch();
     }
 
-    /// Its turn: timers that are over, and whatever may be sent.
+    /// Its turn: whatever may be sent, and timers that are over.
     pub(crate) fn drive(self: &Arc<Self>, now: Instant) {
         self.is_due.store(false, Ordering::Relaxed);
         let mut state = self.state();
@@ -126,21 +139,33 @@ impl Inner {
         if state.timer.is_some_and(|timer| timer <= now) {
             state.timer = None;
         }
+        // First, as what came may have moved it to another path, for which a timer of the one before means nothing: what is sent sets it anew.
+        self.pass(&mut state, Share::All, now);
         if state.proto.poll_timeout().is_some_and(|timeout| timeout <= now) {
-            state.proto.handle_timeout(now);
+            state.time_out(now);
+            self.pass(&mut state, Share::All, now);
         }
-        self.send(&mut state, Share::All, now);
+        self.keep_time(&mut state);
         self.tell(&mut state);
     }
 
     /// Sends what may leave now, and asks for a turn for the rest.
     fn send(self: &Arc<Self>, state: &mut State, share: Share, now: Instant) {
+        self.pass(state, share, now);
+        self.keep_time(state);
+    }
+
+    fn pass(self: &Arc<Self>, state: &mut State, share: Share, now: Instant) {
         match state.transmit(share, now) {
             Sent::All => {}
             Sent::Enough => self.touch(),
             Sent::Blocked if !std::mem::replace(&mut state.waits_for_room, true) => self.core.queue.push_blocked(Arc::clone(self)),
             Sent::Blocked => {}
         }
+    }
+
+    /// Asks for a turn at its next timer.
+    fn keep_time(self: &Arc<Self>, state: &mut State) {
         if let Some(timeout) = state.proto.poll_timeout()
             && state.timer.is_none_or(|timer| timeout < timer)
         {

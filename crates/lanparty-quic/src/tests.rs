@@ -381,6 +381,64 @@ async fn every_datagram_is_read_however_they_come() {
     }
 }
 
+/// The timer of what is on its way by the path before is over when the new one has carried nothing yet (quinn-proto 0.11 calls that
+/// impossible: its assertion in `pto_time_and_space`).
+#[tokio::test]
+async fn who_answers_late_follows_the_other_side_to_its_new_address() {
+    let Pair { here, there, client, server } = pair().await;
+    there.send_datagram(Bytes::from_static(b"not acknowledged yet")).unwrap();
+    client.rebind(bound().0).unwrap();
+    here.send_datagram(Bytes::from_static(b"from elsewhere")).unwrap();
+    assert_eq!(read(&there, 1).await, [&b"from elsewhere"[..]]);
+    assert_eq!(there.remote_address(), client.local_addr().unwrap());
+    // This thread does something else: many times as long as the two take to tell each other something.
+    std::thread::sleep(Duration::from_millis(500));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    there.send_datagram(Bytes::from_static(b"to there")).unwrap();
+    assert_eq!(read(&here, 2).await.last().unwrap(), &b"to there"[..]);
+    assert_eq!((server.open_connections(), there.close_reason()), (1, None));
+}
+
+/// Dials, waits until all it said is acknowledged, says something from another address, and then nothing at all for a second.
+#[tokio::main(flavor = "current_thread")]
+async fn who_moves_and_falls_silent(config: ClientConfig, at: SocketAddr) -> SocketAddr {
+    let client = Endpoint::new(EndpointConfig::default(), None, bound().0, came).unwrap();
+    client.set_default_client_config(config);
+    let first = client.local_addr().unwrap();
+    let here = client.connect(at, NAME).unwrap().await.unwrap();
+    assert_eq!(read(&here, 1).await, [&b"hello"[..]]);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    client.rebind(bound().0).unwrap();
+    here.send_datagrams(&numbered(5, 1_000)).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    while !read(&here, 1).await.contains(&Bytes::from_static(b"still there?")) {}
+    first
+}
+
+#[tokio::test]
+async fn an_address_that_does_not_answer_is_left_for_the_one_before() {
+    let (server_config, client_config) = configs();
+    let (socket, at) = bound();
+    let server = Endpoint::new(EndpointConfig::default(), Some(server_config), socket, came).unwrap();
+    let client = std::thread::spawn(move || who_moves_and_falls_silent(client_config, at));
+    let there = server.accept().await.unwrap().accept().unwrap().await.unwrap();
+    let before = there.remote_address();
+    there.send_datagram(Bytes::from_static(b"hello")).unwrap();
+    assert_eq!(read(&there, 5).await, numbered(5, 1_000));
+    assert_ne!(there.remote_address(), before);
+    soon(async {
+        while there.remote_address() != before {
+            there.send_datagram(Bytes::from_static(b"to nobody")).unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    // Long enough for every timer that was set before.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    there.send_datagram(Bytes::from_static(b"still there?")).unwrap();
+    assert_eq!(client.join().unwrap(), before);
+}
+
 #[tokio::test]
 async fn a_turn_ends_and_the_next_goes_on() {
     let ((sender, _), (socket, at)) = (bound(), bound());
