@@ -129,6 +129,8 @@ impl<H: Host> Client<H> {
         let mut shutdown = std::pin::pin!(shutdown_requested());
         loop {
             tokio::select! {
+                // A frame that comes alone waits for no look at anything else. All else has its turn when there is none.
+                biased;
                 event = self.session.next_event() => {
                     // To open the TAP anew may take a while, and whoever ends the client meanwhile does not wait for that.
                     let may_last = matches!(event, SessionEvent::DeviceFailed(_));

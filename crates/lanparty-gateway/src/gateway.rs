@@ -156,6 +156,8 @@ impl Gateway {
         loop {
             let due = self.announcer.next_due();
             tokio::select! {
+                // A frame that comes alone waits for no look at anything else. All else has its turn when there is none.
+                biased;
                 event = next_event(&mut self.session, self.standing.listens()) => self.handle(event).await?,
                 () = until(due) => self.announce(),
                 () = until(Some(self.sign_due)) => self.give_sign(),

@@ -13,6 +13,10 @@ use tokio::io::unix::AsyncFd;
 #[cfg(unix)]
 use crate::busy_poll::something_came;
 
+/// So many frames written together may be answered at once. Of more, the answers come together when they are waited for.
+#[cfg(unix)]
+const LONE_MAX: usize = 2;
+
 /// What became of frames offered to a device.
 #[derive(Debug, Default)]
 pub struct Written {
@@ -37,6 +41,9 @@ pub struct AsyncDevice<D> {
     /// A duplicate of the device's descriptor: same file, so the same readiness.
     #[cfg(unix)]
     readiness: AsyncFd<OwnedFd>,
+    /// It may have answered what was written.
+    #[cfg(unix)]
+    may_answer: bool,
     device: D,
 }
 
@@ -50,7 +57,7 @@ impl<D: Device> AsyncDevice<D> {
         let descriptor = device.as_fd().try_clone_to_owned()?;
         #[expect(deprecated, reason = "its successor is `unsafe` for types that may close early; an `OwnedFd` of our own cannot")]
         let readiness = AsyncFd::new(descriptor)?;
-        Ok(Self { readiness, device })
+        Ok(Self { readiness, may_answer: false, device })
     }
 
     /// Takes the device, which says itself when it is ready.
@@ -68,6 +75,9 @@ impl<D: Device> AsyncDevice<D> {
     /// When the device is down or gone.
     #[cfg(unix)]
     pub async fn recv(&mut self, batch: &mut FrameBatch) -> io::Result<usize> {
+        if let Some(outcome) = self.answer(batch) {
+            return outcome;
+        }
         loop {
             let mut ready = self.readiness.readable().await?;
             match self.device.recv_batch(batch) {
@@ -79,6 +89,22 @@ impl<D: Device> AsyncDevice<D> {
                     }
                     return outcome;
                 }
+            }
+        }
+    }
+
+    /// What the machine behind the device answered while it was given the frames: of a ping the answer is there when the write returns. The
+    /// runtime would say so after a look at all there is.
+    #[cfg(unix)]
+    fn answer(&mut self, batch: &mut FrameBatch) -> Option<io::Result<usize>> {
+        if !std::mem::take(&mut self.may_answer) {
+            return None;
+        }
+        match self.device.recv_batch(batch) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
+            outcome => {
+                something_came();
+                Some(outcome)
             }
         }
     }
@@ -117,6 +143,10 @@ impl<D: Device> AsyncDevice<D> {
 
     /// Station 11, write. What entered the device before it failed has entered it.
     pub fn send(&mut self, frames: &[Bytes]) -> Written {
+        #[cfg(unix)]
+        {
+            self.may_answer = frames.len() <= LONE_MAX;
+        }
         let mut written = Written { left: frames.len(), ..Written::default() };
         while written.left > 0 {
             match self.device.send_batch(&frames[frames.len() - written.left..]) {

@@ -1,6 +1,7 @@
 //! Drives one member: frames between its device and its link, until something happens that its owner must decide.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,8 +14,9 @@ use lanparty_nic::Device;
 use lanparty_proto::{Control, DropReason, FrameBatch, MacAddr, MemberId, Role};
 use tracing::{info, warn};
 
+use crate::alarm::Alarm;
 use crate::device::Written;
-use crate::peers::Peers;
+use crate::peers::{PeerEvent, Peers};
 use crate::{AsyncDevice, Draining, Link, LinkEnded, RECV_BATCH, SendOutcome, every_frame_is_logged, fair_queue};
 
 mod addresses;
@@ -24,6 +26,7 @@ mod connected;
 mod control;
 mod desk;
 mod direct;
+mod due;
 mod echo;
 mod groups;
 mod lans;
@@ -33,6 +36,7 @@ mod room;
 
 use connected::{Connected, room_and_path};
 pub use desk::Side;
+use due::Due;
 pub use report::DriverReport;
 
 /// What the owner of a member must decide.
@@ -50,6 +54,22 @@ pub enum DriverEvent {
     Desk(Vec<(Side, Bytes)>),
     /// The path was looked at.
     Looked,
+}
+
+/// Every so many times that something came, frames are not looked for first.
+const OTHERS_FIRST_EVERY: u8 = 8;
+
+/// What came.
+enum Input {
+    /// So many frames from the device.
+    Device(io::Result<usize>),
+    /// The path takes more.
+    Ready(Result<(), LinkEnded>),
+    /// So many datagrams by the relay; none ever again from the link before this one.
+    Link(Result<Option<usize>, LinkEnded>),
+    Peer(PeerEvent),
+    Control(Result<Control, LinkEnded>),
+    Due(Due),
 }
 
 /// A member's data plane.
@@ -85,6 +105,9 @@ pub struct MemberDriver<D> {
     groups: groups::Groups,
     own: own::Own,
     desk: desk::Desk,
+    alarm: Alarm,
+    /// Times that it waited.
+    turn: u8,
 }
 
 impl<D: Device> MemberDriver<D> {
@@ -123,6 +146,8 @@ impl<D: Device> MemberDriver<D> {
             groups: groups::Groups::default(),
             own: own::Own::default(),
             desk: desk::Desk::default(),
+            alarm: Alarm::default(),
+            turn: 0,
         }
     }
 
@@ -193,54 +218,65 @@ impl<D: Device> MemberDriver<D> {
     }
 
     async fn step(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
-        let Self { device, connected, draining, peers, batch, pending, received, runs, observed, addresses, groups, desk, .. } = self;
-        let Some(c) = connected else {
-            if self.island.is_none() {
-                runs.end();
-            }
-            return tokio::select! {
-                () = runs.due() => {
-                    self.drive_runs()?;
-                    Ok(None)
-                }
-                outcome = device_frames(device, batch, false) => self.handle_outbound(outcome),
-                event = peers.next() => self.handle_peer(event),
-                () = desk.due() => Ok(Some(desk.hand_over())),
-            };
-        };
-        // The device is read on while others' frames wait, or a ping would stand behind a download in there, where nobody is fair.
-        let (backlog, room) = (!pending.is_empty(), pending.has_room());
-        let fronts = c.link.fronts(pending);
-        tokio::select! {
-            outcome = device_frames(device, batch, backlog || peers.are_behind()), if room => self.handle_outbound(outcome),
-            ready = c.link.ready(&fronts), if backlog => {
+        if let Some(event) = self.desk.hand_over() {
+            return Ok(Some(event));
+        }
+        if self.known_room().is_none() {
+            self.runs.end();
+        }
+        match self.next_input().await {
+            Input::Device(outcome) => self.handle_outbound(outcome),
+            Input::Ready(ready) => {
                 ready?;
                 self.send_pending()
             }
-            count = link_frames(&c.link, draining.as_ref(), received) => match count? {
+            Input::Link(count) => match count? {
                 Some(count) => self.handle_inbound(count),
                 None => {
                     self.end_draining();
                     Ok(None)
                 }
             },
-            event = peers.next() => self.handle_peer(event),
-            message = c.control_in.next() => Ok(self.handle_control(message?).await),
-            () = runs.due() => {
-                self.drive_runs()?;
-                Ok(None)
+            Input::Peer(event) => self.handle_peer(event),
+            Input::Control(message) => Ok(self.handle_control(message?).await),
+            Input::Due(due) => self.handle_due(due).await,
+        }
+    }
+
+    /// Waits for whatever comes next. Cancel-safe.
+    async fn next_input(&mut self) -> Input {
+        let due = self.next_due();
+        self.turn = self.turn.wrapping_add(1);
+        let Self { device, connected, draining, peers, batch, pending, received, alarm, turn, .. } = self;
+        let Some(c) = connected else {
+            return tokio::select! {
+                outcome = device_frames(device, batch, false) => Input::Device(outcome),
+                event = peers.next() => Input::Peer(event),
+                due = alarm.ring(due) => Input::Due(due),
+            };
+        };
+        // The device is read on while others' frames wait, or a ping would stand behind a download in there, where nobody is fair.
+        let (backlog, room) = (!pending.is_empty(), pending.has_room());
+        let fronts = c.link.fronts(pending);
+        let frames = pin!(async {
+            tokio::select! {
+                outcome = device_frames(device, batch, backlog || peers.are_behind()), if room => Input::Device(outcome),
+                ready = c.link.ready(&fronts), if backlog => Input::Ready(ready),
+                count = link_frames(&c.link, draining.as_ref(), received) => Input::Link(count),
+                event = peers.next() => Input::Peer(event),
             }
-            () = desk.due() => Ok(Some(self.desk.hand_over())),
-            () = addresses.due() => self.drive_addresses(),
-            () = groups.due() => {
-                self.drive_groups().await;
-                Ok(None)
+        });
+        let others = pin!(async {
+            tokio::select! {
+                message = c.control_in.next() => Input::Control(message),
+                due = alarm.ring(due) => Input::Due(due),
             }
-            () = observed.due() => {
-                self.end_inquiries();
-                Ok(None)
-            }
-            () = c.watch.due() => self.take_stock().await.map(Some),
+        });
+        // A frame that comes alone waits for no look at what is seldom there, and what is seldom there not for the end of a flood.
+        if turn.is_multiple_of(OTHERS_FIRST_EVERY) {
+            tokio::select! { biased; input = others => input, input = frames => input }
+        } else {
+            tokio::select! { biased; input = frames => input, input = others => input }
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! What a frame may do is decided in `lanparty-core`; this crate moves bytes and keeps time.
 
+mod alarm;
 mod allocator;
 mod bond;
 mod busy_poll;

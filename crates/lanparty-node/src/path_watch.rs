@@ -7,6 +7,7 @@ use bytes::Bytes;
 use lanparty_core::{Padding, PathSense};
 use lanparty_proto::{DatagramBudget, padding};
 
+use crate::alarm::Alarm;
 use crate::{Link, LinkEnded};
 
 /// The watch over a link's path.
@@ -14,6 +15,7 @@ pub struct PathWatch {
     sense: PathSense,
     next: Instant,
     settled: bool,
+    alarm: Alarm,
 }
 
 impl PathWatch {
@@ -21,12 +23,17 @@ impl PathWatch {
     #[must_use]
     pub fn new(link: &Link) -> Self {
         let now = Instant::now();
-        Self { sense: PathSense::new(link.budget(), now), next: now, settled: true }
+        Self { sense: PathSense::new(link.budget(), now), next: now, settled: true, alarm: Alarm::default() }
     }
 
     /// Resolves when it is time to [`Self::look`]. Cancel-safe.
-    pub async fn due(&self) {
-        tokio::time::sleep_until(self.next.into()).await;
+    pub async fn due(&mut self) {
+        self.alarm.ring(Some((self.next, ()))).await;
+    }
+
+    /// When it is time to [`Self::look`].
+    pub(crate) const fn next(&self) -> Instant {
+        self.next
     }
 
     /// Whether it is time to [`Self::look`].

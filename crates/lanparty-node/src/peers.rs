@@ -93,8 +93,6 @@ pub(crate) enum PeerEvent {
     HeldLongEnough { member: MemberId },
     /// The interface of this uplink has no carrier.
     CarrierLost { uplink: u8 },
-    /// It is time to look at the links.
-    LookDue,
     /// A link ended.
     Ended { member: MemberId, serial: u64, ended: LinkEnded },
 }
@@ -246,17 +244,18 @@ impl Peers {
 
     /// The next thing that happens. Cancel-safe.
     pub(crate) async fn next(&mut self) -> PeerEvent {
+        self.events.recv().await.expect("INVARIANT: we hold a sender")
+    }
+
+    /// When there is something to do, and what: frames of that member have waited long enough for those that came before by the relay, or
+    /// without one it is time to look at the links.
+    pub(crate) fn due(&self) -> Option<(Instant, Option<MemberId>)> {
         let held = self.live.iter().filter_map(|(id, peer)| match peer.inbound {
-            Hold::Waiting { since: Some(since), .. } => Some((since + HOLD_MAX, *id)),
+            Hold::Waiting { since: Some(since), .. } => Some((since + HOLD_MAX, Some(*id))),
             _ => None,
         });
-        let due = held.min();
-        let look_at = (!self.live.is_empty()).then_some(self.look_at);
-        tokio::select! {
-            event = self.events.recv() => event.expect("INVARIANT: we hold a sender"),
-            () = until(due.map(|(at, _)| at)) => PeerEvent::HeldLongEnough { member: due.map_or(MemberId(0), |(_, id)| id) },
-            () = until(look_at) => PeerEvent::LookDue,
-        }
+        let look = (!self.live.is_empty()).then_some((self.look_at, None));
+        held.chain(look).min_by_key(|(at, _)| *at)
     }
 
     /// Deals with an event. Datagrams that may be taken for arrived.
@@ -282,8 +281,6 @@ impl Peers {
             PeerEvent::Frames { member, serial, frames } => return self.frames(member, serial, frames, now),
             PeerEvent::HeldLongEnough { member } => return self.open(member),
             PeerEvent::CarrierLost { uplink } => self.leave_paths_of(uplink),
-            // The driver does, with its roster.
-            PeerEvent::LookDue => {}
             PeerEvent::Ended { member, serial, ended } => {
                 if self.live.get(&member).is_some_and(|peer| peer.serial == serial) {
                     info!("the direct link to peer {member} ended: {ended}; frames go by the relay");
@@ -435,12 +432,5 @@ impl Peers {
     /// Datagrams that wait for a direct link.
     pub(crate) fn waiting(&self) -> usize {
         self.live.values().map(|peer| peer.outbox.len()).sum()
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -65,6 +65,7 @@ pub(crate) async fn watched<T>(program: impl Future<Output = T>) -> T {
     let mut program = std::pin::pin!(program);
     loop {
         tokio::select! {
+            biased;
             outcome = &mut program => return stopping(outcome),
             _ = signs.tick() => {
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);

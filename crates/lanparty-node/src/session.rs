@@ -182,6 +182,8 @@ impl<D: Device> Session<D> {
                 return SessionEvent::Control(message);
             }
             let changed = tokio::select! {
+                // A frame that comes alone waits for no look at what changes once in an evening.
+                biased;
                 event = self.driver.next_event() => match self.driver_event(event) {
                     Some(event) => return event,
                     None => {

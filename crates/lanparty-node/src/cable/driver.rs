@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use super::hello::Contacted;
 use super::words::loop_words;
+use crate::alarm::Alarm;
 use crate::{
     AsyncDevice, ControlReader, ControlWriter, Link, LinkEnded, PathWatch, RECV_BATCH, SendOutcome, every_frame_is_logged, fair_queue,
 };
@@ -78,6 +79,7 @@ pub struct CableDriver<D> {
     outbound: CableOutbound,
     inbound: CableInbound,
     loops: CableLoops,
+    alarm: Alarm,
     connected: Option<Connected>,
     batch: FrameBatch,
     pending: FairQueue,
@@ -98,6 +100,7 @@ impl<D: Device> CableDriver<D> {
             outbound: CableOutbound::new(guard, all),
             inbound: CableInbound::new(CableGuard::Open, all),
             loops,
+            alarm: Alarm::default(),
             connected: None,
             batch: FrameBatch::new(),
             pending: fair_queue(),
@@ -208,7 +211,7 @@ impl<D: Device> CableDriver<D> {
     }
 
     async fn step(&mut self) -> Result<Option<DriverEvent>, LinkEnded> {
-        let Self { device, connected, batch, pending, received, loops, .. } = self;
+        let Self { device, connected, batch, pending, received, loops, alarm, .. } = self;
         let Some(c) = connected else {
             let outcome = device.recv(batch).await;
             return self.handle_outbound(outcome);
@@ -231,7 +234,7 @@ impl<D: Device> CableDriver<D> {
                 self.handle_control(message)
             }
             () = c.watch.due() => self.look_at_path().await,
-            () = until(loops.due()) => self.drive_loops().await,
+            () = alarm.ring(loops.due().map(|at| (at, ()))) => self.drive_loops().await,
         }
     }
 
@@ -376,13 +379,6 @@ impl<D: Device> CableDriver<D> {
 /// What became of frames that had been counted as sent.
 fn take_back(outbound: &mut CableOutbound, discarded: &[Discarded]) {
     discarded.iter().for_each(|d| outbound.take_back(&d.datagram, d.reason));
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// What nobody can guess.

@@ -21,12 +21,9 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// Waits until there is something to do. Cancel-safe.
-    pub(super) async fn due(&self) {
-        match self.poll_at {
-            Some(at) => tokio::time::sleep_until(at.into()).await,
-            None => std::future::pending().await,
-        }
+    /// When there is something to do.
+    pub(super) const fn due(&self) -> Option<Instant> {
+        self.poll_at
     }
 
     /// Frames from the room.

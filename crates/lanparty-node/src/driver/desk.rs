@@ -39,15 +39,9 @@ impl Desk {
         }
     }
 
-    /// Waits until there is something to hand over. Cancel-safe.
-    pub(super) async fn due(&self) {
-        if self.waiting.is_empty() {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    pub(super) fn hand_over(&mut self) -> DriverEvent {
-        DriverEvent::Desk(std::mem::take(&mut self.waiting))
+    /// What waits, if anything does.
+    pub(super) fn hand_over(&mut self) -> Option<DriverEvent> {
+        (!self.waiting.is_empty()).then(|| DriverEvent::Desk(std::mem::take(&mut self.waiting)))
     }
 }
 

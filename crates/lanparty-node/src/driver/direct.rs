@@ -75,10 +75,6 @@ impl<D: Device> MemberDriver<D> {
     }
 
     pub(super) fn handle_peer(&mut self, event: PeerEvent) -> Result<Option<DriverEvent>, LinkEnded> {
-        if matches!(event, PeerEvent::LookDue) {
-            self.look_at_peers();
-            return Ok(None);
-        }
         let arrived = self.peers.handle(event, Instant::now());
         if self.island.is_some() && !self.peers.has_links() {
             self.island = None;

@@ -36,12 +36,9 @@ struct Run {
 pub(super) struct Runs(Vec<Run>);
 
 impl Runs {
-    /// Waits until a run wants to be polled. Cancel-safe.
-    pub(super) async fn due(&self) {
-        match self.0.iter().map(|run| run.poll_at).min() {
-            Some(at) => tokio::time::sleep_until(at.into()).await,
-            None => std::future::pending().await,
-        }
+    /// When a run wants to be polled.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.0.iter().map(|run| run.poll_at).min()
     }
 
     /// There is no room any more.

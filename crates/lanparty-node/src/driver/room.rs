@@ -97,12 +97,9 @@ impl Observed {
         frames.into_iter().filter_map(|frame| neighbours.look(frame, roster, now)).last()
     }
 
-    /// Waits until an inquiry has waited long enough. Cancel-safe.
-    pub(super) async fn due(&self) {
-        match self.inquiries.iter().map(|inquiry| inquiry.until).min() {
-            Some(at) => tokio::time::sleep_until(at.into()).await,
-            None => std::future::pending().await,
-        }
+    /// When an inquiry has waited long enough.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.inquiries.iter().map(|inquiry| inquiry.until).min()
     }
 
     /// What the relay or a gateway saw.

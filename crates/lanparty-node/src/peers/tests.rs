@@ -1,6 +1,7 @@
 use lanparty_proto::{BondPath, DropReason, LanMtu, MemberInfo, MulticastPolicy, PROTOCOL_VERSION, Welcome};
 use tempfile::TempDir;
 
+use crate::alarm::Alarm;
 use super::*;
 use crate::Identity;
 
@@ -101,10 +102,14 @@ impl Side {
 
     /// Deals with what happens next.
     async fn step(&mut self) {
-        let event = self.peers.next().await;
-        if matches!(event, PeerEvent::LookDue) {
-            self.peers.look(&self.roster, self.lines, |_| false, Instant::now());
-        }
+        let (due, mut alarm) = (self.peers.due(), Alarm::default());
+        let event = tokio::select! {
+            event = self.peers.next() => event,
+            held = alarm.ring(due) => match held {
+                Some(member) => PeerEvent::HeldLongEnough { member },
+                None => return drop(self.peers.look(&self.roster, self.lines, |_| false, Instant::now())),
+            },
+        };
         let came = self.peers.handle(event, Instant::now());
         self.came.extend(came);
     }
