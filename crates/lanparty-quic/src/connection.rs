@@ -381,10 +381,11 @@ impl Connection {
         self.state().proto.datagrams().max_size()
     }
 
-    /// Bytes that [`Self::send_datagrams`] takes without dropping any.
+    /// Bytes that [`Self::send_datagrams`] takes without dropping any, and how many datagrams have left so far.
     #[must_use]
-    pub fn datagram_send_buffer_space(&self) -> usize {
-        self.state().proto.datagrams().send_buffer_space()
+    pub fn datagrams_out(&self) -> (usize, u64) {
+        let mut state = self.state();
+        (state.proto.datagrams().send_buffer_space(), state.proto.stats().frame_tx.datagram)
     }
 
     /// Opens a stream, when the other side lets us.

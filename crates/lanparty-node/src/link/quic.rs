@@ -160,7 +160,7 @@ impl Quic {
 
     /// What the path does at this moment.
     pub(super) fn flight(&self) -> Flight {
-        self.gauge().flight(self.held().0)
+        self.gauge().flight(self.queued().0)
     }
 
     /// Never more than the stack may hold, which is less than makes it drop older ones; and no small one where a smaller path would
@@ -261,26 +261,25 @@ impl Quic {
 
     /// Bytes that the stack may take on, counted as the stack counts them.
     fn buffer_space(&self) -> usize {
-        let (payload, queued) = self.held();
+        let (payload, sent) = self.queued();
         let queue_max = queue_max(&self.gauge().flight(payload));
         if payload == 0 {
             // Nothing is queued, so what was handed over and not sent is gone.
-            let sent = self.datagrams_sent();
             let gone = self.handed_over.swap(sent, Ordering::Relaxed).saturating_sub(sent);
             self.discarded.fetch_add(gone, Ordering::Relaxed);
             *self.packing() = Packing::default();
             return queue_max;
         }
-        let overhead = usize::try_from(queued).unwrap_or(usize::MAX).saturating_mul(DATAGRAM_OVERHEAD);
+        // More than there are bytes for when it gave some up.
+        let count = self.handed_over.load(Ordering::Relaxed).saturating_sub(sent);
+        let overhead = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(DATAGRAM_OVERHEAD);
         queue_max.saturating_sub(payload).min(DATAGRAM_BUFFER_LEN.saturating_sub(payload).saturating_sub(overhead))
     }
 
-    /// Bytes and number of the datagrams that the stack holds; more of them than there are bytes for when it gave some up.
-    fn held(&self) -> (usize, u64) {
-        let free = self.connection.datagram_send_buffer_space();
-        let payload = (DATAGRAM_BUFFER_LEN - DATAGRAM_OVERHEAD).saturating_sub(free);
-        let sent = self.datagrams_sent();
-        (payload, self.handed_over.load(Ordering::Relaxed).saturating_sub(sent))
+    /// Bytes of the datagrams that the stack holds, and how many datagrams it has sent.
+    fn queued(&self) -> (usize, u64) {
+        let (free, sent) = self.connection.datagrams_out();
+        ((DATAGRAM_BUFFER_LEN - DATAGRAM_OVERHEAD).saturating_sub(free), sent)
     }
 
     /// The gauge of the controller in use: there is another one after the other side has moved to another address.

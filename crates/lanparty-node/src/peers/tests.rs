@@ -1,9 +1,9 @@
 use lanparty_proto::{BondPath, DropReason, LanMtu, MemberInfo, MulticastPolicy, PROTOCOL_VERSION, Welcome};
 use tempfile::TempDir;
 
-use crate::alarm::Alarm;
 use super::*;
 use crate::Identity;
+use crate::alarm::Alarm;
 
 /// Anything that happens at once, on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
