@@ -106,8 +106,10 @@ struct State {
     carried: std::collections::BTreeMap<u8, u64>,
     /// How its owner's uplinks are; nothing at a relay.
     uplinks: Vec<UplinkReport>,
-    /// Where the relay sees each path; at a relay, what it told.
+    /// Where the relay sees each path; nothing at a relay.
     seen: std::collections::BTreeMap<u8, SocketAddr>,
+    /// Where a relay sees each path, as far as it said so.
+    told_seen: std::collections::BTreeMap<u8, SocketAddr>,
 }
 
 /// A connection that shall become a path.
@@ -159,6 +161,7 @@ impl BondLink {
             carried: std::collections::BTreeMap::new(),
             uplinks: vec![],
             seen: std::collections::BTreeMap::new(),
+            told_seen: std::collections::BTreeMap::new(),
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),

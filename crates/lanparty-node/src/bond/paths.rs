@@ -1,5 +1,6 @@
 //! The paths of a bond: they are added, fall silent, live again, and go.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -105,11 +106,13 @@ impl Shared {
         true
     }
 
+    /// Says of each path where it is seen here, when that was not said before.
     pub(super) fn tell_where_seen(&self) {
         let mut state = self.state();
         let is_at = |path: &Path| Some((path.bond.path, path.link.remote_address()?));
-        let at: Vec<_> = state.paths.iter().filter_map(is_at).filter(|(path, address)| state.seen.get(path) != Some(address)).collect();
-        state.seen.extend(at.iter().copied());
+        let is_news = |(path, address): &(u8, SocketAddr)| state.told_seen.get(path) != Some(address);
+        let at: Vec<_> = state.paths.iter().filter_map(is_at).filter(is_news).collect();
+        state.told_seen.extend(at.iter().copied());
         drop(state);
         for (path, address) in at {
             self.say(&Control::PathSeenAt { path, address });
@@ -142,7 +145,7 @@ impl Shared {
     }
 
     /// Where the other side of a path is.
-    pub(crate) fn remote_of(&self, path: u8) -> Option<std::net::SocketAddr> {
+    pub(crate) fn remote_of(&self, path: u8) -> Option<SocketAddr> {
         self.state().paths.iter().find(|p| p.bond.path == path)?.link.remote_address()
     }
 

@@ -149,7 +149,7 @@ impl BondLink {
 
 impl State {
     fn shared_addresses(&self) -> Vec<SharedAddress> {
-        // A relay, and a path by TLS, has no socket of its own.
+        // A path by TLS has no socket of its own.
         let at = |path: &Path| path.link.socket().and(self.seen.get(&path.bond.path));
         let seen = |path: &Path| Some((path.bond.path, path.name.clone(), at(path)?.ip()));
         shared_addresses(self.living().filter_map(seen))
