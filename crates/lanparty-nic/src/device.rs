@@ -64,6 +64,11 @@ pub trait Device: Waitable + Send {
         vec![]
     }
 
+    /// Whether who gets a frame has looked at it when [`Self::send_batch`] returns, so that an answer may be there: this machine does.
+    fn answers_at_once(&self) -> bool {
+        false
+    }
+
     /// The interface's name, as the operator knows it.
     fn name(&self) -> &str;
 
@@ -89,6 +94,10 @@ where
 
     fn take_unsent(&mut self) -> Vec<(Bytes, DropReason)> {
         (**self).take_unsent()
+    }
+
+    fn answers_at_once(&self) -> bool {
+        (**self).answers_at_once()
     }
 
     fn name(&self) -> &str {

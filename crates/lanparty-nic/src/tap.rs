@@ -246,6 +246,10 @@ impl Device for Tap {
         Ok(taken)
     }
 
+    fn answers_at_once(&self) -> bool {
+        true
+    }
+
     fn take_unsent(&mut self) -> Vec<(Bytes, DropReason)> {
         std::mem::take(&mut self.unsent)
     }

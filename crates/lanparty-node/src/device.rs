@@ -145,7 +145,7 @@ impl<D: Device> AsyncDevice<D> {
     pub fn send(&mut self, frames: &[Bytes]) -> Written {
         #[cfg(unix)]
         {
-            self.may_answer = frames.len() <= LONE_MAX;
+            self.may_answer = frames.len() <= LONE_MAX && self.device.answers_at_once();
         }
         let mut written = Written { left: frames.len(), ..Written::default() };
         while written.left > 0 {
@@ -237,6 +237,62 @@ mod tests {
         drop(other);
         let failed = device.recv_after(&mut FrameBatch::new(), true).await.unwrap_err();
         assert!(DeviceFault::of(&failed).is_some(), "{failed}");
+    }
+
+    /// Answers each frame while it is given it; readiness never says so.
+    struct Answering {
+        cable: MemoryDevice,
+        answers: usize,
+        at_once: bool,
+    }
+
+    impl AsFd for Answering {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.cable.as_fd()
+        }
+    }
+
+    impl Device for Answering {
+        fn recv_batch(&mut self, batch: &mut FrameBatch) -> io::Result<usize> {
+            let count = std::mem::take(&mut self.answers);
+            for _ in 0..count {
+                batch.push(&[b"answer"]);
+            }
+            if count > 0 { Ok(count) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        }
+
+        fn send_batch(&mut self, frames: &[Bytes]) -> io::Result<usize> {
+            self.answers += frames.len();
+            Ok(frames.len())
+        }
+
+        fn answers_at_once(&self) -> bool {
+            self.at_once
+        }
+
+        fn name(&self) -> &str {
+            self.cable.name()
+        }
+
+        fn stats(&self) -> DeviceStats {
+            self.cable.stats()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_answer_to_a_lone_frame_is_read_at_once() {
+        for (written, at_once, read) in [(1, true, Some(1)), (LONE_MAX, true, Some(LONE_MAX)), (LONE_MAX + 1, true, None), (1, false, None)]
+        {
+            let (cable, _other) = memory_pair(10).unwrap();
+            let mut device = AsyncDevice::new(Answering { cable, answers: 0, at_once }).unwrap();
+            assert_eq!(device.send(&vec![Bytes::from_static(b"frame"); written]).left, 0);
+            let (soon, mut batch) = (std::time::Duration::from_millis(20), FrameBatch::new());
+            let came = tokio::time::timeout(soon, device.recv(&mut batch)).await.ok().map(Result::unwrap);
+            assert_eq!(came, read, "{written} written");
+            // Asked once: whoever has not answered by then is waited for.
+            device.device().answers = 1;
+            assert!(tokio::time::timeout(soon, device.recv(&mut batch)).await.is_err());
+        }
     }
 
     #[tokio::test]
