@@ -14,7 +14,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::command::command_line;
 use crate::requirements::tools_path;
@@ -23,8 +25,6 @@ use crate::requirements::tools_path;
 const LINES_IN_ERROR: usize = 25;
 /// Lines kept in memory per process; the log file has all of them.
 const LINES_MAX: usize = 200_000;
-/// How often the end of a process is looked for.
-const EXIT_POLL: Duration = Duration::from_millis(5);
 /// `USER_HZ` of every Linux this runs on (it is part of the kernel's ABI).
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -216,10 +216,11 @@ impl Proc {
             if let Some(status) = self.shared.try_wait() {
                 return Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
             }
-            if Instant::now() >= deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 bail!("{} still runs after {timeout:?}{}", self.name(), self.tail());
             }
-            thread::sleep(EXIT_POLL);
+            self.shared.sleep_until_end(left)?;
         }
     }
 
@@ -328,6 +329,24 @@ impl Shared {
         if let (None, Some(group)) = (state.status, group) {
             // An error means that it ended a moment ago, which is what a signal is for.
             let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Sleeps until it has ended, or for so long. Whoever looked again and again would be in the way of what is measured meanwhile.
+    fn sleep_until_end(&self, longest: Duration) -> Result<()> {
+        let process = {
+            let state = lock(&self.state);
+            if state.status.is_some() {
+                return Ok(());
+            }
+            // Nobody else has its number before its end is known here.
+            let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("INVARIANT: a process has a number")?;
+            pidfd_open(pid, PidfdFlags::empty()).context("watch a process")?
+        };
+        let longest = Timespec::try_from(longest).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+        match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&longest)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error).context("wait for the end of a process"),
         }
     }
 
