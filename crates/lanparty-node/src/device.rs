@@ -145,7 +145,7 @@ impl<D: Device> AsyncDevice<D> {
     pub fn send(&mut self, frames: &[Bytes]) -> Written {
         #[cfg(unix)]
         {
-            self.may_answer = frames.len() <= LONE_MAX && self.device.answers_at_once();
+            self.may_answer = (1..=LONE_MAX).contains(&frames.len()) && self.device.answers_at_once();
         }
         let mut written = Written { left: frames.len(), ..Written::default() };
         while written.left > 0 {
@@ -289,8 +289,10 @@ mod tests {
             let (soon, mut batch) = (std::time::Duration::from_millis(20), FrameBatch::new());
             let came = tokio::time::timeout(soon, device.recv(&mut batch)).await.ok().map(Result::unwrap);
             assert_eq!(came, read, "{written} written");
-            // Asked once: whoever has not answered by then is waited for.
+            // Asked once: whoever has not answered by then is waited for. Nor is anybody asked who was given nothing.
             device.device().answers = 1;
+            assert!(tokio::time::timeout(soon, device.recv(&mut batch)).await.is_err());
+            device.send(&[]);
             assert!(tokio::time::timeout(soon, device.recv(&mut batch)).await.is_err());
         }
     }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -399,9 +399,9 @@ async fn who_answers_late_follows_the_other_side_to_its_new_address() {
     assert_eq!((server.open_connections(), there.close_reason()), (1, None));
 }
 
-/// Dials, waits until all it said is acknowledged, says something from another address, and then nothing at all for a second.
+/// Dials, waits until all it said is acknowledged, says something from another address, and then nothing at all until `wake`.
 #[tokio::main(flavor = "current_thread")]
-async fn who_moves_and_falls_silent(config: ClientConfig, at: SocketAddr) -> SocketAddr {
+async fn who_moves_and_falls_silent(config: ClientConfig, at: SocketAddr, wake: &mpsc::Receiver<()>) -> SocketAddr {
     let client = Endpoint::new(EndpointConfig::default(), None, bound().0, came).unwrap();
     client.set_default_client_config(config);
     let first = client.local_addr().unwrap();
@@ -410,7 +410,7 @@ async fn who_moves_and_falls_silent(config: ClientConfig, at: SocketAddr) -> Soc
     tokio::time::sleep(Duration::from_millis(200)).await;
     client.rebind(bound().0).unwrap();
     here.send_datagrams(&numbered(5, 1_000)).unwrap();
-    std::thread::sleep(Duration::from_secs(1));
+    wake.recv().unwrap();
     while !read(&here, 1).await.contains(&Bytes::from_static(b"still there?")) {}
     first
 }
@@ -420,7 +420,8 @@ async fn an_address_that_does_not_answer_is_left_for_the_one_before() {
     let (server_config, client_config) = configs();
     let (socket, at) = bound();
     let server = Endpoint::new(EndpointConfig::default(), Some(server_config), socket, came).unwrap();
-    let client = std::thread::spawn(move || who_moves_and_falls_silent(client_config, at));
+    let (waker, wake) = mpsc::channel();
+    let client = std::thread::spawn(move || who_moves_and_falls_silent(client_config, at, &wake));
     let there = server.accept().await.unwrap().accept().unwrap().await.unwrap();
     let before = there.remote_address();
     there.send_datagram(Bytes::from_static(b"hello")).unwrap();
@@ -436,6 +437,7 @@ async fn an_address_that_does_not_answer_is_left_for_the_one_before() {
     // Long enough for every timer that was set before.
     tokio::time::sleep(Duration::from_millis(500)).await;
     there.send_datagram(Bytes::from_static(b"still there?")).unwrap();
+    waker.send(()).unwrap();
     assert_eq!(client.join().unwrap(), before);
 }
 
