@@ -205,7 +205,11 @@ impl<D: Device> MemberDriver<D> {
                 Ok(Some(event)) => return event,
                 Err(ended) => {
                     self.drop_pending();
-                    let roster = self.connected.take().map(|c| c.roster);
+                    let gone = self.connected.take();
+                    if let Some(gone) = &gone {
+                        self.outbound.count_discarded(&gone.link.take_left());
+                    }
+                    let roster = gone.map(|c| c.roster);
                     if let Some(roster) = &roster {
                         self.peers.without_relay(roster, Instant::now());
                     }

@@ -370,6 +370,17 @@ impl Link {
         }
     }
 
+    /// After the link's end: datagrams that the way had taken and will never send, and those of [`Self::take_discarded`]. Of a bond only these:
+    /// what one of its paths has not sent another one may have.
+    #[must_use]
+    pub fn take_left(&self) -> Drops {
+        let mut left = self.take_discarded();
+        if let Way::Quic(quic) = &self.way {
+            left.add_all(&Drops::of(DropReason::LinkDown, quic.take_left()));
+        }
+        left
+    }
+
     /// Says that frames take another way from now on, behind those that are on their way in this one.
     pub async fn end_way(&self) {
         let end = || Bytes::from(end_of_way());

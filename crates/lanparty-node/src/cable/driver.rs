@@ -131,6 +131,7 @@ impl<D: Device> CableDriver<D> {
         let before = self.connected.replace(Connected { link, control_in, control_out, end, budget, theirs, watch, mtu });
         if let Some(before) = before {
             before.link.close("another connection of this cable took its place");
+            self.outbound.count_discarded(&before.link.take_left());
         }
     }
 
@@ -202,7 +203,9 @@ impl<D: Device> CableDriver<D> {
                 Ok(Some(event)) => return event,
                 Err(ended) => {
                     self.drop_pending();
-                    self.connected = None;
+                    if let Some(gone) = self.connected.take() {
+                        self.outbound.count_discarded(&gone.link.take_left());
+                    }
                     self.loops.unplug();
                     return DriverEvent::LinkEnded(ended);
                 }

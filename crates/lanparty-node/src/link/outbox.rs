@@ -98,7 +98,7 @@ impl Outbox {
     }
 
     /// Gives up what waits: the link is gone, or not needed any more. The frames of it.
-    pub(crate) fn give_up(&self) -> Drops {
+    pub fn give_up(&self) -> Drops {
         let frames = self.queue().drain().iter().filter(|datagram| !is_end_of_way(datagram)).count();
         Drops::of(DropReason::LinkDown, frames as u64)
     }

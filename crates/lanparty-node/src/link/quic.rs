@@ -243,6 +243,12 @@ impl Quic {
         self.discarded.swap(0, Ordering::Relaxed)
     }
 
+    /// After the connection's end: datagrams that the stack has not sent, nor ever will.
+    pub(super) fn take_left(&self) -> u64 {
+        let sent = self.datagrams_sent();
+        self.handed_over.swap(sent, Ordering::Relaxed).saturating_sub(sent)
+    }
+
     /// Waits until the stack may hold another datagram. Cancel-safe.
     pub(super) async fn ready(&self) -> Result<(), LinkEnded> {
         // What was left behind a burst leaves while others run; unless the path takes no more there is nothing to wait for then.

@@ -61,9 +61,9 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         let dropped = &self.shared.dropped;
-        dropped.count(&self.link.take_discarded());
         dropped.count(&self.outbox.give_up());
         self.link.close("this direct link is not needed any more");
+        dropped.count(&self.link.take_left());
         self.task.abort();
     }
 }

@@ -189,13 +189,20 @@ async fn frames_do_not_wait_for_ever() {
 async fn what_waits_for_a_link_that_goes_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let (mut one, two) = meet(&dir).await;
+    let link = one.peers.live[&MemberId(2)].link.clone();
+    let sent_before = link.datagrams_sent();
     // More than the stack holds; nobody else runs meanwhile.
     assert!(one.peers.take(MemberId(2), &vec![frame(1, 7); 5_000], Instant::now()));
-    let (waiting, dropped) = (one.peers.waiting(), one.peers.take_discarded().total());
+    let (waiting, dropped) = (one.peers.waiting() as u64, one.peers.take_discarded().total());
     assert!(waiting > 500 && dropped > 0, "{waiting} wait, {dropped} dropped");
+    let sent = link.datagrams_sent() - sent_before;
+    let in_the_stack = 5_000 - dropped - waiting - sent;
+    assert!(in_the_stack > 0, "{sent} sent, {dropped} dropped, {waiting} wait");
     one.peers.forget(MemberId(2));
     let left = one.peers.take_discarded();
-    assert_eq!((one.peers.waiting(), left.count(DropReason::LinkDown), left.total()), (0, waiting as u64, waiting as u64));
+    let all = waiting + in_the_stack;
+    assert_eq!((one.peers.waiting(), left.count(DropReason::LinkDown), left.total()), (0, all, all));
+    assert_eq!(link.datagrams_sent() - sent_before, sent, "nor is it sent after that");
     drop(two);
 }
 
