@@ -79,7 +79,7 @@ pub use pairs::{Pair, PairUse, UPLINKS_MAX, tries_of_round};
 pub use path_sense::{FALLEN_REST, Padding, PathFacts, PathSense, Sensed};
 pub use path_size::PathSize;
 pub use relay::{
-    Delivery, INTRODUCTIONS_MAX, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput,
+    Copies, Delivery, INTRODUCTIONS_MAX, LinkId, MEMBERS_MAX, MemberReport, Place, Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput,
     RoomReport, RoomSummary, StandbyReport, TrafficReport, worth_trying,
 };
 pub use room_rules::{

@@ -31,7 +31,7 @@ use lanparty_proto::{
 };
 
 pub use direct::{INTRODUCTIONS_MAX, worth_trying};
-pub use forward::{Delivery, Place};
+pub use forward::{Copies, Delivery, Place};
 pub use report::{MemberReport, RoomReport, RoomSummary, TrafficReport};
 use room::Room;
 pub use standby::StandbyReport;
@@ -265,6 +265,7 @@ pub struct Relay {
     next_check: Option<Instant>,
     /// What was counted of members that have left.
     gone: Counters,
+    gone_copies: Copies,
 }
 
 impl Relay {
@@ -283,6 +284,7 @@ impl Relay {
             outputs: VecDeque::new(),
             next_check: None,
             gone: Counters::default(),
+            gone_copies: Copies::default(),
         }
     }
 
@@ -356,6 +358,7 @@ impl Relay {
         let Some(room) = self.rooms.get_mut(&code) else { return };
         let Some(gone) = room.remove(link) else { return };
         self.gone.add_all(&gone.counters);
+        self.gone_copies.add_all(&gone.copies);
         let reason = one_line(reason);
         let message = Control::MemberLeft { id: gone.id, reason: reason.clone() };
         self.outputs.extend(room.links().map(|to| RelayOutput::Send { link: to, message: message.clone() }));

@@ -406,10 +406,14 @@ fn numbers_for_a_graph_are_prometheus_own_and_agree_with_the_counters() {
     assert_eq!(from_outside.status.code(), Some(7), "it listens on the loopback address alone");
     // What a member brought is counted when that one has left, too.
     let brought = |scrape: &Scrape| sum(scrape, "lanparty_frames_total", &[("direction", "from_members")]);
+    // And so is what was for it, whether it got it or not.
+    let copies = |scrape: &Scrape| sum(scrape, "lanparty_copies_sent", &[]) + sum(scrape, "lanparty_copies_dropped_total", &[]);
     client.sigterm();
     client.exit_code(SOON).unwrap();
     eventually("the relay knows", || sum(&by_socket(&party.relay, "relay.sock"), "lanparty_members", &[]) == 1.0);
-    assert!(brought(&by_socket(&party.relay, "relay.sock")) >= brought(&at_relay) && brought(&at_relay) > 0.0);
+    let afterwards = by_socket(&party.relay, "relay.sock");
+    assert!(brought(&afterwards) >= brought(&at_relay) && brought(&at_relay) > 0.0);
+    assert!(copies(&afterwards) >= copies(&at_relay) && copies(&at_relay) > 0.0);
     // A port that somebody has is said at once.
     relay.sigterm();
     relay.exit_code(SOON).unwrap();

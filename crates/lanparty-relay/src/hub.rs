@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanparty_core::{
-    AddressBook, Carrier, CountersSnapshot, Delivery, Drops, FrameRecord, LinkId, MemberReport, PasswordCheck, Place, ProvenUser, Relay,
-    RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport, RoomRules, RoomSummary, TrafficReport,
+    AddressBook, Carrier, Copies, CountersSnapshot, Delivery, Drops, FrameRecord, LinkId, MemberReport, PasswordCheck, Place, ProvenUser,
+    Relay, RelayConfig, RelayEvent, RelayInput, RelayOutput, RoomReport, RoomRules, RoomSummary, TrafficReport,
 };
 use lanparty_node::{BondLink, BondReport, Events, Link, TrialSeat};
 use lanparty_proto::{Attach, Control, Hello, IdentityId, Password, Refusal, RoomCode};
@@ -115,10 +115,16 @@ impl Hub {
         (link, receiver)
     }
 
-    /// A connection ended.
+    /// A connection ended. What waited for it is in the books as dropped.
     pub(crate) fn unregister(&self, link: LinkId, reason: &str) {
-        self.input(RelayInput::Closed { link, reason: reason.to_owned() });
-        self.lock().ways.remove(&link);
+        let mut state = self.lock();
+        if let Some(way) = state.ways.remove(&link) {
+            let mut left = way.outbox.give_up();
+            left.add_all(&way.outbox.link().take_left());
+            state.relay.count_copies_dropped(link, &left);
+        }
+        state.relay.handle_input(RelayInput::Closed { link, reason: reason.to_owned() }, Instant::now());
+        state.carry_out();
     }
 
     /// The user that a newcomer at `from` is, when it names one and the password is right. It is not kept in the hello.
@@ -253,6 +259,11 @@ impl Hub {
     /// What became of all frames that ever came from members.
     pub(crate) fn totals(&self) -> CountersSnapshot {
         self.lock().relay.totals()
+    }
+
+    /// What became of all copies that were ever to go to members.
+    pub(crate) fn copies(&self) -> Copies {
+        self.lock().relay.copies()
     }
 
     /// What became of the frames of all members that are there.

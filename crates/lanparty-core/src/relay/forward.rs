@@ -35,6 +35,28 @@ impl Place {
     }
 }
 
+/// What became of the copies of frames toward a member, or toward several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// Sent toward it.
+    pub out: u64,
+    /// Not, and why.
+    pub dropped: Drops,
+}
+
+impl Copies {
+    pub(super) fn add_all(&mut self, other: &Self) {
+        self.out += other.out;
+        self.dropped.add_all(&other.dropped);
+    }
+
+    /// These were to be sent, and were not.
+    fn take_back(&mut self, dropped: &Drops) {
+        self.out = self.out.saturating_sub(dropped.total());
+        self.dropped.add_all(dropped);
+    }
+}
+
 /// A datagram to send.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -69,16 +91,11 @@ impl Relay {
         }
     }
 
-    /// These deliveries to `link` were dropped behind the switch.
+    /// These deliveries to `link` were dropped behind the switch. Its member may have left by then, or have another link.
     pub fn count_copies_dropped(&mut self, link: LinkId, dropped: &Drops) {
         let room = self.links.get(&link).and_then(|code| self.rooms.get_mut(code));
-        if let Some(room) = room
-            && let Some(id) = room.id_of(link)
-            && let Some(member) = room.member_mut(id)
-        {
-            member.copies_out = member.copies_out.saturating_sub(dropped.total());
-            member.copies_dropped.add_all(dropped);
-        }
+        let member = room.and_then(|room| room.id_of(link).and_then(|id| room.member_mut(id)));
+        member.map_or(&mut self.gone_copies, |member| &mut member.copies).take_back(dropped);
     }
 }
 
@@ -239,10 +256,10 @@ fn deliver(
     out: &mut Vec<Delivery>,
 ) -> Result<(), DropReason> {
     if let Err(reason) = frame_fits(len, lan_mtu, Some(to.budget_down)) {
-        to.copies_dropped.add(reason, 1);
+        to.copies.dropped.add(reason, 1);
         return Err(reason);
     }
-    to.copies_out += 1;
+    to.copies.out += 1;
     out.push(Delivery { link: to.link, datagram: datagram.clone() });
     Ok(())
 }

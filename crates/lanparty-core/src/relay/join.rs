@@ -11,10 +11,10 @@ use super::direct::CANDIDATES_RATE;
 use super::groups::GROUPS_RATE;
 use super::room::{Member, Room};
 use super::sightings::ASK_RATE;
-use super::{LinkId, Relay, RelayConfig, RelayEvent, RelayOutput};
+use super::{Copies, LinkId, Relay, RelayConfig, RelayEvent, RelayOutput};
 use crate::limiter::{Rate, TokenBucket};
 use crate::words::one_line;
-use crate::{Counters, Drops, FrameLog, GroupSet, MemberLimiter, ProvenUser, RoomRule, WayThere};
+use crate::{Counters, FrameLog, GroupSet, MemberLimiter, ProvenUser, RoomRule, WayThere};
 
 /// Joins of one identity: a machine that reconnects after every outage needs a few at once, a flood is another thing
 /// (THREATS A17).
@@ -244,8 +244,7 @@ fn new_member(
         below: None,
         limiter: MemberLimiter::new(rule.limits(config.limits, hello.role), now),
         counters: Counters::default(),
-        copies_out: 0,
-        copies_dropped: Drops::default(),
+        copies: Copies::default(),
         log: FrameLog::new(config.log_every_frame),
         asks: TokenBucket::new(ASK_RATE, now),
         named: None,

@@ -12,7 +12,7 @@ use lanparty_proto::{Description, IdentityId, MacAddr, MulticastPolicy, Role, Ro
 use serde::{Serialize, Serializer};
 
 use super::room::Room;
-use super::{LinkId, Relay, StandbyReport};
+use super::{Copies, LinkId, Relay, StandbyReport};
 use crate::{Counters, CountersSnapshot, Drops, Rate};
 
 /// A room, with what is known of each of its members.
@@ -140,17 +140,24 @@ impl Relay {
         all.snapshot()
     }
 
+    /// What became of all copies toward members, those that have left among them.
+    #[must_use]
+    pub fn copies(&self) -> Copies {
+        let mut all = self.gone_copies.clone();
+        self.rooms.values().flat_map(Room::members).for_each(|member| all.add_all(&member.copies));
+        all
+    }
+
     /// What became of the frames of all members that are there.
     #[must_use]
     pub fn traffic(&self) -> TrafficReport {
-        let (mut members, mut from, mut copies_out, mut copies_dropped) = (0, Counters::default(), 0, Drops::default());
+        let (mut members, mut from, mut copies) = (0, Counters::default(), Copies::default());
         for member in self.rooms.values().flat_map(Room::members) {
             members += 1;
             from.add_all(&member.counters);
-            copies_out += member.copies_out;
-            copies_dropped.add_all(&member.copies_dropped);
+            copies.add_all(&member.copies);
         }
-        TrafficReport { members, from_members: from.snapshot(), copies_out, copies_dropped }
+        TrafficReport { members, from_members: from.snapshot(), copies_out: copies.out, copies_dropped: copies.dropped }
     }
 
     /// Every room, without its members.
@@ -213,9 +220,9 @@ fn member_report(m: &super::room::Member, address: Option<Ipv4Net>, now: Instant
         budget_up: m.budget_up.0,
         budget_down: m.budget_down.0,
         path_mtu: m.way.announced().map(lanparty_proto::LanMtu::bytes),
-        copies_out: m.copies_out,
-        copies_dropped: m.copies_dropped.total(),
-        copies_dropped_by: m.copies_dropped.clone(),
+        copies_out: m.copies.out,
+        copies_dropped: m.copies.dropped.total(),
+        copies_dropped_by: m.copies.dropped.clone(),
         from_member: m.counters.snapshot(),
     }
 }

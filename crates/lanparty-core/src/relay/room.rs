@@ -10,14 +10,13 @@ use lanparty_proto::{
     RoomCode, TrafficClass,
 };
 
-use super::LinkId;
+use super::{Copies, LinkId};
 
 /// Descriptions that one control message holds with a wide margin.
 const DESCRIPTIONS_MAX: usize = 256;
 use crate::lan_hosts::LanHosts;
 use crate::{
-    Counters, Drops, FrameLog, GroupSet, LanMtuAgreement, Limits, MemberLimiter, ProvenUser, RoomRule, SHRINK_HOLD, TokenBucket, Watch,
-    WayThere,
+    Counters, FrameLog, GroupSet, LanMtuAgreement, Limits, MemberLimiter, ProvenUser, RoomRule, SHRINK_HOLD, TokenBucket, Watch, WayThere,
 };
 
 /// A member as its relay keeps it.
@@ -56,8 +55,7 @@ pub(super) struct Member {
     pub(super) below: Option<(Instant, bool)>,
     pub(super) limiter: MemberLimiter,
     pub(super) counters: Counters,
-    pub(super) copies_out: u64,
-    pub(super) copies_dropped: Drops,
+    pub(super) copies: Copies,
     pub(super) log: FrameLog,
     /// Its questions about its DHCP.
     pub(super) asks: TokenBucket,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{Desk, budget_for, datagram, frame, gateway_hello, hello, mac, udp_frame};
 use bytes::Bytes;
-use lanparty_core::{BumLimits, Drops, Limits, LinkId, Rate, RelayConfig};
+use lanparty_core::{BumLimits, Drops, Limits, LinkId, Rate, RelayConfig, RelayInput};
 use lanparty_proto::{Control, DropReason, Hello, MacAddr, MemberId};
 
 /// A host of the LAN behind the gateway.
@@ -130,7 +130,7 @@ fn the_lan_mtu_is_exact_at_the_relay() {
 #[test]
 fn a_path_that_shrank_costs_its_own_copies_only() {
     let mut desk = party();
-    desk.input(lanparty_core::RelayInput::Budget { link: LinkId(3), budget: budget_for(1200), rtt: Duration::ZERO });
+    desk.input(RelayInput::Budget { link: LinkId(3), budget: budget_for(1200), rtt: Duration::ZERO });
     assert_eq!(desk.send(2, &frame(MacAddr::BROADCAST, mac(2), 1400)), [1, 4]);
     assert!(desk.send(2, &frame(mac(3), mac(2), 1400)).is_empty());
     assert_eq!((desk.dropped(2, "DatagramBudget"), desk.member(3).copies_dropped), (1, 2));
@@ -147,7 +147,21 @@ fn copies_dropped_behind_the_switch_move_from_one_account_to_the_other() {
     desk.relay.count_copies_dropped(LinkId(3), &Drops::of(DropReason::QueueFull, 4));
     assert_eq!((desk.member(3).copies_out, desk.member(3).copies_dropped), (6, 4));
     assert_eq!(desk.member(3).copies_dropped_by, Drops::of(DropReason::QueueFull, 4));
-    desk.relay.count_copies_dropped(LinkId(77), &Drops::of(DropReason::QueueFull, 4));
+}
+
+#[test]
+fn what_waited_for_a_member_that_left_is_in_the_books_of_all() {
+    let mut desk = party();
+    for _ in 0..10 {
+        desk.send(2, &frame(mac(3), mac(2), 100));
+    }
+    let before = desk.relay.copies();
+    assert_eq!((before.out, before.dropped.total()), (10, 0));
+    desk.input(RelayInput::Closed { link: LinkId(3), reason: "gone".into() });
+    assert_eq!(desk.relay.copies(), before, "who leaves takes nothing out of the books");
+    desk.relay.count_copies_dropped(LinkId(3), &Drops::of(DropReason::LinkDown, 4));
+    let after = desk.relay.copies();
+    assert_eq!((after.out, after.dropped), (6, Drops::of(DropReason::LinkDown, 4)));
 }
 
 #[test]

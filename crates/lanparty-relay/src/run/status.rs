@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use lanparty_core::{CountersSnapshot, RoomReport, RoomSummary, TrafficReport};
+use lanparty_core::{Copies, CountersSnapshot, RoomReport, RoomSummary, TrafficReport};
 use lanparty_node::{Api, Ask, MembersAsk, Numbers, ProbeReport, Request, Topic};
 use lanparty_proto::RoomCode;
 use schemars::JsonSchema;
@@ -66,9 +66,9 @@ impl RunningRelay {
             Ask::Rooms => request.send(self.hub.summaries()),
             Ask::Counters => request.send(self.hub.traffic()),
             Ask::Metrics => {
-                let (connections, probes, rooms, totals) =
-                    (self.hub.connections(), self.probes.report(), self.hub.summaries(), self.hub.totals());
-                request.send_text(move || numbers(connections, &probes, &rooms, &totals).into_text());
+                let (connections, probes, rooms) = (self.hub.connections(), self.probes.report(), self.hub.summaries());
+                let (totals, copies) = (self.hub.totals(), self.hub.copies());
+                request.send_text(move || numbers(connections, &probes, &rooms, &totals, &copies).into_text());
             }
             _ => request.refuse(),
         }
@@ -100,7 +100,7 @@ fn members(room: RoomReport<RoomMember>) -> impl Iterator<Item = MemberOfRoom> {
 }
 
 /// Of members one by one there may be too many for a graph, so their rooms are counted.
-fn numbers(connections: usize, probes: &ProbeReport, rooms: &[RoomSummary], totals: &CountersSnapshot) -> Numbers {
+fn numbers(connections: usize, probes: &ProbeReport, rooms: &[RoomSummary], totals: &CountersSnapshot, copies: &Copies) -> Numbers {
     let mut numbers = Numbers::of(PROGRAM);
     numbers.gauge("connections", "Connections past their handshake", &[], connections as f64);
     numbers.gauge("rooms", "Rooms with somebody in them", &[], rooms.len() as f64);
@@ -110,6 +110,12 @@ fn numbers(connections: usize, probes: &ProbeReport, rooms: &[RoomSummary], tota
         numbers.gauge("lan_mtu_bytes", "Largest IP packet that the room carries", &labels, room.lan_mtu.into());
     }
     numbers.frames("from_members", totals);
+    // As `frames_forwarded`, no counter: one that was sent may be taken back.
+    numbers.gauge("copies_sent", "Copies of frames that went to members", &[], copies.out as f64);
+    for (reason, dropped) in copies.dropped.every() {
+        let labels = [("reason", reason.as_str().into())];
+        numbers.count("copies_dropped", "Copies of frames for a member that did not go there, by reason", &labels, dropped);
+    }
     for (what, count) in [("answered", probes.answered), ("limited", probes.limited), ("malformed", probes.malformed)] {
         numbers.count("probes", "Questions of those who measure the way here", &[("outcome", what.into())], count);
     }
