@@ -119,6 +119,8 @@ impl RunningRelay {
     async fn serve_until_housekeeping(&self, management: &mut Management) {
         let housekeeping = tokio::time::sleep(HOUSEKEEPING_INTERVAL);
         let mut housekeeping = std::pin::pin!(housekeeping);
+        // Once: each has room for what comes.
+        let mut probes = std::pin::pin!(self.probes.serve());
         loop {
             tokio::select! {
                 incoming = self.threads.accept() => match incoming {
@@ -128,7 +130,7 @@ impl RunningRelay {
                 incoming = self.streams.accept() => self.admit_stream(incoming),
                 () = tokio::time::sleep(self.hub.until_tick(HOUSEKEEPING_INTERVAL)) => self.hub.tick_if_due(),
                 request = management.next() => self.answer(request),
-                () = self.probes.serve() => return,
+                () = &mut probes => return,
                 () = &mut housekeeping => return,
             }
         }
