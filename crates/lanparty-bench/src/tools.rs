@@ -4,11 +4,11 @@ mod suite;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use lanparty_lab::{BIN_DIR_VARIABLE, Binaries, Requirements, Tool, run, run_any};
+use lanparty_lab::{Binaries, Requirements, Tool, run, run_any};
 
 use crate::tools::suite::Suite;
 
@@ -60,9 +60,8 @@ pub(crate) struct Tools {
 impl Tools {
     pub(crate) fn locate() -> Result<Self> {
         let bench = std::env::current_exe().context("the path of this program")?;
-        let programs = std::env::var_os(BIN_DIR_VARIABLE).map(PathBuf::from).or_else(|| bench.parent().map(PathBuf::from));
-        // Beside the directories of the profiles.
-        let target = programs.as_deref().and_then(|dir| dir.parent()).context("no target directory")?;
+        // Beside the directories of the profiles, wherever the programs are that are measured.
+        let target = bench.parent().and_then(Path::parent).context("no target directory")?;
         let (got, results) = (target.join("bench-tools"), target.join("bench"));
         Ok(Self { workspace: Binaries::locate()?, got, results, bench })
     }

@@ -23,7 +23,7 @@ use lanparty_lab::run_any;
 use serde::Serialize;
 
 pub(crate) use crate::variant::cable::LANPARTY_CABLE;
-pub(crate) use crate::variant::lanparty::{FILTER_FILE, LANPARTY, LANPARTY_DIRECT, LANPARTY_TLS, join};
+pub(crate) use crate::variant::lanparty::{FILTER_FILE, LANPARTY, LANPARTY_DIRECT, LANPARTY_GATEWAY, LANPARTY_TLS, join};
 pub(crate) use crate::variant::n2n::N2N;
 pub(crate) use crate::variant::plain::{PLAIN, PLAIN_RELAYED};
 pub(crate) use crate::variant::quincy::QUINCY;
@@ -35,7 +35,7 @@ use crate::bed::{Bed, Route};
 use crate::tools::{Needed, Tools};
 
 /// Everything that can be measured, in the order of a round.
-pub(crate) const VARIANTS: [&Variant; 21] = [
+pub(crate) const VARIANTS: [&Variant; 22] = [
     &RAW,
     &PLAIN,
     &PLAIN_RELAYED,
@@ -57,6 +57,7 @@ pub(crate) const VARIANTS: [&Variant; 21] = [
     &LANPARTY_TLS,
     &LANPARTY_DIRECT,
     &LANPARTY_CABLE,
+    &LANPARTY_GATEWAY,
 ];
 /// What others run and this bench does not, and why.
 pub(crate) const ABSENT: [(&str, &str); 2] = [

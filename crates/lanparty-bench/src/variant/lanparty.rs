@@ -15,6 +15,11 @@ const ROOM: &str = "bench";
 /// A traffic filter of both members, where there is such a file.
 pub(crate) const FILTER_FILE: &str = "rules.toml";
 const DIRECTLY: &str = "go directly";
+/// What a gateway says when it is at work.
+const BRIDGING: &str = "bridging frames";
+/// The gateway's port on its LAN, where every host has the MTU that the room will have.
+const LAN: &str = "lan";
+const LAN_MTU: u16 = 1_400;
 /// How long members may take to find the direct way.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -41,6 +46,9 @@ pub(crate) static LANPARTY_TLS: Variant =
 /// Members that reach each other without the relay.
 pub(crate) static LANPARTY_DIRECT: Variant = Variant { name: "lanparty-direct", route: Route::Direct, start: start_direct, ..BY_QUIC };
 
+/// A host of a LAN behind a gateway, and a member far away that reaches the gateway directly.
+pub(crate) static LANPARTY_GATEWAY: Variant = Variant { name: "lanparty-gateway", route: Route::Direct, start: start_gateway, ..BY_QUIC };
+
 fn version(tools: &Tools) -> Result<String> {
     printed_version(tools, CLIENT, &["--version"])
 }
@@ -49,6 +57,19 @@ fn version(tools: &Tools) -> Result<String> {
 fn start_direct(bed: &Bed) -> Result<()> {
     start(bed, &["--no-port-mapping"])?;
     bed.wait_for(DIRECTLY, PATIENCE)
+}
+
+/// A's own interface is on a LAN that ends at the gateway, which runs on A as well.
+fn start_gateway(bed: &Bed) -> Result<()> {
+    lanparty_relay::start(bed)?;
+    bed.host(Host::A).ip(&format!("link add {INTERFACE} type veth peer name {LAN}"))?;
+    bed.host(Host::A).ip(&format!("link set dev {LAN} up"))?;
+    bed.attach(Host::A, INTERFACE, Some(LAN_MTU))?;
+    bed.spawn(Host::A, program(bed, Host::A, "gateway")?.args(["--interface", LAN, "--no-port-mapping"]))?;
+    bed.wait_for(BRIDGING, PATIENCE)?;
+    join(bed, Host::B, &["--address", "none", "--no-port-mapping"])?;
+    bed.wait_for(DIRECTLY, PATIENCE)?;
+    bed.address(Host::B, INTERFACE)
 }
 
 fn start(bed: &Bed, way: &[&str]) -> Result<()> {
@@ -62,14 +83,17 @@ fn start(bed: &Bed, way: &[&str]) -> Result<()> {
 
 /// A client with more options.
 pub(crate) fn join(bed: &Bed, host: Host, more: &[&str]) -> Result<()> {
-    let relay = lanparty_relay::address();
-    let program = Program::new(bed.tools.path(CLIENT)?)
-        .args(["client", "--relay", &relay, "--server-name", SERVER_NAME, "--room", ROOM, "--tap-name", INTERFACE])
-        .args(more)
-        .arg("--relay-ca-cert")
-        .arg(bed.path(CERTIFICATE))
-        .arg("--state-dir")
-        .arg(bed.path(&format!("client-{}", host.name())));
+    let program = program(bed, host, "client")?.args(["--tap-name", INTERFACE]).args(more);
     let filter = Some(bed.path(FILTER_FILE)).filter(|file| file.exists());
     bed.spawn(host, filter.map_or(program.clone(), |file| program.arg("--filter").arg(file)))
+}
+
+fn program(bed: &Bed, host: Host, role: &str) -> Result<Program> {
+    let relay = lanparty_relay::address();
+    let program = Program::new(bed.tools.path(CLIENT)?)
+        .args([role, "--relay", &relay, "--server-name", SERVER_NAME, "--room", ROOM])
+        .arg("--relay-ca-cert")
+        .arg(bed.path(CERTIFICATE))
+        .arg("--state-dir");
+    Ok(program.arg(bed.path(&format!("{role}-{}", host.name()))))
 }
