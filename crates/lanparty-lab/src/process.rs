@@ -23,6 +23,8 @@ use crate::requirements::tools_path;
 
 /// How many of the last lines an error shows.
 const LINES_IN_ERROR: usize = 25;
+/// How long the last lines of a program that has ended may take: what it started and left behind may hold its streams open.
+const LAST_LINES_PATIENCE: Duration = Duration::from_secs(2);
 /// Lines kept in memory per process; the log file has all of them.
 const LINES_MAX: usize = 200_000;
 /// `USER_HZ` of every Linux this runs on (it is part of the kernel's ABI).
@@ -209,11 +211,12 @@ impl Proc {
         self.shared.try_wait().is_none()
     }
 
-    /// Waits for its end. A death by signal N is 128 + N, as a shell says it.
+    /// Waits for its end, and until its last lines are there. A death by signal N is 128 + N, as a shell says it.
     pub fn exit_code(&self, timeout: Duration) -> Result<i32> {
         let deadline = Instant::now() + timeout;
         loop {
             if let Some(status) = self.shared.try_wait() {
+                self.shared.read_to_end();
                 return Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -313,6 +316,12 @@ struct Printed {
 }
 
 impl Shared {
+    /// After its end: waits for what it printed last, for no longer than whoever it has started and left behind may take.
+    fn read_to_end(&self) {
+        let printed = lock(&self.printed);
+        drop(self.arrived.wait_timeout_while(printed, LAST_LINES_PATIENCE, |printed| printed.open > 0));
+    }
+
     /// Kills the process group and reaps the process. Nothing happens when it has ended before.
     pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);

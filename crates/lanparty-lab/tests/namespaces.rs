@@ -101,6 +101,24 @@ fn lines_of_both_streams_are_kept_and_shown_when_a_wait_fails() {
 }
 
 #[test]
+fn the_last_lines_are_there_when_the_end_is() {
+    if !Requirements::wires().ready_or_skip() {
+        return;
+    }
+    let lab = Lab::new("last").unwrap();
+    let host = lab.namespace("host").unwrap();
+    for _ in 0..20 {
+        let counting = host.spawn(shell("seq 3000; seq 3000 >&2")).unwrap();
+        assert_eq!(counting.exit_code(SOON).unwrap(), 0);
+        assert_eq!(counting.lines().len(), 6000);
+    }
+    // Who is left behind holds the streams open, and nobody waits for him.
+    let leaving = host.spawn(shell("sleep 1000 & echo gone")).unwrap();
+    assert_eq!(leaving.exit_code(SOON).unwrap(), 0);
+    assert_eq!(leaving.lines(), ["gone"]);
+}
+
+#[test]
 fn signals_reach_the_program_itself() {
     if !Requirements::wires().ready_or_skip() {
         return;
