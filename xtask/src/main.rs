@@ -3,6 +3,7 @@
 mod check;
 mod command;
 mod deb;
+mod guided;
 mod installer;
 mod instructions;
 mod licences;
@@ -37,6 +38,9 @@ enum Task {
     Test(test::TestArgs),
     /// Measure lanparty beside other tunnels, and write tables, JSON and a picture into target/bench (root)
     Bench {
+        /// Measure programs as cargo builds them, and not those of the package, which are compiled by what they do: some ten minutes less
+        #[arg(long)]
+        plain: bool,
         /// Options of the bench itself: --help shows them
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
@@ -68,7 +72,7 @@ fn main() -> ExitCode {
         None => list(),
         Some(Task::Demo { args }) => programs::demo(&args),
         Some(Task::Test(args)) => test::run(&args),
-        Some(Task::Bench { args }) => programs::bench(&args),
+        Some(Task::Bench { plain, args }) => programs::bench(plain, &args),
         Some(Task::Bond { args }) => programs::bond(&args),
         Some(Task::Sizes(args)) => sizes::run(&args),
         Some(Task::Windows(args)) => windows::run(&args),
