@@ -12,6 +12,8 @@ use crate::report::say;
 
 /// The programs that the bench runs.
 const MEASURED: [&str; 2] = ["lanparty", "lanparty-relay"];
+/// Words with which the bench measures nothing.
+const SHOWING: [&str; 6] = ["--help", "-h", "--version", "-V", "--list", "draw"];
 /// The programs that the lab runs.
 pub(crate) const PRODUCTS: [&str; 6] = ["-p", "lanparty", "-p", "lanparty-relay", "-p", "lanparty-gateway"];
 
@@ -22,7 +24,10 @@ pub(crate) fn demo(args: &[String]) -> Result<()> {
 
 /// `cargo xtask bench`.
 pub(crate) fn bench(is_plain: bool, args: &[String]) -> Result<()> {
-    measure("bench", args, || if is_plain { None } else { as_in_the_package() })
+    // Its place does not matter, as that of the bench's own options does not.
+    let (plain, args): (Vec<_>, Vec<_>) = args.iter().cloned().partition(|word| word == "--plain");
+    let is_plain = is_plain || !plain.is_empty() || args.iter().any(|word| SHOWING.contains(&word.as_str()));
+    measure("bench", &args, || if is_plain { None } else { as_in_the_package() })
 }
 
 /// Where the programs of the package are; in words when they cannot be made here.
