@@ -87,9 +87,13 @@ fn run_measuring(programs: &Path, args: &[&str], work: &Path, (records, least): 
     let mut bench = Command::new(target_dir()?.join("release/lanparty-bench"));
     step(bench.args(args).arg("--json").arg(&answer).env(PROGRAMS_VARIABLE, programs).current_dir(work))?;
     let answer: Value = serde_json::from_slice(&fs::read(&answer)?).context("the bench's answer")?;
-    let ran = answer[records].as_array().is_some_and(|all| all.len() >= least && all.iter().all(|record| record["error"].is_null()));
-    ensure!(ran && answer["troubles"].as_array().is_none_or(Vec::is_empty), "not everything ran that was to be counted: see above");
+    ensure!(is_whole(&answer, records, least), "not everything ran that was to be counted: see above");
     Ok(())
+}
+
+fn is_whole(answer: &Value, records: &str, least: usize) -> bool {
+    let ran = |all: &Vec<Value>| all.len() >= least && all.iter().all(|record| record["error"].is_null());
+    answer[records].as_array().is_some_and(ran) && answer["troubles"].as_array().is_none_or(Vec::is_empty)
 }
 
 /// What was counted last, and when.
@@ -139,4 +143,45 @@ fn said(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("`{words}` cannot be started"))?;
     ensure!(output.status.success(), "`{words}`: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_did_not_run_is_not_taken_for_counted() {
+        let ran = json!({"variant": "lanparty", "error": null});
+        let answers = [
+            (json!({"records": [ran, ran]}), true),
+            (json!({"records": [ran, ran], "troubles": []}), true),
+            (json!({"records": [ran]}), false),
+            (json!({"records": [ran, {"variant": "lanparty-tls", "error": "it ended"}]}), false),
+            (json!({"records": [ran, ran], "troubles": ["lanparty-gateway is missing"]}), false),
+            (json!({"readings": [ran, ran]}), false),
+        ];
+        for (answer, is_so) in answers {
+            assert_eq!(is_whole(&answer, "records", 2), is_so, "{answer}");
+        }
+    }
+
+    #[test]
+    fn the_last_profile_is_the_one_that_counts() {
+        let dir = std::env::temp_dir().join(format!("lanparty-guided-{}", std::process::id()));
+        assert!(newest(&dir).unwrap().is_none(), "nothing was counted yet");
+        fs::create_dir_all(&dir).unwrap();
+        let (now, program) = (SystemTime::now(), dir.join("program"));
+        for (name, age_s) in [("2.profdata", 90), ("1.profdata", 30), ("3.profdata", 60), ("work.json", 0), ("program", 45)] {
+            let file = fs::File::create(dir.join(name)).unwrap();
+            file.set_modified(now - Duration::from_secs(age_s)).unwrap();
+        }
+        let (profile, counted) = newest(&dir).unwrap().unwrap();
+        assert_eq!(profile, dir.join("1.profdata"));
+        assert!(is_older(&program, counted));
+        assert!(!is_older(&program, now - Duration::from_secs(60)), "it was built since");
+        assert!(!is_older(&dir.join("none"), now));
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -41,13 +41,13 @@ enum Task {
         /// Measure programs as cargo builds them, and not those of the package, which are compiled by what they do: some ten minutes less
         #[arg(long)]
         plain: bool,
-        /// Options of the bench itself: --help shows them
+        /// Options of the bench itself: `-- --help` shows them
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
     /// Measure the bond of two lines, beside each line alone and both without a tunnel (root)
     Bond {
-        /// Options of the measurement itself: --help shows them
+        /// Options of the measurement itself: `-- --help` shows them
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
