@@ -33,6 +33,16 @@ pub(crate) fn step(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// What a command prints, without the white space around it; a failure has its words.
+pub(crate) fn said(command: &mut Command) -> Result<String> {
+    let words = words(command);
+    let output = command.output().with_context(|| format!("`{words}` cannot be started"))?;
+    if !output.status.success() {
+        bail!("`{words}`: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
 /// Installs those of Debian's packages whose programs are missing: pairs of a program and its package.
 pub(crate) fn install_missing(tools: &[(&str, &str)]) -> Result<()> {
     // What it answers does not matter: it is there.

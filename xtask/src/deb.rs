@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::command::{cargo, root, step, target_dir, words};
+use crate::command::{cargo, root, said, step, target_dir};
 use crate::guided;
 use crate::report::say;
 
@@ -182,13 +182,6 @@ fn architecture() -> Result<String> {
 fn libc_version() -> Result<String> {
     let version = said(Command::new("dpkg-query").args(["-W", "-f=${Version}", "libc6"]))?;
     Ok(version.split('-').next().unwrap_or_default().to_owned())
-}
-
-fn said(command: &mut Command) -> Result<String> {
-    let words = words(command);
-    let output = command.output().with_context(|| format!("`{words}`, of Debian's dpkg and binutils, cannot be started"))?;
-    ensure!(output.status.success(), "`{words}`: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 fn quietly(command: &mut Command) -> Result<()> {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::command::{cargo, step, target_dir, words};
+use crate::command::{cargo, said, step, target_dir};
 use crate::machine::{self, Ground};
 use crate::report::say;
 
@@ -128,7 +128,7 @@ fn host() -> Result<String> {
 
 /// LLVM's program that puts counts together, of the compiler's own version; got when it is missing.
 fn profdata(host: &str) -> Result<PathBuf> {
-    let sysroot = PathBuf::from(said(Command::new("rustc").args(["--print", "sysroot"]))?.trim());
+    let sysroot = PathBuf::from(said(Command::new("rustc").args(["--print", "sysroot"]))?);
     let program = sysroot.join("lib/rustlib").join(host).join("bin/llvm-profdata");
     if !program.exists() {
         say(&format!("    rustup's {COMPONENT} are missing"));
@@ -136,13 +136,6 @@ fn profdata(host: &str) -> Result<PathBuf> {
     }
     ensure!(program.exists(), "{} is missing: `rustup component add {COMPONENT}` brings it; or build with --plain", program.display());
     Ok(program)
-}
-
-fn said(command: &mut Command) -> Result<String> {
-    let words = words(command);
-    let output = command.output().with_context(|| format!("`{words}` cannot be started"))?;
-    ensure!(output.status.success(), "`{words}`: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 #[cfg(test)]
