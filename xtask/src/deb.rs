@@ -32,7 +32,8 @@ pub(crate) struct DebArgs {
     /// Package what a debug build makes: as it is tried, not to be handed out
     #[arg(long)]
     debug: bool,
-    /// Compile without counting first what the programs do (root): some ten minutes less, and programs that need a tenth more of a processor
+    /// Compile without counting first what the programs do, which needs root: some ten minutes less, and programs that need 5 to 10 % more of a
+    /// processor
     #[arg(long, conflicts_with = "debug")]
     plain: bool,
     /// Install, start, upgrade and purge it in a Debian of its own, with its own systemd (root; installs mmdebstrap and systemd-container)
@@ -42,12 +43,12 @@ pub(crate) struct DebArgs {
 
 /// Makes it, and tries it when asked to.
 pub(crate) fn run(args: &DebArgs) -> Result<()> {
-    let (version, is_debug) = (env!("CARGO_PKG_VERSION"), args.debug);
+    let version = env!("CARGO_PKG_VERSION");
     let built = if args.debug || args.plain { plainly(args.debug)? } else { guided::build("deb", &PROGRAMS)? };
-    let package = package(&built, is_debug, version)?;
+    let package = package(&built, args.debug, version)?;
     say(&format!("    {}: {:.1} MB", package.display(), package.metadata()?.len() as f64 / 1e6));
     if args.is_tried {
-        let untried = trial::run(&package, &self::package(&built, is_debug, &format!("{version}+next"))?)?;
+        let untried = trial::run(&package, &self::package(&built, args.debug, &format!("{version}+next"))?)?;
         ensure!(untried.is_none(), "the package was not tried: {}", untried.unwrap_or_default());
     }
     Ok(())

@@ -12,11 +12,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::command::{cargo, said, step, target_dir};
-use crate::machine::{self, Ground};
+use crate::machine::{self, BIN_DIR_VARIABLE, Ground};
 use crate::report::say;
 
-/// Read by whoever runs the products: where they are.
-pub(crate) const PROGRAMS_VARIABLE: &str = "LANPARTY_BIN_DIR";
 /// The programs that count: every role of a member, and the relay.
 const COUNTED: [&str; 3] = ["lanparty", "lanparty-relay", "lanparty-gateway"];
 /// How frames are carried while it is counted; each for some seconds, with few frames and with many.
@@ -85,7 +83,7 @@ fn run_measuring(programs: &Path, args: &[&str], work: &Path, (records, least): 
     fs::create_dir_all(work)?;
     let answer = work.join("answer.json");
     let mut bench = Command::new(target_dir()?.join("release/lanparty-bench"));
-    step(bench.args(args).arg("--json").arg(&answer).env(PROGRAMS_VARIABLE, programs).current_dir(work))?;
+    step(bench.args(args).arg("--json").arg(&answer).env(BIN_DIR_VARIABLE, programs).current_dir(work))?;
     let answer: Value = serde_json::from_slice(&fs::read(&answer)?).context("the bench's answer")?;
     ensure!(is_whole(&answer, records, least), "not everything ran that was to be counted: see above");
     Ok(())

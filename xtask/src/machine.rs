@@ -5,11 +5,18 @@
 use std::process::Command;
 
 use anyhow::Result;
+/// Read by whoever runs the products: where they are.
+#[cfg(target_os = "linux")]
+pub(crate) use lanparty_lab::BIN_DIR_VARIABLE;
 #[cfg(target_os = "linux")]
 use lanparty_lab::Requirements;
 
 #[cfg(target_os = "linux")]
 use crate::report::say;
+
+/// Where there is no lab nobody reads it.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const BIN_DIR_VARIABLE: &str = "LANPARTY_BIN_DIR";
 
 /// How programs that make networks are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::{cargo, root, step, target_dir, words};
 use crate::guided;
-use crate::machine::{self, Ground};
+use crate::machine::{self, BIN_DIR_VARIABLE, Ground};
 use crate::report::say;
 
 /// The programs that the bench runs.
@@ -62,7 +62,7 @@ fn run(package: &str, args: &[String], ground: Ground, products: Option<&Path>) 
     // It is the user's to talk to: `q` ends the demo.
     program.args(args).current_dir(std::env::current_dir().unwrap_or_else(|_| root().into()));
     if let Some(products) = products {
-        program.env(guided::PROGRAMS_VARIABLE, products);
+        program.env(BIN_DIR_VARIABLE, products);
     }
     let mut program = ground.enter(program);
     program.stdin(Stdio::inherit());

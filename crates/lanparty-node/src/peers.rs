@@ -43,7 +43,8 @@ use sockets::Listening;
 pub use report::PeerReport;
 pub(crate) use sockets::{PeerSocket, PeerSockets, SocketUplink};
 
-/// Events that wait for the driver: at [`RECV_BATCH`](crate::RECV_BATCH) frames each at most, some 6 MB. Whoever has more waits, and the kernel and the stack keep it.
+/// Events that wait for the driver, of at most [`RECV_BATCH`](crate::RECV_BATCH) frames each: some 6 MB. Whoever has more waits, and the kernel
+/// and the stack keep it.
 const EVENTS_MAX: usize = 16;
 /// First pause before a member is dialled again, and the longest.
 const REDIAL_FIRST: Duration = Duration::from_secs(5);
